@@ -1,0 +1,60 @@
+/*
+ * Every bound in one place, with its unit and its reason.
+ */
+#ifndef HOLDFAST_BASE_LIMITS_H
+#define HOLDFAST_BASE_LIMITS_H
+
+#include <stdint.h>
+
+#define KIB UINT64_C(1024)
+#define MIB (KIB * 1024)
+#define GIB (MIB * 1024)
+
+/* Names.  Linux's own limits; what is longer cannot be stored anyway. */
+#define LIMIT_NAME_LEN 255u   /* bytes in a component */
+#define LIMIT_PATH_LEN 4095u  /* bytes in a path */
+#define LIMIT_PATH_DEPTH 512u /* components; bounds every descent */
+#define LIMIT_LINK_LEN 4095u  /* bytes in a symlink's target */
+
+/* The wire, before any allocation of that size.  BEP-FACTS.md 4. */
+#define LIMIT_HELLO_LEN 32767u          /* signed 16 bits */
+#define LIMIT_HEADER_LEN 4096u          /* ours; the wire allows 32767 */
+#define LIMIT_FRAME_LEN (64 * MIB)      /* one message; Syncthing: 500 MB */
+#define LIMIT_STRING_LEN (64 * KIB)     /* any protobuf string */
+#define LIMIT_CC_FOLDERS 4096u          /* folders in a ClusterConfig */
+#define LIMIT_CC_DEVICES 1024u          /* devices in one folder of it */
+#define LIMIT_CC_ADDRESSES 64u          /* addresses of one device of it */
+#define LIMIT_INDEX_FILES 65536u        /* entries in one index message */
+#define LIMIT_BLOCKS (1u << 20)         /* blocks in one file: 16 TiB */
+#define LIMIT_BLOCK_LEN_MIN (128 * KIB) /* bytes */
+#define LIMIT_BLOCK_LEN_MAX (16 * MIB)  /* bytes */
+#define LIMIT_REQUEST_LEN (32 * MIB)    /* bytes asked for at once */
+#define LIMIT_COUNTERS 256u             /* counters in a version vector */
+#define LIMIT_PROGRESS_UPDATES 4096u    /* in one DownloadProgress */
+#define LIMIT_PLATFORM_LEN (64 * KIB)   /* bytes of platform data, kept raw */
+
+/* The index. */
+#define LIMIT_FOLDER_DEVICES 256u /* device slots of one folder's index */
+#define LIMIT_KEY_LEN 500u        /* bytes; LMDB has 511 */
+#define LIMIT_ROW_VERSIONS 64u    /* distinct versions kept for one path */
+
+/* Queues and windows. */
+#define LIMIT_INDEX_BATCH_FILES 1000u   /* entries we send in a message */
+#define LIMIT_INDEX_BATCH_LEN (1 * MIB) /* and about that many bytes */
+#define LIMIT_FETCH_WINDOW (32 * MIB)   /* bytes asked of one device */
+#define LIMIT_FETCH_REQUESTS 512u       /* requests asked of one device */
+#define LIMIT_SERVE_WINDOW (32 * MIB)   /* bytes read for one device */
+#define LIMIT_SERVE_QUEUE 2048u         /* requests one device may queue */
+#define LIMIT_SENDQ_LEN (64 * MIB)      /* bytes waiting on one session */
+#define LIMIT_FOLDER_ITEMS 1024u        /* items in work in a folder */
+#define LIMIT_COMMIT_OPS 4096u          /* store puts before a commit */
+#define LIMIT_STEP_ROWS 512u            /* rows one step may touch */
+#define LIMIT_SCAN_LISTS 8u             /* directories listed at once */
+#define LIMIT_SCAN_HASHES 128u          /* files being hashed at once */
+
+/* Memory and log. */
+#define LIMIT_ARENA_BLOCK (64 * KIB)
+#define LIMIT_ARENA_KEEP (1 * MIB)
+#define LIMIT_LOG_LINE 2048u
+
+#endif
