@@ -1,0 +1,71 @@
+# What a person installs, and the Debian package.
+
+install(TARGETS ${PROGRAMS} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+
+foreach(section 1 5 7)
+  file(GLOB pages CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/docs/man/*.${section})
+  if(pages)
+    install(FILES ${pages}
+      DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+  endif()
+endforeach()
+
+# Units: packaging/systemd/system/* and user/*, or NAME.service for the system
+# and user-NAME.service for the user, side by side.
+set(systemd_dir lib/systemd)
+foreach(kind system user)
+  file(GLOB units CONFIGURE_DEPENDS
+    ${CMAKE_SOURCE_DIR}/packaging/systemd/${kind}/*.service)
+  if(units)
+    install(FILES ${units} DESTINATION ${systemd_dir}/${kind})
+  endif()
+endforeach()
+file(GLOB units CONFIGURE_DEPENDS
+  ${CMAKE_SOURCE_DIR}/packaging/systemd/*.service)
+foreach(unit IN LISTS units)
+  get_filename_component(name ${unit} NAME)
+  if(name MATCHES "^user-(.*)$")
+    install(FILES ${unit} DESTINATION ${systemd_dir}/user
+      RENAME ${CMAKE_MATCH_1})
+  else()
+    install(FILES ${unit} DESTINATION ${systemd_dir}/system)
+  endif()
+endforeach()
+
+# Completions come from the program itself, so they cannot be out of date.
+if(TARGET syncctl AND NOT CMAKE_CROSSCOMPILING)
+  set(completions ${CMAKE_BINARY_DIR}/completions)
+  add_custom_command(
+    OUTPUT ${completions}/syncctl ${completions}/_syncctl
+    COMMAND ${CMAKE_COMMAND} -E make_directory ${completions}
+    COMMAND syncctl completion bash > ${completions}/syncctl
+    COMMAND syncctl completion zsh > ${completions}/_syncctl
+    DEPENDS syncctl VERBATIM)
+  add_custom_target(completions
+    DEPENDS ${completions}/syncctl ${completions}/_syncctl)
+  install(FILES ${completions}/syncctl OPTIONAL
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+  install(FILES ${completions}/_syncctl OPTIONAL
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions)
+endif()
+foreach(doc README.md LICENSE)
+  if(EXISTS ${CMAKE_SOURCE_DIR}/${doc})
+    install(FILES ${CMAKE_SOURCE_DIR}/${doc}
+      DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/holdfast)
+  endif()
+endforeach()
+
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME holdfast)
+set(CPACK_PACKAGE_VENDOR "Holdfast authors")
+set(CPACK_PACKAGE_CONTACT "Holdfast authors <holdfast@localhost>")
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SECTION net)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
+  "continuous folder synchronisation, speaks Syncthing's protocol
+ syncd keeps folders the same on several machines, between its own nodes
+ and with every Syncthing; syncctl is its command line.")
+include(CPack)

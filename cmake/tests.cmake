@@ -1,0 +1,105 @@
+# Unit tests, the simulator, fuzz targets.
+
+# The room of a test's subject: test_message_golden.c belongs to message.c.
+# "" when no source has that name.
+function(room_of subject out door_out)
+  set(${out} "" PARENT_SCOPE)
+  set(${door_out} "" PARENT_SCOPE)
+  set(name ${subject})
+  while(TRUE)
+    get_property(room GLOBAL PROPERTY ROOM_OF_${name})
+    if(room)
+      door_of(${name} door)
+      if(name IN_LIST ALGO_FILES)
+        set(door "")
+      endif()
+      set(${out} ${room} PARENT_SCOPE)
+      set(${door_out} "${door}" PARENT_SCOPE)
+      return()
+    endif()
+    if(NOT name MATCHES "_")
+      return()
+    endif()
+    string(REGEX REPLACE "_[^_]*$" "" name ${name})
+  endwhile()
+endfunction()
+
+# Link a test with the room of its subject; with everything when in doubt.
+function(link_subject target subject)
+  room_of(${subject} room door)
+  if(NOT room OR room STREQUAL "cli")
+    target_link_libraries(${target} PRIVATE cli)
+  elseif(door)
+    target_link_libraries(${target} PRIVATE ${room}_host)
+  else()
+    target_link_libraries(${target} PRIVATE ${room})
+  endif()
+  if(TARGET testlib AND NOT room MATCHES "^(base|blockproto)$")
+    target_link_libraries(${target} PRIVATE testlib)
+  endif()
+endfunction()
+
+pkg_check_modules(CMOCKA IMPORTED_TARGET cmocka)
+
+file(GLOB testlib_files CONFIGURE_DEPENDS
+  ${CMAKE_SOURCE_DIR}/tests/unit/testlib*.c)
+if(testlib_files AND CMOCKA_FOUND)
+  add_library(testlib STATIC ${testlib_files})
+  target_link_libraries(testlib PUBLIC engine PkgConfig::CMOCKA
+    PRIVATE holdfast_door)
+endif()
+
+# Tests find their data through SOURCE_TESTS and write into the build only.
+file(GLOB test_files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/test_*.c)
+if(NOT CMOCKA_FOUND OR HOLDFAST_FUZZ)
+  set(test_files "")
+endif()
+foreach(file IN LISTS test_files)
+  get_filename_component(target ${file} NAME_WE)
+  string(REGEX REPLACE "^test_" "" subject ${target})
+  add_executable(${target} ${file})
+  target_link_libraries(${target} PRIVATE holdfast_door PkgConfig::CMOCKA)
+  target_compile_definitions(${target} PRIVATE
+    SOURCE_TESTS="${CMAKE_SOURCE_DIR}/tests")
+  link_subject(${target} ${subject})
+  add_test(NAME ${target} COMMAND ${target}
+    WORKING_DIRECTORY ${CMAKE_BINARY_DIR})
+  set_tests_properties(${target} PROPERTIES TIMEOUT 300)
+endforeach()
+add_custom_target(units)
+if(test_files)
+  foreach(file IN LISTS test_files)
+    get_filename_component(target ${file} NAME_WE)
+    add_dependencies(units ${target})
+  endforeach()
+endif()
+
+# The simulator sees no door: what needs the world does not link.
+file(GLOB sim_files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/sim/*.c)
+if(sim_files AND NOT HOLDFAST_FUZZ)
+  add_executable(sim ${sim_files})
+  target_link_libraries(sim PRIVATE holdfast_door engine watcher mesh)
+endif()
+
+# A fuzz target runs for hours under the preset `fuzz`; everywhere else it is
+# a test that feeds it its corpus once.
+file(GLOB fuzz_files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_*.c)
+set(replay ${CMAKE_SOURCE_DIR}/tests/fuzz/replay.c)
+foreach(file IN LISTS fuzz_files)
+  get_filename_component(target ${file} NAME_WE)
+  string(REGEX REPLACE "^fuzz_" "" subject ${target})
+  set(corpus ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${subject})
+  if(HOLDFAST_FUZZ)
+    add_executable(${target} ${file})
+    target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+  else()
+    add_executable(${target} ${file} ${replay})
+    add_test(NAME ${target} COMMAND ${target} ${corpus})
+    set_tests_properties(${target} PROPERTIES TIMEOUT 300)
+    add_dependencies(units ${target})
+  endif()
+  # LLVMFuzzerTestOneInput is declared by nobody.
+  target_compile_options(${target} PRIVATE -Wno-missing-prototypes)
+  target_link_libraries(${target} PRIVATE holdfast_door)
+  link_subject(${target} ${subject})
+endforeach()
