@@ -1,0 +1,20 @@
+/*
+ * The global version of a path: which of the versions that exist wins.
+ *
+ * Among the versions no other dominates: valid somewhere before valid nowhere,
+ * an edit before a deletion, the newer modification time, then the vector
+ * that beats (version.h).  A total order over any such set, the same on every
+ * device, whatever the order things arrived in.  BEP-FACTS.md 6.6; why an
+ * edit beats a deletion: docs/design/0003-winner.md.
+ */
+#ifndef HOLDFAST_ENGINE_GLOBAL_H
+#define HOLDFAST_ENGINE_GLOBAL_H
+
+#include "engine/row.h"
+
+/* Index of the winner among `count` versions; -1 when there are none. */
+int32_t global_pick(const struct row_version *version, uint32_t count);
+/* Would `a` be preferred to `b`? Strict. */
+bool global_beats(const struct row_version *a, const struct row_version *b);
+
+#endif

@@ -1,0 +1,180 @@
+/*
+ * The index of one folder: what we believe every device holds, path by path.
+ *
+ * It answers "what is known of this path", "what did we say since sequence N",
+ * "which rows want work here" and "where on this disk is this block".  It
+ * decides nothing: choosing the winner is global.h, what to do is decide.h.
+ *
+ * Invariants
+ *   - one row a path (row.h); a deleted file stays as a tombstone.
+ *   - local sequence numbers only grow and are never used twice, not even
+ *     after a crash: what was not committed was never announced.
+ *   - STORE_NEED holds exactly the rows whose global version this device does
+ *     not have (ignored rows and deletions of what we never had excepted).
+ *   - totals are kept with every change and committed with it.
+ *   - every record carries a checksum; one that fails is ERR_CORRUPT, and the
+ *     folder is halted and rebuilt (store.h).
+ *
+ * Thread: loop.  Disk layout: docs/formats.md.
+ */
+#ifndef HOLDFAST_ENGINE_INDEX_H
+#define HOLDFAST_ENGINE_INDEX_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "blockproto/devid.h"
+#include "engine/base/arena.h"
+#include "engine/base/err.h"
+#include "engine/row.h"
+#include "engine/store.h"
+
+struct index;
+
+/* Counts of one view of the folder. */
+struct totals {
+	int64_t files, dirs, links, deleted;
+	int64_t bytes;
+};
+
+/* What a device still needs to be equal to the global state. */
+struct need_totals {
+	int64_t items; /* files, directories, links to be made or changed */
+	int64_t deletes;
+	int64_t bytes; /* of files */
+};
+
+/* The folder's root as first seen: RELIABILITY.md I6, I7. */
+struct root_identity {
+	uint64_t dev; /* st_dev; may change over a reboot */
+	uint64_t ino; /* of the root directory */
+	uint64_t fs_hi,
+	    fs_lo; /* file system identity (UUID or fsid); 0 unknown */
+};
+
+struct peer_state {        /* what we have of a device's index, kept on disk */
+	uint64_t index_id; /* 0: nothing */
+	int64_t max_sequence;
+};
+
+/*
+ * Open over `store` (borrowed until index_close()); `index_id_if_new` becomes
+ * this index's ID when the store is empty: random, not 0.  ERR_CORRUPT when
+ * the store belongs to another device or its format is unknown.
+ */
+int index_open(struct index **out, struct store *store,
+    const struct devid *self, uint64_t index_id_if_new, struct err *err);
+void index_close(struct index *ix); /* accepts NULL */
+
+/* Facts. */
+uint64_t index_id(const struct index *ix);
+bool index_is_new(const struct index *ix);  /* never held a row */
+uint64_t index_seq(const struct index *ix); /* the last sequence given out */
+bool index_root(const struct index *ix, struct root_identity *out);
+void index_put_root(struct index *ix, const struct root_identity *root);
+/* Free-form facts of other modules, small; false when absent. */
+bool index_fact(struct index *ix, const char *name, struct slice *value,
+    struct arena *arena);
+void index_put_fact(struct index *ix, const char *name, struct slice value);
+
+/*
+ * The slot of a device in this folder's sets; given at first use and never
+ * reused.  ERR_LIMIT when all are taken.  index_device() is the way back.
+ */
+int index_slot(struct index *ix, const struct devid *dev, uint32_t *out,
+    struct err *err);
+const struct devid *index_device(const struct index *ix, uint32_t slot);
+uint32_t index_slots(const struct index *ix);
+struct peer_state index_peer(const struct index *ix, uint32_t slot);
+void index_put_peer(struct index *ix, uint32_t slot, struct peer_state state);
+
+/* The row at `path`; NULL when nothing is known.  Lives in `arena`. */
+struct row *index_row(struct index *ix, struct slice path, struct arena *arena);
+/* The first row with path > `after` (bytewise), or NULL.  For walks. */
+struct row *index_next(struct index *ix, struct slice after,
+    struct arena *arena);
+/* As index_next(), but the first row with path >= `from`. */
+struct row *index_from(struct index *ix, struct slice from,
+    struct arena *arena);
+/*
+ * The row of the next direct child of `dir` (empty: the root) after the child
+ * called `after` (empty: the first); NULL at the end.  Children are given in
+ * byte order of their base names; skips whole subtrees by seeking.
+ */
+struct row *index_next_child(struct index *ix, struct slice dir,
+    struct slice after, struct arena *arena);
+
+/*
+ * What this device has at a path is now `e` (its name is the path), found on
+ * disk as `seen`.  Gives it the next local sequence, moves this device to that
+ * version's holders (or makes the version), recomputes global, need, totals.
+ * `e->block` must hold the whole list.  With ROW_LOCAL_CHANGED or ROW_IGNORED
+ * in `flags` this device goes to the shadows.
+ */
+void index_put_local(struct index *ix, const struct entry *e,
+    const struct identity *seen, uint32_t flags);
+/* Only the identity on disk changed (ctime, inode); no new sequence. */
+void index_put_seen(struct index *ix, struct slice path,
+    const struct identity *seen);
+/*
+ * We know nothing of the path locally any more (it was never ours, or its
+ * local change was reverted): leave every version, keep the row for others.
+ */
+void index_forget_local(struct index *ix, struct slice path);
+/* What `slot` says it has; replaces its older word.  `e` has been checked and
+ * normalised.  Does not touch index_peer(). */
+int index_put_remote(struct index *ix, uint32_t slot, const struct entry *e,
+    struct err *err);
+/*
+ * Take `slot` out of up to `limit` rows from path `*cursor` (starts empty) on;
+ * true while there is more: call again later.  Cursor lives in `arena`.
+ */
+bool index_forget_step(struct index *ix, uint32_t slot, struct slice *cursor,
+    uint32_t limit, struct arena *arena);
+/*
+ * A rename done on disk: this device's row `from` (subtree or single path is
+ * the caller's loop) is now at `to` with the same content; one put of each.
+ */
+
+/* The next row with local sequence > seq, in sequence order; NULL at the end.
+ */
+struct row *index_next_seq(struct index *ix, uint64_t seq, struct arena *arena);
+/* The next row that needs work here after path `after`; NULL at the end. */
+struct row *index_next_need(struct index *ix, struct slice after,
+    struct arena *arena);
+/* The last such row before `before` (empty: the very last): for deletions. */
+struct row *index_prev_need(struct index *ix, struct slice before,
+    struct arena *arena);
+bool index_has_need(struct index *ix);
+
+/* All hashes of `e` (an entry of one of our rows); ERR_CORRUPT when lost. */
+int index_blocks(struct index *ix, const struct entry *e,
+    const struct digest **out, struct arena *arena, struct err *err);
+
+/* A place on this disk where a block may be: verify before use. */
+struct block_place {
+	struct slice path;
+	uint32_t block; /* its number there */
+};
+/* Up to `max` places of the block; returns how many. */
+uint32_t index_block_places(struct index *ix, const struct digest *hash,
+    struct block_place *out, uint32_t max, struct arena *arena);
+
+/* Sums; O(1). */
+struct totals index_local_totals(const struct index *ix);
+struct totals index_global_totals(const struct index *ix);
+struct need_totals index_need_totals(const struct index *ix, uint32_t slot);
+int64_t index_changed_totals(const struct index *ix); /* ROW_LOCAL_CHANGED */
+
+/* Intents: small records of changes being made on disk (writer.h). */
+uint64_t index_put_intent(struct index *ix, struct slice record);
+void index_remove_intent(struct index *ix, uint64_t id);
+bool index_next_intent(struct index *ix, uint64_t after, uint64_t *id,
+    struct slice *record, struct arena *arena);
+
+/* Puts not yet handed to a commit. */
+size_t index_pending(const struct index *ix);
+/* The store's damage, or ours; NULL when sound. */
+const struct err *index_error(const struct index *ix);
+
+#endif
