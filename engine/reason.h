@@ -1,0 +1,69 @@
+/*
+ * Reason codes: one table for everything that is not in order.
+ *
+ * Each file that is not in sync, each folder that stopped, each refused
+ * request carries one of these; status, explain, JSON, events and the log
+ * speak in their names, which never change meaning.
+ */
+#ifndef HOLDFAST_ENGINE_REASON_H
+#define HOLDFAST_ENGINE_REASON_H
+
+#include <stddef.h>
+
+enum reason {
+	REASON_NONE,
+	/* A path. */
+	REASON_QUEUED,        /* waits for its turn */
+	REASON_RECEIVING,     /* blocks are on their way */
+	REASON_NO_SOURCE,     /* no connected device has this version */
+	REASON_LOCAL_CHANGED, /* changed here meanwhile: looked at again */
+	REASON_CHANGING,      /* keeps changing; announced when it rests */
+	REASON_UNREADABLE,    /* no permission to read it */
+	REASON_UNWRITABLE,    /* no permission to write it or its parent */
+	REASON_BAD_NAME,      /* not a name that can be synced */
+	REASON_NAME_CLASH,    /* equal to another name on this disk */
+	REASON_NAME_TOO_LONG,
+	REASON_BAD_TYPE,       /* FIFO, socket, device */
+	REASON_NO_LINKS,       /* this disk cannot hold symlinks */
+	REASON_PARENT_BLOCKED, /* a parent is not a directory here */
+	REASON_DIR_NOT_EMPTY,  /* holds things the deleter did not know */
+	REASON_IGNORED,
+	REASON_BAD_DATA, /* blocks did not match their hash */
+	REASON_IO_ERROR,
+	REASON_LOCALLY_CHANGED, /* receive-only: differs on purpose */
+	REASON_SEND_ONLY,       /* send-only: not taken on purpose */
+	REASON_CONFLICT,        /* a conflict copy exists */
+	/* A folder. */
+	REASON_STARTING,
+	REASON_PAUSED,
+	REASON_ROOT_MISSING,   /* the folder's directory is not there */
+	REASON_MARKER_MISSING, /* .stfolder is gone */
+	REASON_DISK_CHANGED,   /* another file system is mounted there */
+	REASON_ROOT_EMPTY,     /* empty, but the index is not */
+	REASON_IGNORES_BAD,    /* the ignore file cannot be read */
+	REASON_DISK_FULL,
+	REASON_READ_ONLY_DISK,
+	REASON_INDEX_DAMAGED, /* set aside and being rebuilt */
+	REASON_WATCH_LIMIT,   /* not every directory is watched */
+	REASON_WATCH_FAILED,
+	/* A device. */
+	REASON_OFFLINE,
+	REASON_PEER_PAUSED,      /* it paused the folder */
+	REASON_PEER_NOT_SHARING, /* it does not share the folder with us */
+	REASON_PROTOCOL,         /* it broke the protocol */
+	REASON_COUNT
+};
+
+enum reason_severity { REASON_INFO, REASON_WARNING, REASON_STOPPED };
+
+/* "disk-full": stable. */
+const char *reason_name(enum reason r);
+/* One sentence: what it means. */
+const char *reason_what(enum reason r);
+/* One sentence: what it means for a person's files. */
+const char *reason_effect(enum reason r);
+/* What to do next; may hold "%s" once, for the folder or path.  NULL: wait. */
+const char *reason_do(enum reason r);
+enum reason_severity reason_severity(enum reason r);
+
+#endif

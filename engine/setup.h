@@ -1,0 +1,58 @@
+/*
+ * The setup: what a person configured, as the engine sees it.
+ *
+ * Made by cli/config.c, handed over with EVENT_START and EVENT_SETUP; the
+ * engine keeps its own copy.  Folder and device order is that of the
+ * configuration file.
+ */
+#ifndef HOLDFAST_ENGINE_SETUP_H
+#define HOLDFAST_ENGINE_SETUP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "blockproto/devid.h"
+#include "engine/base/slice.h"
+
+enum folder_mode {
+	FOLDER_SEND_RECEIVE,
+	FOLDER_SEND_ONLY,
+	FOLDER_RECEIVE_ONLY,
+};
+
+struct setup_device {
+	struct devid id;
+	struct slice name;
+	const struct slice *address; /* as configured: told to introducees */
+	uint32_t address_count;
+	bool paused;
+	bool introducer;  /* we add whom it introduces */
+	bool auto_accept; /* folders it offers are added by themselves */
+	struct devid introduced_by; /* none: added by hand */
+};
+
+struct setup_folder {
+	struct slice id; /* wire ID */
+	struct slice label;
+	struct slice path; /* on disk, absolute; the engine only shows it */
+	enum folder_mode mode;
+	bool paused;
+	bool ignore_perms;
+	const struct devid *device; /* shared with; not ourselves */
+	uint32_t device_count;
+	uint64_t rescan_ns;    /* period of full rescans; 0: none */
+	int32_t max_conflicts; /* -1: no limit */
+};
+
+struct setup {
+	struct devid self;
+	struct slice name; /* this device's */
+	uint64_t seed;     /* for the engine's own generator; from the OS */
+	int32_t zone_s;    /* local time minus UTC, seconds: conflict names */
+	const struct setup_device *device;
+	uint32_t device_count;
+	const struct setup_folder *folder;
+	uint32_t folder_count;
+};
+
+#endif
