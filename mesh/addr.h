@@ -1,0 +1,65 @@
+/*
+ * Addresses as people and peers write them: scheme://host:port.
+ *
+ * Pure values: parsing, printing and judging text; resolving a name is
+ * tcp_uv.c.  Accepted: tcp, tcp4, tcp6, quic, quic4, quic6 (recognised so that
+ * they can be passed on; not dialled yet) and the word "dynamic", which means
+ * "use discovery".  BEP-FACTS.md 2.2.
+ */
+#ifndef HOLDFAST_MESH_ADDR_H
+#define HOLDFAST_MESH_ADDR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+#include "engine/base/slice.h"
+
+#define ADDR_PORT_DEFAULT 22000
+#define ADDR_HOST_MAX 255                   /* bytes of a host name */
+#define ADDR_TEXT_MAX (ADDR_HOST_MAX + 128) /* of addr_text(), with NUL */
+
+enum addr_scheme { ADDR_TCP, ADDR_QUIC, ADDR_RELAY, ADDR_DYNAMIC };
+
+enum addr_family { ADDR_ANY, ADDR_V4, ADDR_V6 };
+
+enum addr_host { ADDR_NONE, ADDR_NAME, ADDR_IP4, ADDR_IP6 };
+
+/* A value; owns nothing.  ADDR_NONE as host means "unspecified". */
+struct addr {
+	enum addr_scheme scheme;
+	enum addr_family family; /* what the scheme allows: tcp4, tcp6 */
+	enum addr_host host;
+	uint8_t ip[16]; /* network order; first 4 for ADDR_IP4 */
+	uint16_t port;  /* host order; 0 = any, for listening */
+	char zone[32];  /* of a link-local IPv6 address; "" without */
+	char name[ADDR_HOST_MAX + 1]; /* ADDR_NAME, lower case; else "" */
+};
+
+/*
+ * From "tcp://host:port".  Without a port, 22000.  ERR_INVALID says what is
+ * wrong and what is allowed.  A relay address is ADDR_RELAY and keeps nothing
+ * else.
+ */
+int addr_parse(struct addr *out, struct slice text, struct err *err);
+/* The canonical text; IPv6 as RFC 5952 says; NUL-terminated. */
+void addr_text(const struct addr *a, char out[ADDR_TEXT_MAX]);
+/* "host:port" alone, as logs show it. */
+void addr_text_host(const struct addr *a, char out[ADDR_TEXT_MAX]);
+bool addr_equal(const struct addr *a, const struct addr *b);
+/* No host, or 0.0.0.0 or [::]. */
+bool addr_is_unspecified(const struct addr *a);
+bool addr_is_loopback(const struct addr *a);
+bool addr_is_multicast(const struct addr *a);
+bool addr_is_link_local(const struct addr *a);
+/*
+ * Loopback, link-local or a private network (RFC 1918, RFC 4193): a guess that
+ * needs no list of interfaces.  Names are not.
+ */
+bool addr_is_lan(const struct addr *a);
+/* Can this build dial it? */
+bool addr_is_dialable(const struct addr *a);
+/* The same address with the host of `ip` (its port and scheme unchanged). */
+void addr_set_host(struct addr *a, const struct addr *ip);
+
+#endif

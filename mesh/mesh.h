@@ -1,0 +1,130 @@
+/*
+ * The mesh: which devices we want to be connected with, and what to do next.
+ *
+ * Holds the configured peers, the addresses known for each (configured, or
+ * found by announcements, which live 90 s), when to dial which (back-off with
+ * jitter), the one connection each peer may have, and strangers that asked.
+ * It says what to do; net_uv.c does it.  BEP-FACTS.md 2.3.
+ *
+ * Rules
+ *   - one connection a device; an established one is never replaced by another
+ *     of the same kind, the surplus one ends before its Hello.
+ *   - two that were dialled at the same moment, one by each side: both ends
+ *     keep the one that the smaller device ID dialled.
+ *   - back-off 1, 2, 4 ... 60 s, each +-25 %; after a lost connection at once,
+ *     at most 3 times in 2 minutes.
+ *
+ * Thread: loop.  Pure: time comes in, randomness is a seeded generator.
+ */
+#ifndef HOLDFAST_MESH_MESH_H
+#define HOLDFAST_MESH_MESH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "blockproto/devid.h"
+#include "blockproto/message.h"
+#include "engine/base/clock.h"
+#include "engine/base/err.h"
+#include "engine/base/slice.h"
+#include "mesh/addr.h"
+
+/* Opaque. */
+struct mesh;
+
+struct mesh_peer_config { /* borrowed for the call */
+	struct devid id;
+	const char *name;
+	const struct addr *address; /* ADDR_DYNAMIC: use discovery too */
+	size_t address_count;
+	bool paused;
+};
+
+/* One way to a peer, as mesh_peer_address() shows it. */
+struct mesh_address {
+	struct addr addr;
+	bool found; /* by announcement, not configured */
+	bool dialling;
+	uint64_t next_ns;    /* next dial; monotonic */
+	uint64_t expires_ns; /* CLOCK_NEVER when configured */
+	unsigned failures;   /* in a row */
+	int64_t tried_wall_ns;
+	char error[160]; /* of the last dial; "" when none failed */
+};
+
+enum mesh_verdict {
+	MESH_ACCEPT,
+	MESH_REPLACE, /* accept, and end the other one first */
+	MESH_OWN,     /* it is ourselves */
+	MESH_UNKNOWN, /* not configured: hear its Hello, remember, drop */
+	MESH_PAUSED,
+	MESH_SURPLUS, /* there is one already */
+};
+
+enum mesh_direction { MESH_DIALLED, MESH_ACCEPTED };
+
+struct mesh_dial {
+	struct devid id;
+	struct addr addr;
+};
+
+/* A stranger that showed a valid certificate and said Hello. */
+struct mesh_stranger {
+	struct devid id;
+	char name[64];
+	char address[ADDR_TEXT_MAX];
+	int64_t wall_ns; /* last time */
+};
+
+struct mesh *mesh_new(const struct devid *own, uint64_t seed);
+void mesh_free(struct mesh *m);
+
+/* Take a new set of peers; what is known of those that stay is kept. */
+void mesh_configure(struct mesh *m, const struct mesh_peer_config *peer,
+    size_t count, uint64_t now_ns);
+bool mesh_has(const struct mesh *m, const struct devid *id);
+bool mesh_is_paused(const struct mesh *m, const struct devid *id);
+const char *mesh_name(const struct mesh *m, const struct devid *id); /* or "" */
+
+/*
+ * A device was announced at `addr`; true when the way is new to us (dial at
+ * once).  Ignored unless the peer is configured with ADDR_DYNAMIC.
+ */
+bool mesh_found(struct mesh *m, const struct devid *id, const struct addr *addr,
+    uint64_t now_ns);
+
+/* The next dial that is due; false when none is.  It counts as running. */
+bool mesh_next(struct mesh *m, uint64_t now_ns, struct mesh_dial *out);
+/* When mesh_next() may have something; CLOCK_NEVER when never by itself. */
+uint64_t mesh_wake_at(const struct mesh *m, uint64_t now_ns);
+/* A dial ended without a connection; `why` for people. */
+void mesh_dial_failed(struct mesh *m, const struct mesh_dial *dial,
+    const char *why, struct now now);
+/* A dial was given up through no fault of the way. */
+void mesh_dial_ended(struct mesh *m, const struct mesh_dial *dial);
+
+/*
+ * A connection of `id` finished TLS: may it go on?  After MESH_ACCEPT or
+ * MESH_REPLACE it counts as the peer's connection until mesh_down().
+ */
+enum mesh_verdict mesh_judge(struct mesh *m, const struct devid *id,
+    enum mesh_direction direction, uint64_t now_ns);
+/* It said a good Hello: established.  `dial` NULL when it was accepted. */
+void mesh_up(struct mesh *m, const struct devid *id,
+    const struct mesh_dial *dial, uint64_t now_ns);
+/* The peer's connection is gone, established or not. */
+void mesh_down(struct mesh *m, const struct devid *id, uint64_t now_ns);
+/* Try every address now. */
+void mesh_refresh(struct mesh *m, uint64_t now_ns);
+
+/* Addresses known of a peer; NULL past the end. */
+const struct mesh_address *mesh_address_at(const struct mesh *m,
+    const struct devid *id, size_t i);
+
+/* Remember a stranger; true when it was not known or not for an hour. */
+bool mesh_stranger_add(struct mesh *m, const struct devid *id,
+    struct slice name, const char *address, int64_t wall_ns);
+const struct mesh_stranger *mesh_stranger_at(const struct mesh *m, size_t i);
+
+#endif

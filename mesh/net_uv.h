@@ -1,0 +1,179 @@
+/*
+ * The network, as the daemon sees it: peers come up, messages go both ways.
+ *
+ * Puts together sockets (tcp_uv), TLS (tls), sessions (session), the plan of
+ * whom to dial (mesh) and LAN discovery (announce, udp_uv).  It decides who may
+ * connect, by the peers it was configured with; it knows nothing of files and
+ * never looks into a message.
+ *
+ * Callbacks come from the loop only, never from inside a net_*() call, so any
+ * net_*() function may be called in them.  For each on_peer_up() there is
+ * exactly one on_peer_down(), before the next up of that device.  Messages of a
+ * device come only between the two.
+ *
+ * Thread: loop.
+ */
+#ifndef HOLDFAST_MESH_NET_UV_H
+#define HOLDFAST_MESH_NET_UV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "blockproto/devid.h"
+#include "blockproto/message.h"
+#include "engine/base/arena.h"
+#include "engine/base/err.h"
+#include "engine/base/log.h"
+#include "engine/base/payload.h"
+#include "mesh/identity.h"
+
+/* Opaque. */
+struct net;
+
+struct net_peer_config {
+	struct devid id;
+	const char *name;           /* ours for it; "" is fine */
+	const char *const *address; /* "tcp://...", "dynamic"; none = dynamic */
+	size_t address_count;
+	const char *cert_name; /* NULL: "syncthing" */
+	enum message_compression compression;
+	bool paused;
+};
+
+/* Borrowed for the call, but `identity`: that must outlive the net. */
+struct net_config {
+	const struct identity *identity;
+	const char *device_name;    /* told to peers that we know */
+	const char *client_version; /* "0.1.0" */
+	uint32_t features;          /* enum feature bits we speak */
+	const char *const *listen;  /* "tcp://0.0.0.0:22000"; port 0: any */
+	size_t listen_count;        /* 0: do not listen */
+	bool announce;              /* LAN discovery, both ways */
+	uint16_t announce_port;     /* 0: 21027 */
+	const struct net_peer_config *peer;
+	size_t peer_count;
+};
+
+/* How a peer is connected; borrowed for the call. */
+struct net_peer_info {
+	const char *address; /* "192.168.1.23:22000" */
+	bool dialled;        /* we called it */
+	bool lan;
+	const char *tls;     /* "TLS1.3 AES-128-GCM ..." */
+	uint32_t features;   /* enum feature bits both ends announced */
+	uint64_t generation; /* grows with each connection of this net */
+};
+
+struct net_callbacks {
+	/* Send the ClusterConfig now.  `hello` is borrowed. */
+	void (*on_peer_up)(void *arg, const struct devid *id,
+	    const struct hello *hello, const struct net_peer_info *info);
+	/* `reason` for people, and as the peer's Close said it. */
+	void (*on_peer_down)(void *arg, const struct devid *id,
+	    const char *reason);
+	/*
+	 * `m` is borrowed for the call.  For a RESPONSE with data, `data` owns
+	 * its bytes (m->u.response.data lies inside) and the callee takes it;
+	 * else NULL.  Ping and Close never come here.
+	 */
+	void (*on_message)(void *arg, const struct devid *id,
+	    const struct message *m, struct payload *data);
+	/* The bytes of the message sent with `tag` went to the system. */
+	void (*on_sent)(void *arg, const struct devid *id, uint64_t tag);
+	/* A stranger knocked; not for the same one within an hour. */
+	void (*on_pending_device)(void *arg, const struct devid *id,
+	    const char *name, const char *address);
+};
+
+/*
+ * Start: binds the listeners and begins to dial.  ERR_* with nothing left
+ * behind when a listen address is wrong or taken.  Borrows `log` (may be NULL)
+ * and copies `callbacks`.
+ */
+int net_open(struct net **out, uv_loop_t *loop, const struct net_config *cfg,
+    const struct net_callbacks *callbacks, void *arg, const struct log *log,
+    struct err *err);
+/*
+ * A new configuration, at once: connections of peers that are gone or paused
+ * end, new peers are dialled, listeners are moved.  On an error (an address in
+ * it is wrong or taken) everything stays as it was.
+ */
+int net_configure(struct net *net, const struct net_config *cfg,
+    struct err *err);
+/*
+ * Stop: says Close to every peer (waiting at most a second), closes every
+ * handle, then calls `on_closed` once, after which `net` is gone.  on_peer_down
+ * comes for each peer before that.
+ */
+void net_close(struct net *net, void (*on_closed)(void *arg), void *arg);
+
+/*
+ * Queue a message for a connected peer.  Takes `data` whatever happens: the
+ * bytes of a RESPONSE (m->u.response.data is ignored then), else NULL.
+ * `tag` != 0 asks for on_sent().  ERR_CLOSED: not connected; ERR_LIMIT:
+ * LIMIT_SENDQ_LEN bytes wait already, nothing was queued.
+ */
+int net_send(struct net *net, const struct devid *id, const struct message *m,
+    struct payload *data, uint64_t tag);
+/* Bytes waiting to go to this peer; 0 when it is not connected. */
+size_t net_queued(const struct net *net, const struct devid *id);
+/* Send Close with `reason` and end the connection; the down comes later. */
+void net_drop(struct net *net, const struct devid *id, const char *reason);
+/* Stop or go on taking messages from this peer: back-pressure to its TCP. */
+void net_pause_reading(struct net *net, const struct devid *id, bool pause);
+/* The network changed or someone is impatient: dial and announce now. */
+void net_refresh(struct net *net);
+
+struct net_address_status {
+	const char *address;
+	bool found;        /* by discovery */
+	const char *error; /* of the last dial; "" when it did not fail */
+	int64_t tried_wall_ns;
+	uint64_t retry_in_ns;
+};
+
+struct net_peer_status {
+	struct devid id;
+	const char *name;
+	bool connected;
+	bool paused;
+	bool dialled, lan;
+	const char *address; /* "" when not connected */
+	const char *tls;
+	const char *client; /* "syncthing v1.19.2"; "" before the first Hello */
+	uint32_t features;
+	int64_t since_wall_ns;        /* of this connection */
+	int64_t last_seen_wall_ns;    /* 0: never in this run */
+	uint64_t bytes_in, bytes_out; /* since start; plaintext of BEP */
+	uint64_t rtt_ns;              /* 0: unknown */
+	const char *last_error; /* why the last connection or dial ended */
+	const struct net_address_status *way;
+	size_t way_count;
+};
+
+struct net_pending_status {
+	struct devid id;
+	const char *name;
+	const char *address;
+	int64_t wall_ns;
+};
+
+struct net_status {
+	const char *const *listen; /* really bound, with ports */
+	size_t listen_count;
+	const struct net_peer_status *peer; /* in order of configuration */
+	size_t peer_count;
+	const struct net_pending_status *pending;
+	size_t pending_count;
+	bool announcing;
+	const char *announce_error; /* "" when discovery works or is off */
+};
+
+/* Everything at this moment; all of it lives in `ar`. */
+void net_status(const struct net *net, struct net_status *out,
+    struct arena *ar);
+
+#endif
