@@ -4,7 +4,9 @@
  *
  * A value that borrows: name, counters, hashes, link target and platform bytes
  * live in an arena or a message.  Block sizes are implied by size and
- * block_size; entry_check() refuses lists that are not regular.
+ * block_size; entry_check() refuses lists that are not regular: a decoder that
+ * meets one, or one over its limit, leaves the pointer NULL and keeps the count
+ * (block and block_count, version.counter and version.count).
  */
 #ifndef HOLDFAST_BLOCKPROTO_ENTRY_H
 #define HOLDFAST_BLOCKPROTO_ENTRY_H

@@ -60,6 +60,7 @@ struct version version_dup(struct version v, struct arena *arena);
  */
 struct version version_canonical(const struct counter *counter, uint32_t count,
     struct arena *arena);
+bool version_is_canonical(struct version v);
 /* For the store and for hashing: varint count, then id u64be + varint. */
 void version_encode(struct version v, struct buf *out);
 struct version version_decode(struct reader *r, struct arena *arena);
