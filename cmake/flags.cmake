@@ -1,6 +1,6 @@
 # Compiler flags, as interface libraries that every target links privately.
 #
-#   holdfast_flags   for all our code
+#   holdfast_flags   what both of these share
 #   holdfast_pure    for pure files: signs of integers are kept apart too
 #   holdfast_door    for doors and programs: system headers are not that clean
 
@@ -11,22 +11,22 @@ add_library(holdfast_door INTERFACE)
 target_compile_definitions(holdfast_flags INTERFACE
   HOLDFAST_VERSION="${PROJECT_VERSION}")
 target_include_directories(holdfast_flags INTERFACE ${CMAKE_SOURCE_DIR})
-target_compile_options(holdfast_flags INTERFACE
+set(flags
   -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wmissing-prototypes
   -Wstrict-prototypes -Wswitch-enum -Wformat=2 -Wimplicit-fallthrough
   -Wundef -Wvla -fno-strict-aliasing
   # Our paths do not belong into programs.
   -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
 if(HOLDFAST_WERROR)
-  target_compile_options(holdfast_flags INTERFACE -Werror)
+  list(APPEND flags -Werror)
 endif()
 
 target_link_libraries(holdfast_pure INTERFACE holdfast_flags)
-target_compile_options(holdfast_pure INTERFACE -Wsign-conversion)
+target_compile_options(holdfast_pure INTERFACE ${flags} -Wsign-conversion)
 
 target_link_libraries(holdfast_door INTERFACE holdfast_flags)
 target_compile_definitions(holdfast_door INTERFACE _GNU_SOURCE)
-target_compile_options(holdfast_door INTERFACE -Wno-sign-conversion)
+target_compile_options(holdfast_door INTERFACE ${flags} -Wno-sign-conversion)
 
 if(HOLDFAST_SANITIZE)
   add_compile_options(-fsanitize=${HOLDFAST_SANITIZE} -fno-omit-frame-pointer

@@ -36,6 +36,8 @@ const struct omap_item *omap_seek(const struct omap *m, struct slice key,
 /* The last item with key < `key`; NULL when none. */
 const struct omap_item *omap_seek_before(const struct omap *m,
     struct slice key);
+/* The item after `it`; NULL at the end.  Cheaper than omap_seek(). */
+const struct omap_item *omap_next(const struct omap_item *it);
 size_t omap_count(const struct omap *m);
 size_t omap_bytes(const struct omap *m); /* keys + values + overhead */
 void omap_clear(struct omap *m);
