@@ -53,9 +53,9 @@
 #define LIMIT_SCAN_HASHES 128u          /* files being hashed at once */
 
 /* The network: what a stranger can make us hold. */
-#define LIMIT_HALF_OPEN 64u         /* accepted, not yet known */
-#define LIMIT_HALF_OPEN_SOURCE 16u  /* of them from one IP address */
-#define LIMIT_TLS_NS 10000000000ull /* for the handshake; as Syncthing */
+#define LIMIT_HALF_OPEN 64u           /* accepted, not yet known */
+#define LIMIT_HALF_OPEN_SOURCE 16u    /* of them from one IP address */
+#define LIMIT_TLS_NS 10000000000ull   /* for the handshake; as Syncthing */
 #define LIMIT_HELLO_NS 20000000000ull /* for the Hello after it */
 #define LIMIT_DIAL_NS 10000000000ull  /* to connect one address */
 #define LIMIT_DIALS 32u               /* running at once */
