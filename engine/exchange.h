@@ -1,0 +1,40 @@
+/*
+ * The exchange: ClusterConfig, indexes and requests with connected peers.
+ *
+ * Private to engine/.  It decides what to tell whom and puts what it is told
+ * into the indexes; what follows from that is pull.c's.  BEP-FACTS.md 5, 7.
+ */
+#ifndef HOLDFAST_ENGINE_EXCHANGE_H
+#define HOLDFAST_ENGINE_EXCHANGE_H
+
+#include "engine/folder.h"
+
+struct peer; /* a connected device */
+
+/*
+ * Ask the share's device for bytes.  `done` gets code 0 and the payload (its
+ * own: payload_free() or hand on), or a failure: ERR_NOT_FOUND (the peer has
+ * not what it announced), ERR_IO, ERR_CLOSED (it went away).  The data's length
+ * has been checked against `rq->size`, its hash not.  Always answered once,
+ * unless exchange_cancel() comes first.  `rq->id` is chosen here.
+ * Returns the request's number (not 0).
+ */
+typedef void exchange_answer_fn(struct folder *f, void *arg, int code,
+    struct payload *payload);
+uint64_t exchange_request(struct folder *f, struct share *sh,
+    struct request *rq, exchange_answer_fn *done, void *arg);
+void exchange_cancel(struct folder *f, struct share *sh, uint64_t number);
+/* The same for a chunk map; `done` gets the event-like message by `chunks`. */
+typedef void exchange_chunks_fn(struct folder *f, void *arg, int code,
+    const struct chunk *chunk, uint32_t count);
+uint64_t exchange_request_chunks(struct folder *f, struct share *sh,
+    struct slice name, struct version version, exchange_chunks_fn *done,
+    void *arg);
+/* May another `len` bytes be asked of it now? (LIMIT_FETCH_*) */
+bool exchange_has_room(const struct share *sh, uint32_t len);
+uint64_t exchange_asked_bytes(const struct share *sh); /* outstanding */
+uint32_t exchange_features(const struct share *sh);
+/* Our index grew: send what is durable to whoever does not have it. */
+void exchange_index_grew(struct folder *f);
+
+#endif

@@ -1,0 +1,100 @@
+/*
+ * One folder in the engine: its state, its index, and the parts at work on it.
+ *
+ * Private to engine/.  folder.c opens, checks, halts and closes; scan.c finds
+ * what people did; exchange.c speaks with the peers that share the folder;
+ * pull.c brings this disk to the global state.
+ *
+ * States
+ *	CLOSED -> OPENING -> RUNNING <-> HALTED      (reason says why)
+ *	               \-> HALTED (root missing, ...) -> OPENING, by itself
+ *	any -> CLOSING -> CLOSED                     (paused, removed)
+ */
+#ifndef HOLDFAST_ENGINE_FOLDER_H
+#define HOLDFAST_ENGINE_FOLDER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/base/arena.h"
+#include "engine/core.h"
+#include "engine/ignore.h"
+#include "engine/index.h"
+#include "engine/reason.h"
+#include "engine/setup.h"
+
+enum folder_state {
+	FOLDER_CLOSED,
+	FOLDER_OPENING,
+	FOLDER_RUNNING,
+	FOLDER_HALTED, /* nothing is changed, nothing announced */
+	FOLDER_CLOSING,
+};
+
+struct scan;
+struct pull;
+struct peer;
+
+/* The folder as shared with one device. */
+struct share {
+	struct devid device;
+	struct slice name; /* of the device; for logs and notes */
+	uint32_t slot;     /* in the index; valid while the index is open */
+	struct peer *peer; /* NULL while it is not connected */
+	bool remote_runs;  /* its ClusterConfig lists the folder, running */
+	bool remote_lists; /* ... lists it at all */
+	/* Sending our index to it. */
+	bool send_full;    /* the next message is an Index */
+	bool send_busy;    /* a batch is on its way: wait for its DONE */
+	uint64_t sent_seq; /* it has everything up to here */
+	/* Receiving its index. */
+	bool forgetting; /* dropping its old index, step by step */
+	struct slice forget_cursor;
+	uint64_t last_index_ns; /* mono time of its last index message */
+	bool more_coming;       /* its last message was a full batch */
+};
+
+struct folder {
+	struct engine *en;
+	uint32_t number;
+	enum folder_state state;
+	enum reason reason;     /* of HALTED; or REASON_NONE */
+	char reason_text[240];  /* detail for people */
+	int64_t since_wall_ns;  /* of state */
+	struct arena cfg_arena; /* owns cfg's slices and shares' names */
+	struct setup_folder cfg;
+	struct share *share; /* owned; one a device it is shared with */
+	uint32_t share_count;
+
+	struct index *ix; /* NULL unless opened */
+	struct root_facts root;
+	struct ignore *ignore; /* NULL until read */
+	struct scan *scan;     /* live while ix is */
+	struct pull *pull;     /* live while ix is */
+	uint32_t ops;          /* effects not yet answered */
+	bool removed;          /* no longer configured: free when CLOSED */
+
+	/* Last change, for status. */
+	struct devid changed_by;
+	int64_t changed_wall_ns;
+	char changed_path[256];
+};
+
+/*
+ * Stop the folder because of `r`: pulling and announcing end, nothing is
+ * deleted, and the root is checked again every few seconds until it is well.
+ */
+void folder_halt(struct folder *f, enum reason r, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Is it RUNNING, with an index, root proven and ignore rules read? */
+bool folder_is_running(const struct folder *f);
+/* A disk error code met during work: halts for ERR_FULL, ERR_MISSING_ROOT,
+ * ERR_CORRUPT and a read-only disk; true when it did. */
+bool folder_met_error(struct folder *f, int code, struct slice text);
+/* The share with this slot, or device; NULL when there is none. */
+struct share *folder_share_of_slot(struct folder *f, uint32_t slot);
+struct share *folder_share(struct folder *f, const struct devid *dev);
+/* Name of a device for notes and conflict lists: configured, or short ID. */
+void folder_changed(struct folder *f, uint64_t by_short, struct slice path);
+
+#endif

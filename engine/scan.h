@@ -1,0 +1,39 @@
+/*
+ * The scanner: finds what people did on this disk and puts it in the index.
+ *
+ * Private to engine/.  A full scan walks the tree; a hint looks at one path.
+ * What it sees is compared with the row; what differs is hashed, and becomes a
+ * new version of ours, unless it equals a version others already have.
+ * Absence is believed only in a directory that could be read, in a root proven
+ * present before and after (RELIABILITY.md I4, I6, I7).
+ */
+#ifndef HOLDFAST_ENGINE_SCAN_H
+#define HOLDFAST_ENGINE_SCAN_H
+
+#include "engine/folder.h"
+
+struct scan_progress {
+	bool running;         /* a full scan is under way */
+	uint64_t dirs, files; /* looked at so far in it */
+	uint64_t hashed_bytes;
+	int64_t last_end_wall_ns; /* of the last full scan; 0: none yet */
+	uint32_t changing;        /* files that keep changing */
+	uint32_t failed;          /* paths that could not be looked at */
+};
+
+struct scan *scan_new(struct folder *f);
+void scan_free(struct scan *sc); /* no op may be outstanding */
+/* Look at everything; one more pass is queued when one is under way. */
+void scan_all(struct folder *f);
+/* Look at one path (and what is below, when it is a directory that is new or
+ * `subtree`).  Cheap; merged. */
+void scan_hint(struct folder *f, struct slice path, bool subtree);
+/* Is nothing queued, listed, hashed or held? */
+bool scan_is_idle(const struct folder *f);
+/* Stop at the next step; what is under way is thrown away. */
+void scan_stop(struct folder *f);
+struct scan_progress scan_progress(const struct folder *f);
+/* Is the scanner hashing or holding this path right now? */
+bool scan_has(const struct folder *f, struct slice path);
+
+#endif
