@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
+from lib import bep
 from lib import syncthing as theirs
 from lib import tree
-from lib.proc import wait_until
+from lib.bep import Identity
+from lib.peer import Peer
+from lib.proc import free_port, wait_until
 from lib.storm import Storm
 from lib.world import FOLDER, World
 
@@ -73,3 +77,112 @@ def test_two_syncthings_agree_after_a_storm(world: World, seed: int) -> None:
     wait_until(lambda: tree.same(dir_a, dir_b), 60, lambda: str(
         tree.differences(tree.snapshot(dir_a), tree.snapshot(dir_b)))
         + str(b.errors(FOLDER)), alive=[a, b])
+
+
+# ---- the Python peer -------------------------------------------------------
+
+def test_device_ids_are_those_of_the_facts() -> None:
+    raw = bytes(range(32))
+    text = "AAAQEAY-EAUDAOB-CAJBIFQ-YDIOB4B-IBCEQTC-QKRMFYX-YDENBWH-A5DYPQG"
+    assert bep.device_id(raw) == text
+    assert bep.device_raw(text) == raw
+    assert bep.device_raw(text.lower().replace("-", " ")) == raw
+    assert bep.short_id(raw) == 0x0001020304050607
+    assert bep.device_id(hashlib.sha256().digest()) == \
+        "4OYMIQU-Y7QOBJR-GX36TEJ-S35ZEQD-T24QPEM-SNZGTFB-ESWMRW6-CSXBKQD"
+    with pytest.raises(ValueError):
+        bep.device_raw(text[:-1] + "A")
+
+
+def test_frames_are_those_of_the_facts() -> None:
+    assert bep.frame(bep.PING, b"").hex() == "0002080600000000"
+    assert bep.frame(bep.CLUSTER_CONFIG, b"").hex() == "000000000000"
+    assert bep.hello_frame(b"").hex() == "2ea7d90b0000"
+    assert bep.frame(bep.INDEX, b"abc", 1)[:6].hex() == "000408011001"
+    info = bep.file_info("a/ü", b"x" * 300_000, by=1 << 63,
+                         modified_s=-1, version={5: 1 << 63, 2: 7})
+    again = bep.decode("FileInfo", bep.encode("FileInfo", info))
+    assert again["name"] == "a/ü" and again["modified_s"] == -1
+    assert bep.counters(again["version"]) == {2: 7, 5: 1 << 63}
+    assert [b["size"] for b in again["blocks"]] == [131072, 131072, 37856]
+
+
+@pytest.mark.parametrize("size,length", [
+    (0, 1 << 17), (262_143_999, 1 << 17), (262_144_000, 1 << 18),
+    (1_048_576_000, 1 << 20), (16_777_216_000, 1 << 24), (1 << 50, 1 << 24)])
+def test_block_sizes_are_those_of_the_facts(size: int, length: int) -> None:
+    assert bep.block_size(size) == length
+
+
+@pytest.mark.parametrize("data", [
+    b"", b"a", b"abcabcabcabcabcabcabcabcabc" * 50, bytes(100_000),
+    tree.noise(70_000), tree.noise(5000) * 9])
+def test_lz4_blocks_come_back(data: bytes) -> None:
+    packed = bep.lz4_compress(data)
+    assert bep.lz4_decompress(packed, len(data)) == data
+    block = pytest.importorskip("lz4.block")
+    assert block.decompress(packed, uncompressed_size=len(data)) == data
+    theirs_packed = block.compress(data, store_size=False)
+    assert bep.lz4_decompress(theirs_packed, len(data)) == data
+
+
+def test_peer_and_syncthing_exchange_files(world: World) -> None:
+    node = world.syncthing()
+    peer = Peer("py")
+    node.device_add(peer.id, "py")
+    node.folder_add(FOLDER, world.dir("st"), [peer.id])
+    tree.write(world.dir("st") / "theirs.bin", tree.noise(400_000))
+    node.scan(FOLDER)
+    peer.put(FOLDER, "ours.txt", b"hello from python\n", permissions=0o640)
+    peer.put_dir(FOLDER, "d")
+    peer.put_link(FOLDER, "d/link", b"../ours.txt")
+    peer.connect(node.addr)
+    try:
+        assert peer.wire is not None
+        assert bep.device_id(peer.wire.peer_raw) == node.id
+        assert peer.fetch(FOLDER, "theirs.bin") == tree.noise(400_000)
+        for name in ("ours.txt", "d", "d/link"):
+            peer.wait_adopted(FOLDER, name)
+        path = world.dir("st") / "ours.txt"
+        assert path.read_bytes() == b"hello from python\n"
+        assert path.stat().st_mode & 0o777 == 0o640
+        assert os.readlink(world.dir("st") / "d/link") == "../ours.txt"
+        peer.put(FOLDER, "ours.txt", b"edited\n")
+        peer.wait_adopted(FOLDER, "ours.txt")
+        peer.remove(FOLDER, "ours.txt")
+        peer.wait_adopted(FOLDER, "ours.txt")
+        assert not path.exists()
+    finally:
+        peer.close()
+
+
+def test_listening_peer_is_dialled_by_syncthing(world: World) -> None:
+    node = world.syncthing()
+    first = bep.dial(node.addr, Identity.make())
+    der = first.sock.getpeercert(binary_form=True)
+    assert der is not None
+    first.close()
+    peer = Peer("py", Identity.make("p256"))
+    listener = bep.Listener(peer.identity, der, free_port())
+    node.device_add(peer.id, "py", listener.addr)
+    node.folder_add(FOLDER, world.dir("st"), [peer.id])
+    tree.write(world.dir("st") / "x", b"1")
+    node.scan(FOLDER)
+    peer.folder(FOLDER)
+    try:
+        peer.attach(listener.accept())
+        assert peer.fetch(FOLDER, "x") == b"1"
+    finally:
+        peer.close()
+        listener.close()
+
+
+def test_broken_frames_end_a_session_with_syncthing(world: World) -> None:
+    node = world.syncthing()
+    identity = Identity.make("p384")
+    node.device_add(identity.id, "py")
+    wire = bep.dial(node.addr, identity)
+    wire.hello()
+    wire.send(bep.CLUSTER_CONFIG)
+    wire.send_raw(b"\x00\x00\x7f\xff\xff\xff")
+    assert wire.until_closed(15)
