@@ -1,0 +1,168 @@
+/*
+ * The configuration: a table of options, and what a person made of them.
+ *
+ * Takes a list of (key, value, line) as a door read them from a file
+ * (config_file.h) and gives checked values: a struct setup for the engine, the
+ * settings of the network, the level of the log.  Every mistake is told with
+ * line, key and what is allowed; all of them, not only the first.
+ *
+ * Keys are SECTION.OPTION or SECTION.NAME.OPTION, as in git: "mesh.listen",
+ * "device.laptop.id", "folder.docs.path".  NAME may hold dots.  Case, '-' and
+ * '_' in OPTION do not matter; it is written as the table has it.
+ *
+ * Pure.  docs/man/holdfast-config.5 says the same for people.
+ */
+#ifndef HOLDFAST_CLI_CONFIG_H
+#define HOLDFAST_CLI_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "blockproto/message.h"
+#include "engine/base/arena.h"
+#include "engine/base/err.h"
+#include "engine/base/log.h"
+#include "engine/base/slice.h"
+#include "engine/setup.h"
+
+#define CONFIG_NAME_MAX 64u     /* bytes in a device's name */
+#define CONFIG_ID_MAX 64u       /* bytes in a folder's ID */
+#define CONFIG_ITEMS_MAX 65536u /* lines with a value in one file */
+
+/* One assignment, as the file has it.  Borrows. */
+struct config_item {
+	struct slice key;   /* "device.laptop.id"; section, option lower case */
+	struct slice value; /* "true" for an option without "=" */
+	uint32_t line;      /* from 1; 0: unknown */
+};
+
+enum config_type {
+	CONFIG_TEXT,
+	CONFIG_BOOL,
+	CONFIG_INT,      /* min .. max of the option */
+	CONFIG_DURATION, /* 60s, 90m, 1h, 2d; 0 */
+	CONFIG_CHOICE,   /* one of `choices` */
+	CONFIG_DEVID,
+	CONFIG_ADDRESS, /* tcp://host:port, or "dynamic" */
+	CONFIG_LISTEN,  /* tcp://host:port; the host may be missing */
+	CONFIG_PATH,    /* absolute, or ~/... */
+	CONFIG_DEVICE,  /* the name of a configured device */
+};
+
+enum config_section {
+	CONFIG_NODE,
+	CONFIG_LOG,
+	CONFIG_MESH,
+	CONFIG_IN_DEVICE, /* device.NAME.* */
+	CONFIG_IN_FOLDER, /* folder.ID.* */
+};
+
+struct config_option {
+	enum config_section section;
+	const char *name;
+	enum config_type type;
+	bool repeats;
+	bool required;
+	const char *fallback; /* the default as text; NULL: none */
+	const char *choices;  /* CHOICE: "a|b|c" */
+	int64_t min, max;     /* INT, and DURATION in seconds */
+	const char *help;     /* one line */
+};
+
+/* The whole table, in the order in which people should read it. */
+const struct config_option *config_options(size_t *count);
+
+/*
+ * Take a key apart.  `name` is the NAME part, empty without one.  NULL and
+ * ERR_INVALID when there is no such option; the text says what is near.
+ */
+const struct config_option *config_option(struct slice key, struct slice *name,
+    struct err *err);
+/* The key as it is written: "folder.docs.ignore-perms". */
+char *config_key(struct arena *ar, const struct config_option *opt,
+    struct slice name);
+/* "folder", "device", ... */
+const char *config_section_name(enum config_section s);
+/* What a value of this option may be, for people: "true or false". */
+const char *config_allowed(struct arena *ar, const struct config_option *opt);
+/*
+ * Is `value` one for this option, by itself (not: does the device it names
+ * exist)?  0, or ERR_INVALID with what is allowed.
+ */
+int config_check_value(const struct config_option *opt, struct slice value,
+    struct err *err);
+
+/* "60s", "1h", "250ms", "2d", "90" (seconds) to ns; ERR_INVALID. */
+int config_parse_duration(struct slice text, uint64_t *out_ns, struct err *err);
+/* "10MiB", "1GB", "512" to bytes; ERR_INVALID. */
+int config_parse_size(struct slice text, uint64_t *out, struct err *err);
+int config_parse_bool(struct slice text, bool *out, struct err *err);
+
+/* What else of a device than the engine needs; same index as setup.device. */
+struct config_device {
+	enum message_compression compression;
+	uint64_t max_silence_ns; /* unseen for longer is a warning; 0: never */
+};
+
+/* What else of a folder; same index as setup.folder. */
+struct config_folder {
+	bool watch;
+};
+
+struct config_mesh {
+	const struct slice *listen; /* each NUL-terminated too */
+	size_t listen_count;
+	bool announce;
+	uint16_t announce_port;
+};
+
+struct config {
+	/* self, seed and zone_s are left zero: the daemon's to fill.  Its
+	 * slices are NUL-terminated too. */
+	struct setup setup;
+	const struct config_device *device; /* setup.device_count */
+	const struct config_folder *folder; /* setup.folder_count */
+	struct config_mesh mesh;
+	enum log_level log_level;
+};
+
+/* What the file does not say. */
+struct config_world {
+	struct slice file;      /* its name, for errors */
+	struct slice user_home; /* what ~ stands for; absolute */
+	struct slice host;      /* the default of node.name */
+	/* Directories of ours that no folder may hold: keys, index. */
+	struct slice state_dir, config_dir;
+};
+
+/* One mistake. */
+struct config_mistake {
+	uint32_t line;     /* 0: of the file as a whole */
+	struct slice key;  /* may be empty */
+	struct slice text; /* "file:line: key: what, and what is allowed" */
+};
+
+/*
+ * Make a configuration of the items.  All lives in `ar`, nothing is borrowed
+ * from `item`.  ERR_INVALID when there is any mistake: the first is in `err`,
+ * all are in `mistakes` (may be NULL).
+ */
+int config_load(const struct config_item *item, size_t count,
+    const struct config_world *world, struct arena *ar, struct config *out,
+    const struct config_mistake **mistakes, size_t *mistake_count,
+    struct err *err);
+
+/* Index in setup.device / setup.folder; -1 when there is none. */
+int32_t config_find_device(const struct config *cfg, struct slice name);
+int32_t config_find_folder(const struct config *cfg, struct slice id);
+
+/* "sendreceive", "sendonly", "receiveonly". */
+const char *config_mode_name(enum folder_mode mode);
+/* Lexical: is `path` equal to `dir` or below it?  Both absolute, clean. */
+bool config_path_is_within(struct slice path, struct slice dir);
+/* Absolute and without "//", "/./", trailing "/"; ERR_INVALID for ".." */
+int config_clean_path(struct slice path, struct slice user_home,
+    struct arena *ar, struct slice *out, struct err *err);
+
+#endif
