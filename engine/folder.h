@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "engine/base/arena.h"
+#include "engine/base/vec.h"
 #include "engine/core.h"
 #include "engine/ignore.h"
 #include "engine/index.h"
@@ -54,6 +55,11 @@ struct share {
 	bool more_coming;       /* its last message was a full batch */
 };
 
+struct folder_waiter { /* of a commit */
+	core_done_fn *done;
+	void *arg;
+};
+
 struct folder {
 	struct engine *en;
 	uint32_t number;
@@ -79,6 +85,23 @@ struct folder {
 	int64_t changed_wall_ns;
 	char changed_path[256];
 };
+
+/* Make a folder for this setup; it opens itself unless paused. */
+struct folder *folder_new(struct engine *en, uint32_t number,
+    const struct setup_folder *cfg);
+void folder_free(struct folder *f); /* CLOSED, no op outstanding */
+/* The configuration changed; devices, mode, pause. */
+void folder_setup(struct folder *f, const struct setup_folder *cfg);
+/* End of every step: begin a commit that is due. */
+void folder_step_end(struct folder *f);
+void folder_close(struct folder *f);
+void folder_reopen(struct folder *f); /* close, then open again */
+/* People's commands. */
+void folder_override(struct folder *f);
+void folder_revert(struct folder *f);
+void folder_read_ignores(struct folder *f);
+/* Index open, and told to peers as running? (RUNNING, or softly HALTED) */
+bool folder_talks(const struct folder *f);
 
 /*
  * Stop the folder because of `r`: pulling and announcing end, nothing is
