@@ -11,6 +11,17 @@
 
 struct peer; /* a connected device */
 
+/* Events, given on by engine.c. */
+void exchange_peer_up(struct engine *en, const struct event *ev);
+void exchange_peer_down(struct engine *en, const struct devid *dev);
+void exchange_message(struct engine *en, const struct event *ev);
+void exchange_setup_changed(struct engine *en);
+void exchange_peer_free(struct peer *peer); /* at the engine's end */
+/* A folder began or ceased to run, or its shares changed: tell the peers. */
+void exchange_folder_changed(struct folder *f);
+/* The folder's shares were made anew: find their peers again. */
+void exchange_bind_shares(struct folder *f);
+
 /*
  * Ask the share's device for bytes.  `done` gets code 0 and the payload (its
  * own: payload_free() or hand on), or a failure: ERR_NOT_FOUND (the peer has

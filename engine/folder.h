@@ -94,6 +94,7 @@ void folder_free(struct folder *f); /* CLOSED, no op outstanding */
 void folder_setup(struct folder *f, const struct setup_folder *cfg);
 /* End of every step: begin a commit that is due. */
 void folder_step_end(struct folder *f);
+void folder_hints(struct folder *f, const struct event *ev);
 void folder_close(struct folder *f);
 void folder_reopen(struct folder *f); /* close, then open again */
 /* People's commands. */

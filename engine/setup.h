@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "blockproto/devid.h"
+#include "engine/base/arena.h"
 #include "engine/base/slice.h"
 
 enum folder_mode {
@@ -54,5 +55,15 @@ struct setup {
 	const struct setup_folder *folder;
 	uint32_t folder_count;
 };
+
+/* A deep copy; all it points to lives in `arena`. */
+void setup_copy(struct setup *out, const struct setup *in, struct arena *arena);
+void setup_copy_folder(struct setup_folder *out, const struct setup_folder *in,
+    struct arena *arena);
+/* The configured device; NULL when it is none. */
+const struct setup_device *setup_device(const struct setup *su,
+    const struct devid *id);
+/* Is the folder shared with this device? */
+bool setup_is_shared(const struct setup_folder *sf, const struct devid *id);
 
 #endif
