@@ -1,0 +1,198 @@
+/*
+ * The table of reason codes.
+ *
+ * One row a code.  Names are an interface and never change meaning; texts are
+ * for people and may get better.  Texts speak of "it": the path, folder or
+ * device that status or explain names beside them.
+ */
+#include "engine/reason.h"
+
+#include "engine/base/assert.h"
+
+struct reason_row {
+	const char *name;
+	enum reason_severity severity;
+	const char *what;
+	const char *effect;
+	const char *todo; /* NULL: nothing but to wait */
+};
+
+static const struct reason_row reason_table[REASON_COUNT] = {
+	[REASON_NONE] = { "none", REASON_INFO, "Everything is in order.",
+	    "None.", NULL },
+
+	/* A path. */
+	[REASON_QUEUED] = { "queued", REASON_INFO, "It waits for its turn.",
+	    "The old version stays until the new one is here.", NULL },
+	[REASON_RECEIVING] = { "receiving", REASON_INFO,
+	    "Its data is on the way.",
+	    "The old version stays until the new one is complete.", NULL },
+	[REASON_NO_SOURCE] = { "no-source", REASON_INFO,
+	    "No connected device has this version.",
+	    "The old version stays; the new one comes when a device that has "
+	    "it is back.",
+	    "syncctl device list" },
+	[REASON_LOCAL_CHANGED] = { "local-changed", REASON_INFO,
+	    "It was changed here while a newer version was on its way.",
+	    "Nothing was overwritten; it is looked at again.", NULL },
+	[REASON_CHANGING] = { "changing", REASON_INFO, "It keeps changing.",
+	    "Other devices get it as soon as it rests.", NULL },
+	[REASON_UNREADABLE] = { "unreadable", REASON_WARNING,
+	    "syncd may not read it.",
+	    "Other devices do not get it, and it is not taken for deleted.",
+	    "Give the user of syncd the permission to read it." },
+	[REASON_UNWRITABLE] = { "unwritable", REASON_WARNING,
+	    "syncd may not change it, or the directory it is in.",
+	    "The version here stays old.",
+	    "Give the user of syncd the permission to write there." },
+	[REASON_BAD_NAME] = { "bad-name", REASON_WARNING,
+	    "Its name is not one that can be synced.",
+	    "It stays on this device alone.",
+	    "Rename it: UTF-8, no control characters." },
+	[REASON_NAME_CLASH] = { "name-clash", REASON_WARNING,
+	    "Its name is the same as another one's on this disk.",
+	    "The other one is here; this one stays on the other devices.",
+	    "Rename one of the two on a device that has both." },
+	[REASON_NAME_TOO_LONG] = { "name-too-long", REASON_WARNING,
+	    "Its name is longer than this disk allows.",
+	    "It stays on the other devices.", "Give it a shorter name there." },
+	[REASON_BAD_TYPE] = { "bad-type", REASON_INFO,
+	    "It is a FIFO, a socket or a device, and these are not synced.",
+	    "It stays on this device alone.", NULL },
+	[REASON_NO_LINKS] = { "no-links", REASON_WARNING,
+	    "This disk cannot hold symbolic links.",
+	    "The link stays on the other devices.", NULL },
+	[REASON_PARENT_BLOCKED] = { "parent-blocked", REASON_WARNING,
+	    "Something that is no directory stands where its directory "
+	    "should be.",
+	    "It stays on the other devices.", "Move away what stands there." },
+	[REASON_DIR_NOT_EMPTY] = { "dir-not-empty", REASON_WARNING,
+	    "The directory was deleted elsewhere, but holds things here that "
+	    "its deleter did not know.",
+	    "Nothing of it is deleted.",
+	    "Delete the directory, or touch it to keep it everywhere." },
+	[REASON_IGNORED] = { "ignored", REASON_INFO, "An ignore rule hides it.",
+	    "It is neither sent nor received.",
+	    "syncctl folder ignore list %s" },
+	[REASON_BAD_DATA] = { "bad-data", REASON_WARNING,
+	    "The data that came did not match its hash.",
+	    "The data was thrown away; the old version stays.",
+	    "Check the disk of the device that sent it: syncctl events" },
+	[REASON_IO_ERROR] = { "io-error", REASON_WARNING,
+	    "The disk failed while reading or writing it.",
+	    "The old version stays; it is tried again.",
+	    "Look at the disk: dmesg, smartctl." },
+	[REASON_LOCALLY_CHANGED] = { "locally-changed", REASON_INFO,
+	    "It was changed here, and the folder only receives.",
+	    "The change stays here and nobody else gets it.",
+	    "syncctl folder revert %s" },
+	[REASON_SEND_ONLY] = { "send-only", REASON_INFO,
+	    "It was changed elsewhere, and the folder only sends.",
+	    "The version here stays as it is.", "syncctl folder override %s" },
+	[REASON_CONFLICT] = { "conflict", REASON_WARNING,
+	    "It was changed on two devices at once.",
+	    "Both versions are kept; nothing is blocked.",
+	    "syncctl conflict list %s" },
+
+	/* A folder. */
+	[REASON_STARTING] = { "starting", REASON_INFO,
+	    "The folder is being opened.", "Nothing is changed yet.", NULL },
+	[REASON_PAUSED] = { "paused", REASON_INFO, "Paused by a person.",
+	    "Nothing is sent and nothing is received.",
+	    "syncctl folder resume %s" },
+	[REASON_ROOT_MISSING] = { "root-missing", REASON_STOPPED,
+	    "The folder's directory is not there.",
+	    "Nothing is deleted anywhere; other devices wait.",
+	    "Mount the disk, or put the directory back: it resumes by "
+	    "itself." },
+	[REASON_MARKER_MISSING] = { "marker-missing", REASON_STOPPED,
+	    "The folder's marker .stfolder is gone: perhaps its disk is not "
+	    "mounted.",
+	    "Nothing is deleted anywhere; other devices wait.",
+	    "Mount the disk.  If this is the right directory, make "
+	    "the marker again: mkdir .stfolder" },
+	[REASON_DISK_CHANGED] = { "disk-changed", REASON_STOPPED,
+	    "Another file system than before is mounted there.",
+	    "Nothing is deleted anywhere; other devices wait.",
+	    "Mount the right disk.  To take the new one:  "
+	    "syncctl folder remove %s, then add it again." },
+	[REASON_ROOT_EMPTY] = { "root-empty", REASON_STOPPED,
+	    "The folder's directory is empty, and it was not before.",
+	    "Nothing is deleted anywhere; other devices wait.",
+	    "Mount the disk or put the files back.  If all was deleted on "
+	    "purpose:  syncctl folder remove %s, then add it again." },
+	[REASON_IGNORES_BAD] = { "ignores-bad", REASON_STOPPED,
+	    "The folder's ignore rules cannot be read.",
+	    "Nothing is sent and nothing is received until they can.",
+	    "Correct .stignore; the folder resumes by itself." },
+	[REASON_DISK_FULL] = { "disk-full", REASON_STOPPED, "The disk is full.",
+	    "Nothing more is received; what is here stays whole.",
+	    "Make room; the folder resumes by itself." },
+	[REASON_READ_ONLY_DISK] = { "read-only-disk", REASON_STOPPED,
+	    "The disk has become read-only.",
+	    "Nothing is received; the kernel may have seen it fail.",
+	    "Look at dmesg, repair it, mount it for writing." },
+	[REASON_INDEX_DAMAGED] = { "index-damaged", REASON_STOPPED,
+	    "The folder's index was damaged; it is set aside and made again.",
+	    "Nothing is deleted; files are read once more.", NULL },
+	[REASON_WATCH_LIMIT] = { "watch-limit", REASON_WARNING,
+	    "The system allows too few watches for all directories.",
+	    "Some changes are seen only at the next rescan.",
+	    "sysctl fs.inotify.max_user_watches=1048576" },
+	[REASON_WATCH_FAILED] = { "watch-failed", REASON_WARNING,
+	    "The folder cannot be watched for changes.",
+	    "Changes are seen only at the next rescan.",
+	    "syncctl folder scan %s" },
+
+	/* A device. */
+	[REASON_OFFLINE] = { "offline", REASON_INFO, "It is not connected.",
+	    "It gets what it lacks when it is back.", NULL },
+	[REASON_PEER_PAUSED] = { "peer-paused", REASON_INFO,
+	    "It paused the folder.", "It gets what it lacks when it goes on.",
+	    NULL },
+	[REASON_PEER_NOT_SHARING] = { "peer-not-sharing", REASON_INFO,
+	    "It does not share the folder with us.", "It gets nothing of it.",
+	    "Accept the folder on that device." },
+	[REASON_PROTOCOL] = { "protocol", REASON_WARNING,
+	    "It broke the protocol, and the connection was ended.",
+	    "Nothing it said last was believed.",
+	    "Update the software there; syncctl events says more." },
+};
+
+static const struct reason_row *
+reason_at(enum reason r)
+{
+	ASSERT((unsigned)r < REASON_COUNT);
+	ASSERT(reason_table[r].name != NULL);
+	return &reason_table[r];
+}
+
+const char *
+reason_name(enum reason r)
+{
+	return reason_at(r)->name;
+}
+
+const char *
+reason_what(enum reason r)
+{
+	return reason_at(r)->what;
+}
+
+const char *
+reason_effect(enum reason r)
+{
+	return reason_at(r)->effect;
+}
+
+const char *
+reason_do(enum reason r)
+{
+	return reason_at(r)->todo;
+}
+
+enum reason_severity
+reason_severity(enum reason r)
+{
+	return reason_at(r)->severity;
+}
