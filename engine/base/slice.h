@@ -17,6 +17,11 @@ struct slice {
 
 #define SLICE_EMPTY ((struct slice){ NULL, 0 })
 #define SLICE_LIT(s) ((struct slice){ (const uint8_t *)("" s), sizeof(s) - 1 })
+/* The same as an initialiser, for static tables: standard C wants constants. */
+#define SLICE_INIT(s)                                                          \
+	{                                                                      \
+		(const uint8_t *)("" s), sizeof(s) - 1                         \
+	}
 /* For "%.*s": SLICE_FMT(name). */
 #define SLICE_FMT(s) (int)(s).len, (const char *)(s).ptr
 
