@@ -3,7 +3,7 @@
 # What a file may touch is the last part of its name; this says which library
 # that means.  "-" means libc alone.
 set(DOORS
-  gnutls=gnutls xxh=libxxhash pb=@pb lz4=liblz4 zstd=libzstd uv=libuv
+  gnutls=gnutls xxh=libxxhash pb=@nanopb lz4=liblz4 zstd=libzstd uv=libuv
   posix=- lmdb=@lmdb git2=libgit2 inotify=- fanotify=- ngtcp2=libngtcp2
   upnp=miniupnpc sodium=libsodium mhd=libmicrohttpd http=libmicrohttpd
   curl=libcurl qrencode=libqrencode jansson=jansson systemd=libsystemd main=-)
@@ -41,11 +41,11 @@ function(door_link target suffix)
       continue()
     endif()
     set(module ${CMAKE_MATCH_1})
-    if(module STREQUAL "@pb")
-      foreach(pb IN LISTS BLOCKPROTO_PB_LIBS)
-        pkg_target(${pb} lib)
-        target_link_libraries(${target} PUBLIC ${lib})
-      endforeach()
+    if(module STREQUAL "@nanopb")
+      find_library(NANOPB_LIBRARY protobuf-nanopb REQUIRED)
+      find_path(NANOPB_INCLUDE_DIR pb_decode.h PATH_SUFFIXES nanopb REQUIRED)
+      target_link_libraries(${target} PUBLIC ${NANOPB_LIBRARY})
+      target_include_directories(${target} SYSTEM PUBLIC ${NANOPB_INCLUDE_DIR})
     elseif(module STREQUAL "@lmdb")
       find_library(LMDB_LIBRARY lmdb REQUIRED)
       find_path(LMDB_INCLUDE_DIR lmdb.h REQUIRED)
@@ -68,25 +68,6 @@ function(room_library target flags)
   endif()
   add_library(${target} STATIC ${sources})
   target_link_libraries(${target} PRIVATE ${flags})
-endfunction()
-
-# Our protobuf schema, compiled by protoc-c into the build directory.
-function(room_protobuf target proto)
-  find_program(PROTOC_C protoc-c REQUIRED)
-  get_filename_component(name ${proto} NAME_WE)
-  get_filename_component(dir ${proto} DIRECTORY)
-  set(gen ${CMAKE_BINARY_DIR}/gen)
-  file(MAKE_DIRECTORY ${gen})
-  add_custom_command(
-    OUTPUT ${gen}/${name}.pb-c.c ${gen}/${name}.pb-c.h
-    COMMAND ${PROTOC_C} --c_out=${gen} --proto_path=${dir} ${proto}
-    DEPENDS ${proto} VERBATIM)
-  add_library(${target}_gen STATIC ${gen}/${name}.pb-c.c ${gen}/${name}.pb-c.h)
-  target_compile_options(${target}_gen PRIVATE -w)
-  target_include_directories(${target}_gen SYSTEM PUBLIC ${gen})
-  door_link(${target}_gen pb)
-  target_link_libraries(${target} PUBLIC ${target}_gen)
-  add_dependencies(${target} ${target}_gen)
 endfunction()
 
 # room(NAME FOLDER [BELOW ROOM...]): the libraries of one folder.
@@ -131,9 +112,5 @@ function(room name folder)
   endforeach()
   foreach(door IN LISTS host_doors)
     door_link(${name}_host ${door})
-  endforeach()
-  file(GLOB protos CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.proto)
-  foreach(proto IN LISTS protos)
-    room_protobuf(${name}_algo ${proto})
   endforeach()
 endfunction()

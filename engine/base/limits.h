@@ -23,6 +23,7 @@
 #define LIMIT_STRING_LEN (64 * KIB)     /* any protobuf string */
 #define LIMIT_CC_FOLDERS 4096u          /* folders in a ClusterConfig */
 #define LIMIT_CC_DEVICES 1024u          /* devices in one folder of it */
+#define LIMIT_CC_DEVICES_ALL 65536u     /* devices in all folders of it */
 #define LIMIT_CC_ADDRESSES 64u          /* addresses of one device of it */
 #define LIMIT_INDEX_FILES 65536u        /* entries in one index message */
 #define LIMIT_BLOCKS (1u << 20)         /* blocks in one file: 16 TiB */
