@@ -22,6 +22,11 @@ void exchange_folder_changed(struct folder *f);
 /* The folder's shares were made anew: find their peers again. */
 void exchange_bind_shares(struct folder *f);
 
+/* The folder's index is about to be closed: fail what was asked for it. */
+void exchange_folder_closing(struct folder *f);
+/* Its configured name or short ID, fit to print; lives to the step's end. */
+const char *exchange_peer_name(const struct peer *peer);
+
 /*
  * Ask the share's device for bytes.  `done` gets code 0 and the payload (its
  * own: payload_free() or hand on), or a failure: ERR_NOT_FOUND (the peer has

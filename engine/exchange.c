@@ -1,0 +1,622 @@
+/*
+ * The exchange: who is connected, what they share, what was asked of them.
+ * Indexes are in exchange_index.c, requests of theirs in exchange_serve.c.
+ */
+#include "engine/exchange.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "engine/base/assert.h"
+#include "engine/base/mem.h"
+#include "engine/exchange_index.h"
+#include "engine/exchange_state.h"
+#include "engine/pull.h"
+
+static struct slice
+exchange_own(struct slice s)
+{
+	return slice_of(mem_dup(s.ptr, s.len), s.len);
+}
+
+static struct peer *
+exchange_find(const struct engine *en, const struct devid *dev)
+{
+	for (size_t i = 0; i < en->peer.len; i++)
+		if (devid_equal(&en->peer.item[i]->device, dev))
+			return en->peer.item[i];
+	return NULL;
+}
+
+struct share *
+exchange_share(struct folder *f, const struct peer *p)
+{
+	return folder_share(f, &p->device);
+}
+
+struct folder *
+exchange_folder(struct peer *p, struct slice id)
+{
+	struct engine *en = p->en;
+
+	for (size_t i = 0; i < en->folder.len; i++) {
+		struct folder *f = en->folder.item[i];
+
+		if (f != NULL && !f->removed && slice_equal(f->cfg.id, id))
+			return exchange_share(f, p) == NULL ? NULL : f;
+	}
+	return NULL;
+}
+
+void
+exchange_send(struct peer *p, const struct message *m, struct payload *payload,
+    core_done_fn *done, void *arg)
+{
+	struct effect *ef = core_ask_peer(p->en, EFFECT_SEND, done, arg);
+
+	ef->u.send.device = p->device;
+	ef->u.send.message = *m;
+	ef->u.send.payload = payload;
+}
+
+void
+exchange_drop(struct peer *p, const char *fmt, ...)
+{
+	struct effect *ef;
+	char *text = arena_alloc(core_scratch(p->en), LIMIT_LOG_LINE);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, LIMIT_LOG_LINE, fmt, ap);
+	va_end(ap);
+	log_warn(p->en->log, "exchange drop device=%s reason=\"%s\"",
+	    exchange_peer_name(p), text);
+	ef = core_ask_peer(p->en, EFFECT_DROP_PEER, NULL, NULL);
+	ef->u.drop.device = p->device;
+	ef->u.drop.reason = slice_str(text);
+}
+
+const char *
+exchange_peer_name(const struct peer *p)
+{
+	const struct setup_device *sd = setup_device(&p->en->setup, &p->device);
+	char text[DEVID_SHORT_TEXT_LEN + 1];
+
+	if (sd != NULL && sd->name.len > 0)
+		return path_print(core_scratch(p->en), sd->name);
+	devid_short_text(devid_short(&p->device), text);
+	return arena_str(core_scratch(p->en), slice_str(text));
+}
+
+/*
+ * ClusterConfig: all folders shared with the peer, each with every device that
+ * shares it, ourselves and the receiver among them.  BEP-FACTS.md 5.
+ */
+static struct cc_device
+exchange_cc_device(struct folder *f, const struct devid *id, uint32_t slot)
+{
+	const struct setup *su = core_setup(f->en);
+	const struct setup_device *sd = setup_device(su, id);
+	const bool self = devid_equal(id, &su->self);
+	struct cc_device out = { .id = *id };
+	struct peer_state st = { 0 };
+
+	if (self) {
+		out.name = su->name;
+		if (f->ix != NULL) {
+			out.index_id = index_id(f->ix);
+			out.max_sequence = (int64_t)f->committed_seq;
+		}
+		return out;
+	}
+	if (sd != NULL) {
+		out.name = sd->name;
+		out.address = sd->address;
+		out.address_count = sd->address_count;
+		out.introducer = sd->introducer;
+	}
+	if (f->ix != NULL) {
+		st = index_peer(f->ix, slot);
+		out.index_id = st.index_id;
+		out.max_sequence = st.max_sequence;
+	}
+	return out;
+}
+
+static void
+exchange_cc_folder(struct folder *f, struct cc_folder *out,
+    struct arena *scratch)
+{
+	struct cc_device *device =
+	    arena_array(scratch, f->share_count + 1, sizeof(*device));
+
+	device[0] = exchange_cc_device(f, &core_setup(f->en)->self, ROW_SELF);
+	for (uint32_t i = 0; i < f->share_count; i++)
+		device[i + 1] = exchange_cc_device(f, &f->share[i].device,
+		    f->share[i].slot);
+	*out = (struct cc_folder){
+		.id = f->cfg.id,
+		.label = f->cfg.label,
+		.type = f->cfg.mode == FOLDER_SEND_ONLY ? 1 : 0,
+		.paused = !folder_talks(f),
+		.device = device,
+		.device_count = f->share_count + 1,
+	};
+}
+
+static void
+exchange_send_config(struct peer *p)
+{
+	struct engine *en = p->en;
+	struct arena *scratch = core_scratch(en);
+	struct message m = { .type = MESSAGE_CLUSTER_CONFIG };
+	struct cc_folder *folder =
+	    arena_array(scratch, en->folder.len, sizeof(*folder));
+	uint32_t count = 0;
+
+	for (size_t i = 0; i < en->folder.len; i++) {
+		struct folder *f = en->folder.item[i];
+
+		if (f == NULL || f->removed || exchange_share(f, p) == NULL)
+			continue;
+		exchange_cc_folder(f, &folder[count++], scratch);
+	}
+	m.u.cluster_config.folder = folder;
+	m.u.cluster_config.folder_count = count;
+	exchange_send(p, &m, NULL, NULL, NULL);
+}
+
+void
+exchange_folder_changed(struct folder *f)
+{
+	for (uint32_t i = 0; i < f->share_count; i++)
+		if (f->share[i].peer != NULL)
+			exchange_send_config(f->share[i].peer);
+}
+
+void
+exchange_setup_changed(struct engine *en)
+{
+	for (size_t i = 0; i < en->peer.len; i++)
+		if (en->peer.item[i]->up)
+			exchange_send_config(en->peer.item[i]);
+}
+
+void
+exchange_bind_shares(struct folder *f)
+{
+	for (uint32_t i = 0; i < f->share_count; i++) {
+		struct share *sh = &f->share[i];
+		struct peer *p = exchange_find(f->en, &sh->device);
+
+		sh->peer = p != NULL && p->up ? p : NULL;
+	}
+}
+
+void
+exchange_peer_up(struct engine *en, const struct event *ev)
+{
+	struct peer *p;
+
+	exchange_peer_down(en, &ev->u.peer.device);
+	p = mem_zalloc(sizeof(*p));
+	p->en = en;
+	p->device = ev->u.peer.device;
+	p->features = ev->u.peer.features;
+	p->client = exchange_own(ev->u.peer.client);
+	p->address = exchange_own(ev->u.peer.address);
+	p->up = true;
+	umap_init(&p->ask);
+	list_init(&p->serve_wait);
+	*VEC_ADD(&en->peer) = p;
+	for (size_t i = 0; i < en->folder.len; i++) {
+		struct folder *f = en->folder.item[i];
+		struct share *sh = f == NULL ? NULL : exchange_share(f, p);
+
+		if (sh == NULL)
+			continue;
+		sh->peer = p;
+		sh->remote_runs = sh->remote_lists = false;
+		sh->send_busy = false;
+	}
+	log_info(en->log, "exchange up device=%s client=\"%s\" address=%s",
+	    exchange_peer_name(p), path_print(&en->scratch, p->client),
+	    path_print(&en->scratch, p->address));
+	exchange_send_config(p);
+}
+
+/* All that was asked of it is answered with ERR_CLOSED. */
+static void
+exchange_fail_asks(struct peer *p, const struct folder *only)
+{
+	for (struct umap_item *it = NULL;
+	     (it = umap_next(&p->ask, it)) != NULL;) {
+		struct exchange_ask *ask = it->value;
+
+		if (only != NULL && ask->f != only)
+			continue;
+		umap_remove(&p->ask, it->key);
+		p->asked_bytes -= ask->len;
+		if (ask->chunks_done != NULL)
+			ask->chunks_done(ask->f, ask->arg, ERR_CLOSED, NULL, 0);
+		else
+			ask->done(ask->f, ask->arg, ERR_CLOSED, NULL);
+		mem_free(ask);
+	}
+}
+
+void
+exchange_peer_free(struct peer *p)
+{
+	for (struct umap_item *it = NULL;
+	     (it = umap_next(&p->ask, it)) != NULL;)
+		mem_free(it->value);
+	umap_fini(&p->ask);
+	exchange_serve_stop(p);
+	mem_free((void *)(uintptr_t)p->client.ptr);
+	mem_free((void *)(uintptr_t)p->address.ptr);
+	mem_free(p);
+}
+
+void
+exchange_peer_release(struct peer *p)
+{
+	if (!p->up && p->serve_ops == 0)
+		exchange_peer_free(p);
+}
+
+void
+exchange_peer_down(struct engine *en, const struct devid *dev)
+{
+	struct peer *p = exchange_find(en, dev);
+
+	if (p == NULL)
+		return;
+	log_info(en->log, "exchange down device=%s", exchange_peer_name(p));
+	for (size_t i = 0; i < en->peer.len; i++) {
+		if (en->peer.item[i] == p) {
+			VEC_DROP(&en->peer, i);
+			break;
+		}
+	}
+	p->up = false;
+	for (size_t i = 0; i < en->folder.len; i++) {
+		struct folder *f = en->folder.item[i];
+		struct share *sh = f == NULL ? NULL : exchange_share(f, p);
+
+		if (sh == NULL)
+			continue;
+		sh->peer = NULL;
+		sh->remote_runs = sh->remote_lists = false;
+		sh->send_busy = sh->more_coming = false;
+	}
+	exchange_fail_asks(p, NULL);
+	exchange_serve_stop(p);
+	for (size_t i = 0; i < en->folder.len; i++) {
+		struct folder *f = en->folder.item[i];
+		struct share *sh = f == NULL ? NULL : exchange_share(f, p);
+
+		if (sh != NULL && f->pull != NULL)
+			pull_peer_down(f, sh);
+	}
+	exchange_peer_release(p);
+}
+
+void
+exchange_folder_closing(struct folder *f)
+{
+	for (uint32_t i = 0; i < f->share_count; i++) {
+		struct peer *p = f->share[i].peer;
+
+		if (p == NULL)
+			continue;
+		exchange_fail_asks(p, f);
+		exchange_serve_folder_closed(p, f);
+	}
+}
+
+static uint64_t
+exchange_add_ask(struct peer *p, struct folder *f, uint32_t len,
+    exchange_answer_fn *done, exchange_chunks_fn *chunks_done, void *arg)
+{
+	struct exchange_ask *ask = mem_zalloc(sizeof(*ask));
+
+	/* Positive, so that any peer's int32 holds it. */
+	do {
+		p->next_id = (p->next_id + 1) & INT32_MAX;
+	} while (p->next_id == 0 || umap_find(&p->ask, p->next_id) != NULL);
+	*ask = (struct exchange_ask){ .id = p->next_id,
+		.len = len,
+		.f = f,
+		.done = done,
+		.chunks_done = chunks_done,
+		.arg = arg };
+	umap_put(&p->ask, ask->id, ask);
+	p->asked_bytes += len;
+	return ask->id;
+}
+
+uint64_t
+exchange_request(struct folder *f, struct share *sh, struct request *rq,
+    exchange_answer_fn *done, void *arg)
+{
+	struct peer *p = sh->peer;
+	struct message m = { .type = MESSAGE_REQUEST };
+
+	ASSERT(p != NULL && p->up);
+	ASSERT(rq->size > 0);
+	rq->id = (int32_t)exchange_add_ask(p, f, (uint32_t)rq->size, done, NULL,
+	    arg);
+	rq->folder = f->cfg.id;
+	m.u.request = *rq;
+	exchange_send(p, &m, NULL, NULL, NULL);
+	return (uint64_t)rq->id;
+}
+
+uint64_t
+exchange_request_chunks(struct folder *f, struct share *sh, struct slice name,
+    struct version version, exchange_chunks_fn *done, void *arg)
+{
+	struct peer *p = sh->peer;
+	struct message m = { .type = MESSAGE_CHUNKS_REQUEST };
+	const uint64_t id = exchange_add_ask(p, f, 0, NULL, done, arg);
+
+	ASSERT(p->up && (p->features & FEATURE_CHUNKS) != 0);
+	m.u.chunks_request = (struct chunks_request){ .id = (int32_t)id,
+		.folder = f->cfg.id,
+		.name = name,
+		.version = version };
+	exchange_send(p, &m, NULL, NULL, NULL);
+	return id;
+}
+
+void
+exchange_cancel(struct folder *f, struct share *sh, uint64_t number)
+{
+	struct exchange_ask *ask =
+	    sh->peer == NULL ? NULL : umap_find(&sh->peer->ask, number);
+
+	if (ask == NULL || ask->f != f)
+		return;
+	/* The answer still comes and still counts against the window; it is
+	 * thrown away when it does. */
+	umap_remove(&sh->peer->ask, number);
+	sh->peer->asked_bytes -= ask->len;
+	mem_free(ask);
+}
+
+bool
+exchange_has_room(const struct share *sh, uint32_t len)
+{
+	const struct peer *p = sh->peer;
+
+	if (p == NULL || !p->up || !sh->remote_runs)
+		return false;
+	if (umap_count(&p->ask) >= LIMIT_FETCH_REQUESTS)
+		return false;
+	return p->asked_bytes == 0 ||
+	       p->asked_bytes + len <= LIMIT_FETCH_WINDOW;
+}
+
+uint64_t
+exchange_asked_bytes(const struct share *sh)
+{
+	return sh->peer == NULL ? 0 : sh->peer->asked_bytes;
+}
+
+uint32_t
+exchange_features(const struct share *sh)
+{
+	return sh->peer == NULL ? 0 : sh->peer->features;
+}
+
+static int
+exchange_code(enum response_code code)
+{
+	switch (code) {
+	case RESPONSE_OK:
+		return 0;
+	case RESPONSE_NO_SUCH_FILE:
+	case RESPONSE_INVALID_FILE:
+		return ERR_NOT_FOUND;
+	case RESPONSE_GENERIC:
+		break;
+	}
+	return ERR_IO;
+}
+
+static void
+exchange_on_response(struct peer *p, const struct response *rs,
+    struct payload *payload)
+{
+	struct exchange_ask *ask =
+	    rs->id < 0 ? NULL : umap_find(&p->ask, (uint64_t)rs->id);
+	int code = exchange_code(rs->code);
+
+	/* An answer nobody waits for is ignored: it may be a cancelled one. */
+	if (ask == NULL || ask->chunks_done != NULL) {
+		payload_free(payload);
+		return;
+	}
+	umap_remove(&p->ask, ask->id);
+	p->asked_bytes -= ask->len;
+	if (code == 0 && (payload == NULL || payload->len != ask->len))
+		code = ERR_CORRUPT; /* another length than asked for */
+	if (code != 0) {
+		payload_free(payload);
+		payload = NULL;
+	}
+	ask->done(ask->f, ask->arg, code, payload);
+	mem_free(ask);
+}
+
+static void
+exchange_on_chunks(struct peer *p, const struct chunks *ch)
+{
+	struct exchange_ask *ask =
+	    ch->id < 0 ? NULL : umap_find(&p->ask, (uint64_t)ch->id);
+
+	if (ask == NULL || ask->chunks_done == NULL)
+		return;
+	umap_remove(&p->ask, ask->id);
+	ask->chunks_done(ask->f, ask->arg, exchange_code(ch->code), ch->chunk,
+	    ch->count);
+	mem_free(ask);
+}
+
+/* A folder this peer offers and we do not have, or do not share with it. */
+static void
+exchange_note_pending(struct peer *p, const struct cc_folder *cf)
+{
+	struct effect *ef = core_ask_peer(p->en, EFFECT_NOTE, NULL, NULL);
+
+	ef->u.note.kind = NOTE_PENDING_FOLDER;
+	ef->u.note.path = cf->id;
+	ef->u.note.text = cf->label;
+	ef->u.note.device = p->device;
+}
+
+/* What an introducer says about a folder that we share with it. */
+static void
+exchange_introduce(struct peer *p, const struct folder *f,
+    const struct cc_folder *cf)
+{
+	const struct setup *su = &p->en->setup;
+
+	for (uint32_t i = 0; i < cf->device_count; i++) {
+		const struct cc_device *cd = &cf->device[i];
+		struct effect *ef;
+
+		if (devid_equal(&cd->id, &su->self) ||
+		    cd->encryption_password_token.len > 0 ||
+		    setup_is_shared(&f->cfg, &cd->id))
+			continue;
+		ef = core_ask_peer(p->en, EFFECT_NOTE, NULL, NULL);
+		ef->u.note.kind = NOTE_INTRODUCED;
+		ef->u.note.path = f->cfg.id;
+		ef->u.note.text = cd->name;
+		ef->u.note.device = cd->id;
+		ef->u.note.device2 = p->device;
+		ef->u.note.address = cd->address;
+		ef->u.note.address_count = cd->address_count;
+	}
+}
+
+static bool
+exchange_on_cc_folder(struct peer *p, const struct cc_folder *cf)
+{
+	const struct setup_device *sd = setup_device(&p->en->setup, &p->device);
+	const struct cc_device *theirs = NULL, *ours = NULL;
+	struct folder *f = exchange_folder(p, cf->id);
+	struct share *sh;
+
+	for (uint32_t i = 0; i < cf->device_count; i++) {
+		if (devid_equal(&cf->device[i].id, &p->device))
+			theirs = &cf->device[i];
+		else if (devid_equal(&cf->device[i].id, &p->en->setup.self))
+			ours = &cf->device[i];
+	}
+	if (f == NULL) {
+		exchange_note_pending(p, cf);
+		return true;
+	}
+	if (theirs == NULL || ours == NULL) {
+		exchange_drop(p, "folder %s: %s device missing in its list",
+		    path_print(core_scratch(p->en), cf->id),
+		    theirs == NULL ? "remote" : "local");
+		return false;
+	}
+	sh = exchange_share(f, p);
+	sh->remote_lists = true;
+	sh->remote_runs = !cf->paused;
+	if (sd != NULL && sd->introducer)
+		exchange_introduce(p, f, cf);
+	if (!folder_talks(f))
+		return true;
+	exchange_index_theirs(f, sh, theirs);
+	exchange_index_ours(f, sh, ours);
+	return true;
+}
+
+static void
+exchange_on_config(struct peer *p, const struct cluster_config *cc)
+{
+	struct engine *en = p->en;
+
+	if (cc->secondary)
+		return; /* of a second connection; it has no folders */
+	p->cc_came = true;
+	for (size_t i = 0; i < en->folder.len; i++) {
+		struct folder *f = en->folder.item[i];
+		struct share *sh = f == NULL ? NULL : exchange_share(f, p);
+
+		if (sh != NULL)
+			sh->remote_lists = sh->remote_runs = false;
+	}
+	for (uint32_t i = 0; i < cc->folder_count; i++)
+		if (!exchange_on_cc_folder(p, &cc->folder[i]))
+			return;
+	for (size_t i = 0; i < en->folder.len; i++) {
+		struct folder *f = en->folder.item[i];
+
+		if (f == NULL || exchange_share(f, p) == NULL)
+			continue;
+		exchange_index_grew(f);
+		if (f->pull != NULL)
+			pull_wake(f);
+	}
+}
+
+static void
+exchange_dispatch(struct peer *p, const struct message *m,
+    struct payload *payload)
+{
+	switch (m->type) {
+	case MESSAGE_CLUSTER_CONFIG:
+		exchange_on_config(p, &m->u.cluster_config);
+		break;
+	case MESSAGE_INDEX:
+	case MESSAGE_INDEX_UPDATE:
+		exchange_index_came(p, m);
+		break;
+	case MESSAGE_REQUEST:
+		exchange_serve_request(p, &m->u.request);
+		break;
+	case MESSAGE_RESPONSE:
+		exchange_on_response(p, &m->u.response, payload);
+		return;
+	case MESSAGE_CHUNKS_REQUEST:
+		if ((p->features & FEATURE_CHUNKS) != 0)
+			exchange_serve_chunks(p, &m->u.chunks_request);
+		break;
+	case MESSAGE_CHUNKS:
+		exchange_on_chunks(p, &m->u.chunks);
+		break;
+	case MESSAGE_PROGRESS: /* a hint we have no use for yet */
+	case MESSAGE_PING:
+	case MESSAGE_CLOSE: /* the session has seen to it */
+	case MESSAGE_UNKNOWN:
+		break;
+	}
+	payload_free(payload);
+}
+
+void
+exchange_message(struct engine *en, const struct event *ev)
+{
+	struct peer *p = exchange_find(en, &ev->u.message.device);
+	const struct message *m = ev->u.message.message;
+
+	if (p == NULL) {
+		payload_free(ev->u.message.payload);
+		return;
+	}
+	if (!p->cc_came && m->type != MESSAGE_CLUSTER_CONFIG &&
+	    m->type != MESSAGE_UNKNOWN && m->type != MESSAGE_CLOSE) {
+		payload_free(ev->u.message.payload);
+		exchange_drop(p, "%s before the cluster config",
+		    message_name(m->type));
+		return;
+	}
+	exchange_dispatch(p, m, ev->u.message.payload);
+}

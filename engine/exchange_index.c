@@ -1,0 +1,256 @@
+/*
+ * Indexes over the wire; see exchange_index.h.
+ */
+#include "engine/exchange_index.h"
+
+#include "engine/base/mem.h"
+#include "engine/base/path.h"
+#include "engine/pull.h"
+
+/* Forget all that this device told us. */
+static void
+exchange_forget(struct folder *f, struct share *sh)
+{
+	struct arena arena = { 0 };
+	struct slice cursor = SLICE_EMPTY;
+
+	arena_init(&arena);
+	/* In one step: it happens when a peer lost its index, and a message
+	 * that follows must not meet a half-forgotten one. */
+	while (index_forget_step(f->ix, sh->slot, &cursor, LIMIT_STEP_ROWS,
+	    &arena)) {
+		struct slice keep =
+		    slice_of(mem_dup(cursor.ptr, cursor.len), cursor.len);
+
+		arena_clear(&arena);
+		cursor = arena_dup(&arena, keep);
+		mem_free((void *)(uintptr_t)keep.ptr);
+	}
+	arena_fini(&arena);
+}
+
+void
+exchange_index_theirs(struct folder *f, struct share *sh,
+    const struct cc_device *theirs)
+{
+	struct peer_state st = index_peer(f->ix, sh->slot);
+
+	if (theirs->index_id != 0 && theirs->index_id == st.index_id)
+		return;
+	if (st.index_id != 0 || st.max_sequence != 0)
+		exchange_forget(f, sh);
+	index_put_peer(f->ix, sh->slot,
+	    (struct peer_state){ .index_id = theirs->index_id });
+}
+
+void
+exchange_index_ours(struct folder *f, struct share *sh,
+    const struct cc_device *ours)
+{
+	const uint64_t max = (uint64_t)ours->max_sequence;
+	const bool delta = ours->index_id == index_id(f->ix) &&
+			   ours->max_sequence > 0 && max <= f->committed_seq;
+
+	sh->send_full = !delta;
+	sh->sent_seq = delta ? max : 0;
+}
+
+/* An entry of ours as the others shall see it. */
+static int
+exchange_entry(struct folder *f, const struct row *row, struct entry *out,
+    struct arena *arena, struct err *err)
+{
+	const struct row_version *v = row_local(row);
+	const bool hidden =
+	    (row->flags & (ROW_LOCAL_CHANGED | ROW_IGNORED)) != 0 ||
+	    !devset_has(&v->holders, ROW_SELF);
+
+	*out = v->entry;
+	out->name = row->path;
+	out->sequence = (int64_t)row->seq;
+	if ((row->flags & ROW_LOCAL_CHANGED) != 0)
+		out->version = (struct version){ NULL, 0 };
+	if (hidden) {
+		out->invalid = true;
+		out->block_count = 0;
+		out->block = NULL;
+	}
+	if (out->type == ENTRY_LINK)
+		out->no_perms = true;
+	if (out->block_count <= 1 || out->deleted)
+		return 0;
+	return index_blocks(f->ix, &v->entry, &out->block, arena, err);
+}
+
+static size_t
+exchange_entry_size(const struct entry *e)
+{
+	return 96 + e->name.len + e->link_target.len + e->platform.len +
+	       (size_t)e->block_count * 50 + (size_t)e->version.count * 20;
+}
+
+static void exchange_on_sent(struct folder *f, void *arg,
+    const struct event *ev);
+
+/* What exchange_on_sent() needs; the folder may be gone by then. */
+struct exchange_sent {
+	struct engine *en;
+	uint32_t folder;
+	struct devid device;
+};
+
+/* Send one batch to one device, if there is one and it may be sent. */
+static void
+exchange_send_index(struct folder *f, struct share *sh)
+{
+	struct arena *scratch = core_scratch(f->en);
+	struct message m = { .type = MESSAGE_INDEX_UPDATE };
+	struct index_message *im = &m.u.index;
+	struct entry *entry;
+	struct exchange_sent *sent;
+	struct err err = { 0 };
+	size_t bytes = 0;
+
+	if (sh->peer == NULL || !sh->peer->cc_came || !sh->remote_runs ||
+	    sh->send_busy || !folder_talks(f) ||
+	    sh->sent_seq >= f->committed_seq)
+		return;
+	entry = arena_array(scratch, LIMIT_INDEX_BATCH_FILES, sizeof(*entry));
+	im->prev_sequence = (int64_t)sh->sent_seq;
+	while (im->entry_count < LIMIT_INDEX_BATCH_FILES &&
+	       bytes < LIMIT_INDEX_BATCH_LEN) {
+		struct row *row = index_next_seq(f->ix, sh->sent_seq, scratch);
+		struct entry *e = &entry[im->entry_count];
+
+		if (row == NULL || row->seq > f->committed_seq)
+			break;
+		sh->sent_seq = row->seq;
+		if (row_local(row) == NULL)
+			continue;
+		if (exchange_entry(f, row, e, scratch, &err) < 0) {
+			folder_met_error(f, err.code, slice_str(err.text));
+			return;
+		}
+		bytes += exchange_entry_size(e);
+		im->entry_count++;
+	}
+	if (im->entry_count == 0) {
+		sh->sent_seq = f->committed_seq;
+		return;
+	}
+	im->folder = f->cfg.id;
+	im->entry = entry;
+	im->last_sequence = entry[im->entry_count - 1].sequence;
+	if (sh->send_full)
+		m.type = MESSAGE_INDEX;
+	sh->send_full = false;
+	sh->send_busy = true;
+	sent = mem_zalloc(sizeof(*sent));
+	*sent = (struct exchange_sent){ .en = f->en,
+		.folder = f->number,
+		.device = sh->device };
+	exchange_send(sh->peer, &m, NULL, exchange_on_sent, sent);
+	log_debug(core_log(f->en),
+	    "exchange index folder=%s device=%s "
+	    "entries=%u last=%lld",
+	    path_print(scratch, f->cfg.id), exchange_peer_name(sh->peer),
+	    im->entry_count, (long long)im->last_sequence);
+}
+
+static void
+exchange_on_sent(struct folder *none, void *arg, const struct event *ev)
+{
+	struct exchange_sent *sent = arg;
+	struct engine *en = sent->en;
+	struct folder *f = sent->folder < en->folder.len
+			       ? en->folder.item[sent->folder]
+			       : NULL;
+	struct share *sh = f == NULL ? NULL : folder_share(f, &sent->device);
+
+	(void)none;
+	if (sh != NULL && ev->u.done.code == 0) {
+		sh->send_busy = false;
+		if (f->ix != NULL)
+			exchange_send_index(f, sh);
+	}
+	mem_free(sent);
+}
+
+void
+exchange_index_grew(struct folder *f)
+{
+	for (uint32_t i = 0; i < f->share_count; i++)
+		exchange_send_index(f, &f->share[i]);
+}
+
+/*
+ * One entry that came.  False when the connection must end: what Syncthing
+ * drops for, we drop for.  Anything else that is wrong costs the entry only.
+ */
+static bool
+exchange_entry_came(struct peer *p, struct folder *f, struct share *sh,
+    const struct entry *in)
+{
+	struct arena *scratch = core_scratch(p->en);
+	struct entry e = *in;
+	struct err err = { 0 };
+
+	if (entry_check(&e, &err) < 0) {
+		if (err.code == ERR_PROTOCOL) {
+			exchange_drop(p, "folder %s: %s",
+			    path_print(scratch, f->cfg.id), err.text);
+			return false;
+		}
+		log_warn(p->en->log,
+		    "exchange refuse device=%s path=%s "
+		    "reason=\"%s\"",
+		    exchange_peer_name(p), path_print(scratch, e.name),
+		    err.text);
+		return true;
+	}
+	if (entry_is_internal(e.name))
+		return true;
+	entry_normalise(&e, scratch);
+	if (index_put_remote(f->ix, sh->slot, &e, &err) < 0) {
+		folder_met_error(f, err.code, slice_str(err.text));
+		return false;
+	}
+	return true;
+}
+
+void
+exchange_index_came(struct peer *p, const struct message *m)
+{
+	const struct index_message *im = &m->u.index;
+	struct folder *f = exchange_folder(p, im->folder);
+	struct share *sh = f == NULL ? NULL : exchange_share(f, p);
+	struct peer_state st;
+
+	if (f == NULL) {
+		exchange_drop(p, "index for folder %s, which is not shared",
+		    path_print(core_scratch(p->en), im->folder));
+		return;
+	}
+	/* Not open: it is asked again when the folder runs (the ClusterConfig
+	 * then tells the peer from which sequence on). */
+	if (!folder_talks(f) || !sh->remote_lists)
+		return;
+	st = index_peer(f->ix, sh->slot);
+	if (m->type == MESSAGE_INDEX && st.max_sequence != 0) {
+		exchange_forget(f, sh);
+		st.max_sequence = 0;
+	}
+	for (uint32_t i = 0; i < im->entry_count; i++) {
+		if (!exchange_entry_came(p, f, sh, &im->entry[i]))
+			return;
+		if (im->entry[i].sequence > st.max_sequence)
+			st.max_sequence = im->entry[i].sequence;
+	}
+	index_put_peer(f->ix, sh->slot, st);
+	sh->last_index_ns = core_now(f->en).mono_ns;
+	sh->more_coming = im->entry_count >= LIMIT_INDEX_BATCH_FILES;
+	log_debug(p->en->log, "exchange came folder=%s device=%s entries=%u",
+	    path_print(core_scratch(p->en), f->cfg.id), exchange_peer_name(p),
+	    im->entry_count);
+	pull_wake(f);
+}

@@ -1,0 +1,19 @@
+/*
+ * Indexes over the wire: what to send to whom from where on, and what came.
+ * Private to exchange*.c.  BEP-FACTS.md 5.1.
+ */
+#ifndef HOLDFAST_ENGINE_EXCHANGE_INDEX_H
+#define HOLDFAST_ENGINE_EXCHANGE_INDEX_H
+
+#include "engine/exchange_state.h"
+
+/* Its own entry in its ClusterConfig: do we still have its index? */
+void exchange_index_theirs(struct folder *f, struct share *sh,
+    const struct cc_device *theirs);
+/* Our entry in it: what has it of ours? */
+void exchange_index_ours(struct folder *f, struct share *sh,
+    const struct cc_device *ours);
+/* An Index or IndexUpdate. */
+void exchange_index_came(struct peer *p, const struct message *m);
+
+#endif
