@@ -225,23 +225,36 @@ exchange_peer_up(struct engine *en, const struct event *ev)
 	exchange_send_config(p);
 }
 
-/* All that was asked of it is answered with ERR_CLOSED. */
+/*
+ * All that was asked of it (for one folder, or for any) is answered with
+ * ERR_CLOSED.  Taken out first: an answer may lead to new questions.
+ */
 static void
 exchange_fail_asks(struct peer *p, const struct folder *only)
 {
+	struct exchange_ask **ask = arena_array(core_scratch(p->en),
+	    umap_count(&p->ask), sizeof(struct exchange_ask *));
+	size_t count = 0;
+
 	for (struct umap_item *it = NULL;
 	     (it = umap_next(&p->ask, it)) != NULL;) {
-		struct exchange_ask *ask = it->value;
+		struct exchange_ask *a = it->value;
 
-		if (only != NULL && ask->f != only)
-			continue;
-		umap_remove(&p->ask, it->key);
-		p->asked_bytes -= ask->len;
-		if (ask->chunks_done != NULL)
-			ask->chunks_done(ask->f, ask->arg, ERR_CLOSED, NULL, 0);
+		if (only == NULL || a->f == only)
+			ask[count++] = a;
+	}
+	for (size_t i = 0; i < count; i++) {
+		umap_remove(&p->ask, ask[i]->id);
+		p->asked_bytes -= ask[i]->len;
+	}
+	for (size_t i = 0; i < count; i++) {
+		struct exchange_ask *a = ask[i];
+
+		if (a->chunks_done != NULL)
+			a->chunks_done(a->f, a->arg, ERR_CLOSED, NULL, 0);
 		else
-			ask->done(ask->f, ask->arg, ERR_CLOSED, NULL);
-		mem_free(ask);
+			a->done(a->f, a->arg, ERR_CLOSED, NULL);
+		mem_free(a);
 	}
 }
 

@@ -79,6 +79,25 @@ struct folder {
 	struct pull *pull;     /* live while ix is */
 	uint32_t ops;          /* effects not yet answered */
 	bool removed;          /* no longer configured: free when CLOSED */
+	bool soft;             /* HALTED, but the index is open: disk full */
+	bool opened;           /* OPEN_FOLDER succeeded; CLOSE_FOLDER is owed */
+	bool settled;          /* a full scan has ended since it was opened */
+	struct core_timer retry; /* of HALTED; root is looked at again */
+	struct core_timer rescan;
+
+	/* Commits: one on its way, one gathering. */
+	bool commit_busy;
+	uint64_t commit_start_ns;
+	uint64_t commit_seq;    /* the last sequence in the one on its way */
+	uint64_t committed_seq; /* durable: may be announced */
+	VEC(struct folder_waiter) commit_wait; /* for the next one */
+	VEC(struct folder_waiter) commit_now;  /* for the one on its way */
+	struct core_timer commit_timer;
+
+	/* Requests served: the block list looked at last. */
+	struct digest list_hash;
+	struct digest *list; /* owned */
+	uint32_t list_count;
 
 	/* Last change, for status. */
 	struct devid changed_by;
