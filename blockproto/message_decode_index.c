@@ -1,11 +1,11 @@
 /*
  * Index messages out of protobuf bytes: see message.h and BEP-FACTS.md 6.
  *
- * An entry is read in two walks over the same bytes: the first takes what is
- * single and counts the blocks, the second takes their hashes into an array of
- * just that size.  Nothing is judged here but what struct entry cannot hold: a
- * list of blocks that does not follow from size and block_size is left out, so
- * that entry_check() sees a count without a list.
+ * The blocks of an entry are walked twice: they are counted with all else that
+ * it has, and then their hashes go into an array of just that size.  Nothing is
+ * judged here but what struct entry cannot hold: a list of blocks that does not
+ * follow from size and block_size is left out, so that entry_check() sees a
+ * count without a list.
  */
 #include "blockproto/message_decode.h"
 
@@ -22,7 +22,7 @@
 /* Parts of an entry that wait until all its fields are known. */
 struct parts {
 	struct slice version;
-	bool has_version;
+	struct slice blocks; /* from the first to the last one */
 };
 
 static int
@@ -163,7 +163,6 @@ decode_entry_field(const struct message_pb_field *f, struct entry *out,
 	case FILE_NO_PERMISSIONS:
 		return message_decode_bool(f, &out->no_perms, err);
 	case FILE_VERSION:
-		parts->has_version = true;
 		return message_decode_nested(f, &parts->version, err);
 	case FILE_SEQUENCE:
 		return message_decode_i64(f, &out->sequence, err);
@@ -259,21 +258,28 @@ static int
 decode_entry(struct slice body, struct entry *out, struct arena *arena,
     struct err *err)
 {
-	struct slice rest = body;
+	struct slice here = body;
 	struct message_pb_field f;
 	struct parts parts = { 0 };
 	int rc;
 
-	while ((rc = message_pb_next(&rest, &f, err)) > 0) {
+	while ((rc = message_pb_next(&body, &f, err)) > 0) {
 		rc = decode_entry_field(&f, out, &parts, err);
 		if (rc < 0)
 			return rc;
+		if (f.tag == FILE_BLOCK) {
+			if (out->block_count == 1)
+				parts.blocks = here;
+			parts.blocks.len =
+			    (size_t)(body.ptr - parts.blocks.ptr);
+		}
+		here = body;
 	}
-	if (rc == 0 && parts.has_version)
+	if (rc == 0)
 		rc = message_decode_version(parts.version, &out->version, arena,
 		    err);
 	if (rc == 0 && out->block_count > 0)
-		rc = decode_blocks(body, out, arena, err);
+		rc = decode_blocks(parts.blocks, out, arena, err);
 	return rc;
 }
 
