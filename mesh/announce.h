@@ -17,8 +17,9 @@
 #include "mesh/addr.h"
 
 #define ANNOUNCE_PORT 21027
-#define ANNOUNCE_ADDRESSES 16 /* taken from one datagram; the rest is skipped  \
-			       */
+#define ANNOUNCE_ADDRESSES                                                     \
+	16 /* taken from one datagram; the rest is skipped                     \
+	    */
 
 struct announce {
 	struct devid id;

@@ -49,6 +49,7 @@ struct mesh_address {
 	uint64_t next_ns;    /* next dial; monotonic */
 	uint64_t expires_ns; /* CLOCK_NEVER when configured */
 	unsigned failures;   /* in a row */
+	int64_t instance;    /* of who announced it; changes when it restarts */
 	int64_t tried_wall_ns;
 	char error[160]; /* of the last dial; "" when none failed */
 };
@@ -88,11 +89,12 @@ bool mesh_is_paused(const struct mesh *m, const struct devid *id);
 const char *mesh_name(const struct mesh *m, const struct devid *id); /* or "" */
 
 /*
- * A device was announced at `addr`; true when the way is new to us (dial at
- * once).  Ignored unless the peer is configured with ADDR_DYNAMIC.
+ * A device was announced at `addr`; true when the way is new to us or the
+ * device started anew (it is due at once).  Ignored unless the peer is
+ * configured with ADDR_DYNAMIC.
  */
 bool mesh_found(struct mesh *m, const struct devid *id, const struct addr *addr,
-    uint64_t now_ns);
+    int64_t instance, uint64_t now_ns);
 
 /* The next dial that is due; false when none is.  It counts as running. */
 bool mesh_next(struct mesh *m, uint64_t now_ns, struct mesh_dial *out);
@@ -106,14 +108,18 @@ void mesh_dial_ended(struct mesh *m, const struct mesh_dial *dial);
 
 /*
  * A connection of `id` finished TLS: may it go on?  After MESH_ACCEPT or
- * MESH_REPLACE it counts as the peer's connection until mesh_down().
+ * MESH_REPLACE it counts as the peer's connection until mesh_down(); a
+ * replaced one is ended without a mesh_down() of its own.
  */
 enum mesh_verdict mesh_judge(struct mesh *m, const struct devid *id,
     enum mesh_direction direction, uint64_t now_ns);
 /* It said a good Hello: established.  `dial` NULL when it was accepted. */
 void mesh_up(struct mesh *m, const struct devid *id,
     const struct mesh_dial *dial, uint64_t now_ns);
-/* The peer's connection is gone, established or not. */
+/*
+ * The peer's connection is gone, established or not.  When it was dialled and
+ * never established, mesh_dial_failed() comes right after.
+ */
 void mesh_down(struct mesh *m, const struct devid *id, uint64_t now_ns);
 /* Try every address now. */
 void mesh_refresh(struct mesh *m, uint64_t now_ns);

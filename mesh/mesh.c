@@ -1,0 +1,590 @@
+/*
+ * The mesh; see mesh.h.
+ *
+ * A peer's connection goes NONE -> JUDGED (TLS done) -> UP (Hello done) and
+ * back to NONE.  Dials run only while it is NONE.
+ */
+#include "mesh/mesh.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/assert.h"
+#include "engine/base/limits.h"
+#include "engine/base/mem.h"
+#include "engine/base/rng.h"
+#include "engine/base/vec.h"
+
+#define MESH_BACKOFF_MAX_S 60
+#define MESH_FOUND_LIFE_NS (90 * CLOCK_S)
+#define MESH_DIALS_PEER 4 /* running at once to one peer */
+#define MESH_REDIALS 3    /* at once after a loss, within */
+#define MESH_REDIAL_SPAN_NS (120 * CLOCK_S)
+#define MESH_REDIAL_LATER_NS (5 * CLOCK_S)
+#define MESH_REDIAL_YIELD_NS (300 * CLOCK_MS)
+#define MESH_STALE_NS (2 * CLOCK_S) /* a twin without Hello may go then */
+#define MESH_STRANGER_NS ((int64_t)(3600 * CLOCK_S)) /* told again after */
+
+enum mesh_state { MESH_NONE, MESH_JUDGED, MESH_UP };
+
+struct mesh_peer {
+	struct devid id;
+	char *name; /* owned */
+	bool paused, dynamic, keep;
+	enum mesh_state state;
+	enum mesh_direction direction;
+	uint64_t judged_ns;
+	uint64_t redial_ns[MESH_REDIALS]; /* ring of the last ones */
+	unsigned redial_at;
+	VEC(struct mesh_address) way;
+};
+
+struct mesh {
+	struct devid own;
+	struct rng rng;
+	VEC(struct mesh_peer *) peer; /* in order of configuration */
+	VEC(struct mesh_stranger) stranger;
+	size_t dials; /* running */
+};
+
+struct mesh *
+mesh_new(const struct devid *own, uint64_t seed)
+{
+	struct mesh *m = mem_zalloc(sizeof(*m));
+
+	m->own = *own;
+	rng_init(&m->rng, seed);
+	return m;
+}
+
+static void
+mesh_peer_free(struct mesh_peer *p)
+{
+	VEC_FINI(&p->way);
+	mem_free(p->name);
+	mem_free(p);
+}
+
+void
+mesh_free(struct mesh *m)
+{
+	if (m == NULL)
+		return;
+	for (size_t i = 0; i < m->peer.len; i++)
+		mesh_peer_free(m->peer.item[i]);
+	VEC_FINI(&m->peer);
+	VEC_FINI(&m->stranger);
+	mem_free(m);
+}
+
+static struct mesh_peer *
+mesh_find(const struct mesh *m, const struct devid *id)
+{
+	for (size_t i = 0; i < m->peer.len; i++)
+		if (devid_equal(&m->peer.item[i]->id, id))
+			return m->peer.item[i];
+	return NULL;
+}
+
+static struct mesh_address *
+mesh_find_way(struct mesh_peer *p, const struct addr *addr)
+{
+	for (size_t i = 0; i < p->way.len; i++)
+		if (addr_equal(&p->way.item[i].addr, addr))
+			return &p->way.item[i];
+	return NULL;
+}
+
+static struct mesh_address *
+mesh_add_way(struct mesh_peer *p, const struct addr *addr)
+{
+	struct mesh_address *way = VEC_ADD(&p->way);
+
+	*way =
+	    (struct mesh_address){ .addr = *addr, .expires_ns = CLOCK_NEVER };
+	return way;
+}
+
+/* --- configuration ---------------------------------------------------- */
+
+static void
+mesh_configure_ways(struct mesh_peer *p, const struct mesh_peer_config *cfg,
+    uint64_t now_ns)
+{
+	p->dynamic = cfg->address_count == 0;
+	for (size_t i = 0; i < p->way.len; i++)
+		p->way.item[i].expires_ns =
+		    p->way.item[i].found ? p->way.item[i].expires_ns : 0;
+	for (size_t i = 0; i < cfg->address_count; i++) {
+		const struct addr *addr = &cfg->address[i];
+		struct mesh_address *way;
+
+		if (addr->scheme == ADDR_DYNAMIC)
+			p->dynamic = true;
+		if (!addr_is_dialable(addr) ||
+		    p->way.len >= LIMIT_PEER_ADDRESSES)
+			continue;
+		way = mesh_find_way(p, addr);
+		if (way == NULL) {
+			way = mesh_add_way(p, addr);
+			way->next_ns = now_ns;
+		}
+		way->found = false;
+		way->expires_ns = CLOCK_NEVER;
+	}
+	/* Ways that are configured no more go, unless being dialled. */
+	for (size_t i = 0; i < p->way.len;) {
+		if (p->way.item[i].expires_ns == 0 && !p->way.item[i].dialling)
+			VEC_DROP(&p->way, i);
+		else
+			i++;
+	}
+}
+
+void
+mesh_configure(struct mesh *m, const struct mesh_peer_config *peer,
+    size_t count, uint64_t now_ns)
+{
+	struct mesh_peer **next = mem_array(count + 1, sizeof(*next));
+	size_t len = 0;
+
+	for (size_t i = 0; i < m->peer.len; i++)
+		m->peer.item[i]->keep = false;
+	for (size_t i = 0; i < count; i++) {
+		struct mesh_peer *p = mesh_find(m, &peer[i].id);
+
+		if (devid_equal(&peer[i].id, &m->own))
+			continue;
+		if (p != NULL && p->keep)
+			continue; /* listed twice: the first counts */
+		if (p == NULL) {
+			p = mem_zalloc(sizeof(*p));
+			p->id = peer[i].id;
+		}
+		p->keep = true;
+		mem_free(p->name);
+		p->name = mem_strdup(peer[i].name != NULL ? peer[i].name : "");
+		if (p->paused && !peer[i].paused)
+			for (size_t w = 0; w < p->way.len; w++)
+				p->way.item[w].next_ns = now_ns;
+		p->paused = peer[i].paused;
+		mesh_configure_ways(p, &peer[i], now_ns);
+		next[len++] = p;
+	}
+	for (size_t i = 0; i < m->peer.len; i++) {
+		struct mesh_peer *p = m->peer.item[i];
+
+		if (p->keep)
+			continue;
+		for (size_t w = 0; w < p->way.len; w++)
+			if (p->way.item[w].dialling)
+				m->dials--;
+		mesh_peer_free(p);
+	}
+	VEC_CLEAR(&m->peer);
+	for (size_t i = 0; i < len; i++)
+		*VEC_ADD(&m->peer) = next[i];
+	mem_free(next);
+	for (size_t i = 0; i < m->stranger.len;) {
+		if (mesh_find(m, &m->stranger.item[i].id) != NULL)
+			VEC_DROP(&m->stranger, i);
+		else
+			i++;
+	}
+}
+
+bool
+mesh_has(const struct mesh *m, const struct devid *id)
+{
+	return mesh_find(m, id) != NULL;
+}
+
+bool
+mesh_is_paused(const struct mesh *m, const struct devid *id)
+{
+	const struct mesh_peer *p = mesh_find(m, id);
+
+	return p != NULL && p->paused;
+}
+
+const char *
+mesh_name(const struct mesh *m, const struct devid *id)
+{
+	const struct mesh_peer *p = mesh_find(m, id);
+
+	return p != NULL ? p->name : "";
+}
+
+/* --- discovery -------------------------------------------------------- */
+
+bool
+mesh_found(struct mesh *m, const struct devid *id, const struct addr *addr,
+    int64_t instance, uint64_t now_ns)
+{
+	struct mesh_peer *p = mesh_find(m, id);
+	struct mesh_address *way;
+	bool fresh;
+
+	if (p == NULL || !p->dynamic || !addr_is_dialable(addr))
+		return false;
+	way = mesh_find_way(p, addr);
+	if (way == NULL && p->way.len >= LIMIT_PEER_ADDRESSES)
+		return false;
+	fresh = way == NULL || way->instance != instance;
+	if (way == NULL) {
+		way = mesh_add_way(p, addr);
+		way->found = true;
+	}
+	way->instance = instance;
+	if (way->found)
+		way->expires_ns = now_ns + MESH_FOUND_LIFE_NS;
+	if (fresh) {
+		way->next_ns = now_ns;
+		way->failures = 0;
+	}
+	return fresh;
+}
+
+/* --- dialling --------------------------------------------------------- */
+
+/* `base` give or take a quarter, so that nodes do not march in step. */
+static uint64_t
+mesh_jitter(struct mesh *m, uint64_t base_ns)
+{
+	return base_ns - base_ns / 4 + rng_below(&m->rng, base_ns / 2 + 1);
+}
+
+static uint64_t
+mesh_backoff(struct mesh *m, unsigned failures)
+{
+	uint64_t seconds = 1;
+
+	while (--failures > 0 && seconds < MESH_BACKOFF_MAX_S)
+		seconds *= 2;
+	if (seconds > MESH_BACKOFF_MAX_S)
+		seconds = MESH_BACKOFF_MAX_S;
+	return mesh_jitter(m, seconds * CLOCK_S);
+}
+
+static bool
+mesh_wants(const struct mesh_peer *p)
+{
+	return !p->paused && p->state == MESH_NONE;
+}
+
+static void
+mesh_expire(struct mesh_peer *p, uint64_t now_ns)
+{
+	for (size_t i = 0; i < p->way.len;) {
+		if (p->way.item[i].expires_ns <= now_ns &&
+		    !p->way.item[i].dialling)
+			VEC_DROP(&p->way, i);
+		else
+			i++;
+	}
+}
+
+static struct mesh_address *
+mesh_due(struct mesh_peer *p, uint64_t now_ns)
+{
+	struct mesh_address *due = NULL;
+	unsigned running = 0;
+
+	for (size_t i = 0; i < p->way.len; i++) {
+		struct mesh_address *way = &p->way.item[i];
+
+		if (way->dialling)
+			running++;
+		else if (way->next_ns <= now_ns &&
+			 (due == NULL || way->next_ns < due->next_ns))
+			due = way;
+	}
+	return running < MESH_DIALS_PEER ? due : NULL;
+}
+
+bool
+mesh_next(struct mesh *m, uint64_t now_ns, struct mesh_dial *out)
+{
+	if (m->dials >= LIMIT_DIALS)
+		return false;
+	for (size_t i = 0; i < m->peer.len; i++) {
+		struct mesh_peer *p = m->peer.item[i];
+		struct mesh_address *way;
+
+		if (!mesh_wants(p))
+			continue;
+		mesh_expire(p, now_ns);
+		way = mesh_due(p, now_ns);
+		if (way == NULL)
+			continue;
+		way->dialling = true;
+		/* Should it be given up without a word, do not spin. */
+		way->next_ns = now_ns + mesh_jitter(m, 2 * CLOCK_S);
+		m->dials++;
+		*out = (struct mesh_dial){ .id = p->id, .addr = way->addr };
+		return true;
+	}
+	return false;
+}
+
+uint64_t
+mesh_wake_at(const struct mesh *m, uint64_t now_ns)
+{
+	uint64_t at = CLOCK_NEVER;
+
+	/* With all dials in use, the end of one is the next event. */
+	if (m->dials >= LIMIT_DIALS)
+		return CLOCK_NEVER;
+	for (size_t i = 0; i < m->peer.len; i++) {
+		const struct mesh_peer *p = m->peer.item[i];
+		unsigned running = 0;
+		uint64_t first = CLOCK_NEVER;
+
+		if (!mesh_wants(p))
+			continue;
+		for (size_t w = 0; w < p->way.len; w++) {
+			const struct mesh_address *way = &p->way.item[w];
+
+			if (way->dialling)
+				running++;
+			else if (way->expires_ns > now_ns &&
+				 way->next_ns < first)
+				first = way->next_ns;
+		}
+		if (running < MESH_DIALS_PEER && first < at)
+			at = first;
+	}
+	return at;
+}
+
+static struct mesh_address *
+mesh_dial_over(struct mesh *m, const struct mesh_dial *dial)
+{
+	struct mesh_peer *p = mesh_find(m, &dial->id);
+	struct mesh_address *way =
+	    p != NULL ? mesh_find_way(p, &dial->addr) : NULL;
+
+	if (way == NULL || !way->dialling)
+		return NULL; /* configured away meanwhile */
+	way->dialling = false;
+	m->dials--;
+	return way;
+}
+
+void
+mesh_dial_failed(struct mesh *m, const struct mesh_dial *dial, const char *why,
+    struct now now)
+{
+	struct mesh_peer *p = mesh_find(m, &dial->id);
+	struct mesh_address *way;
+
+	mesh_dial_over(m, dial);
+	way = p != NULL ? mesh_find_way(p, &dial->addr) : NULL;
+	if (way == NULL)
+		return;
+	way->failures++;
+	way->next_ns = now.mono_ns + mesh_backoff(m, way->failures);
+	way->tried_wall_ns = now.wall_ns;
+	snprintf(way->error, sizeof(way->error), "%s", why);
+}
+
+void
+mesh_dial_ended(struct mesh *m, const struct mesh_dial *dial)
+{
+	mesh_dial_over(m, dial);
+}
+
+/* --- connections ------------------------------------------------------ */
+
+/*
+ * Both sides see the same two connections and the same two IDs, so both keep
+ * the one that the smaller ID dialled.
+ */
+static bool
+mesh_prefers(const struct mesh *m, const struct mesh_peer *p,
+    enum mesh_direction direction)
+{
+	const bool own_smaller = devid_cmp(&m->own, &p->id) < 0;
+
+	return (direction == MESH_DIALLED) == own_smaller;
+}
+
+static enum mesh_verdict
+mesh_judge_second(const struct mesh *m, const struct mesh_peer *p,
+    enum mesh_direction direction, uint64_t now_ns)
+{
+	if (p->state == MESH_UP)
+		return MESH_SURPLUS;
+	if (p->direction != direction)
+		return mesh_prefers(m, p, direction) ? MESH_REPLACE
+						     : MESH_SURPLUS;
+	/* It called again: the first one is dead, or it would not. */
+	if (direction == MESH_ACCEPTED &&
+	    now_ns - p->judged_ns >= MESH_STALE_NS)
+		return MESH_REPLACE;
+	return MESH_SURPLUS;
+}
+
+enum mesh_verdict
+mesh_judge(struct mesh *m, const struct devid *id,
+    enum mesh_direction direction, uint64_t now_ns)
+{
+	struct mesh_peer *p;
+	enum mesh_verdict verdict = MESH_ACCEPT;
+
+	if (devid_equal(id, &m->own))
+		return MESH_OWN;
+	p = mesh_find(m, id);
+	if (p == NULL)
+		return MESH_UNKNOWN;
+	if (p->paused)
+		return MESH_PAUSED;
+	if (p->state != MESH_NONE)
+		verdict = mesh_judge_second(m, p, direction, now_ns);
+	if (verdict == MESH_ACCEPT || verdict == MESH_REPLACE) {
+		p->state = MESH_JUDGED;
+		p->direction = direction;
+		p->judged_ns = now_ns;
+	}
+	return verdict;
+}
+
+void
+mesh_up(struct mesh *m, const struct devid *id, const struct mesh_dial *dial,
+    uint64_t now_ns)
+{
+	struct mesh_peer *p = mesh_find(m, id);
+	struct mesh_address *way;
+
+	(void)now_ns;
+	ASSERT(p != NULL);
+	ASSERT(p->state == MESH_JUDGED);
+	p->state = MESH_UP;
+	if (dial == NULL)
+		return;
+	way = mesh_dial_over(m, dial);
+	if (way == NULL)
+		return;
+	way->failures = 0;
+	way->error[0] = '\0';
+}
+
+/* May we redial at once?  Counts it when so. */
+static bool
+mesh_may_redial(struct mesh_peer *p, uint64_t now_ns)
+{
+	uint64_t *oldest = &p->redial_ns[p->redial_at % MESH_REDIALS];
+
+	if (*oldest != 0 && now_ns - *oldest < MESH_REDIAL_SPAN_NS)
+		return false;
+	*oldest = now_ns;
+	p->redial_at++;
+	return true;
+}
+
+void
+mesh_down(struct mesh *m, const struct devid *id, uint64_t now_ns)
+{
+	struct mesh_peer *p = mesh_find(m, id);
+	uint64_t next_ns;
+
+	if (p == NULL || p->state == MESH_NONE)
+		return;
+	if (p->state == MESH_UP) {
+		next_ns = now_ns;
+		if (!mesh_may_redial(p, now_ns))
+			next_ns += mesh_jitter(m, MESH_REDIAL_LATER_NS);
+		else if (devid_cmp(&m->own, &p->id) > 0)
+			/* Both lost it: one calls, the other waits a bit. */
+			next_ns += MESH_REDIAL_YIELD_NS;
+		for (size_t i = 0; i < p->way.len; i++) {
+			p->way.item[i].next_ns = next_ns;
+			p->way.item[i].failures = 0;
+		}
+	}
+	p->state = MESH_NONE;
+}
+
+void
+mesh_refresh(struct mesh *m, uint64_t now_ns)
+{
+	for (size_t i = 0; i < m->peer.len; i++) {
+		struct mesh_peer *p = m->peer.item[i];
+
+		for (size_t w = 0; w < p->way.len; w++) {
+			p->way.item[w].next_ns = now_ns;
+			p->way.item[w].failures = 0;
+		}
+		memset(p->redial_ns, 0, sizeof(p->redial_ns));
+	}
+}
+
+const struct mesh_address *
+mesh_address_at(const struct mesh *m, const struct devid *id, size_t i)
+{
+	const struct mesh_peer *p = mesh_find(m, id);
+
+	return p != NULL && i < p->way.len ? &p->way.item[i] : NULL;
+}
+
+/* --- strangers -------------------------------------------------------- */
+
+/* The place for a stranger: its own, a new one, or the longest unseen's. */
+static struct mesh_stranger *
+mesh_stranger_slot(struct mesh *m, const struct devid *id)
+{
+	struct mesh_stranger *oldest = NULL;
+
+	for (size_t i = 0; i < m->stranger.len; i++) {
+		struct mesh_stranger *s = &m->stranger.item[i];
+
+		if (devid_equal(&s->id, id))
+			return s;
+		if (oldest == NULL || s->wall_ns < oldest->wall_ns)
+			oldest = s;
+	}
+	if (m->stranger.len < LIMIT_STRANGERS)
+		oldest = VEC_ADD(&m->stranger);
+	*oldest = (struct mesh_stranger){ .id = *id };
+	return oldest;
+}
+
+/* Names of strangers are shown to people: keep them short and harmless. */
+static void
+mesh_copy_name(char *out, size_t cap, struct slice name)
+{
+	size_t len = 0;
+
+	if (!slice_is_utf8(name))
+		name = SLICE_EMPTY;
+	for (size_t i = 0; i < name.len && len + 1 < cap; i++)
+		out[len++] = name.ptr[i] < ' ' || name.ptr[i] == 0x7f
+				 ? '?'
+				 : (char)name.ptr[i];
+	/* Not in the middle of a character. */
+	if (len < name.len)
+		while (len > 0 && (name.ptr[len] & 0xc0) == 0x80)
+			len--;
+	out[len] = '\0';
+}
+
+bool
+mesh_stranger_add(struct mesh *m, const struct devid *id, struct slice name,
+    const char *address, int64_t wall_ns)
+{
+	struct mesh_stranger *s = mesh_stranger_slot(m, id);
+	const bool told = s->wall_ns != 0 && wall_ns >= s->wall_ns &&
+			  wall_ns - s->wall_ns < MESH_STRANGER_NS;
+
+	mesh_copy_name(s->name, sizeof(s->name), name);
+	snprintf(s->address, sizeof(s->address), "%s", address);
+	if (!told)
+		s->wall_ns = wall_ns;
+	return !told;
+}
+
+const struct mesh_stranger *
+mesh_stranger_at(const struct mesh *m, size_t i)
+{
+	return i < m->stranger.len ? &m->stranger.item[i] : NULL;
+}

@@ -1,0 +1,567 @@
+/*
+ * A session; see session.h.
+ *
+ *   WANT_HELLO --Hello--> WANT_CONFIG --ClusterConfig--> OPEN --Close--> ENDED
+ *
+ * Invariants
+ *   - `out` is the message being written; it leaves only when it is whole.
+ *   - `queued` counts exactly the bytes of `out` and both lanes not yet
+ *     written.
+ *   - what the last event borrowed (`body`, `arena`) lives until the next
+ *     session_next().
+ */
+#include "mesh/session.h"
+
+#include <string.h>
+
+#include "blockproto/compress.h"
+#include "blockproto/frame.h"
+#include "engine/base/arena.h"
+#include "engine/base/assert.h"
+#include "engine/base/buf.h"
+#include "engine/base/clock.h"
+#include "engine/base/limits.h"
+#include "engine/base/list.h"
+#include "engine/base/mem.h"
+#include "engine/base/vec.h"
+
+#define SESSION_PING_NS (60 * CLOCK_S)  /* BEP: within 45 to 90 s */
+#define SESSION_DEAD_NS (300 * CLOCK_S) /* BEP: nothing came for so long */
+#define SESSION_COMPRESS_MIN 128        /* bytes; as Syncthing */
+#define SESSION_ZSTD_MIN 4096           /* bytes; below, LZ4 is quicker */
+
+enum session_state {
+	SESSION_WANT_HELLO,
+	SESSION_WANT_CONFIG,
+	SESSION_OPEN,
+	SESSION_ENDED,
+};
+
+enum session_lane { LANE_CONTROL, LANE_DATA, LANES };
+
+/* One message on its way out. */
+struct session_item {
+	struct list_node node;
+	uint64_t tag;
+	struct payload *payload; /* owned; follows the head; may be NULL */
+	size_t at;               /* bytes already written */
+	size_t head_len;
+	uint8_t head[]; /* frame header and message, or its front part */
+};
+
+struct session {
+	enum session_state state;
+	enum message_compression compression;
+	uint32_t own_features;
+
+	/* In. */
+	struct frame_reader reader;
+	struct frame frame; /* complete, not yet handed out */
+	bool has_frame;
+	uint8_t *body; /* owned; of the last event */
+	struct arena arena;
+	struct message message;
+	struct arena hello_arena; /* holds what `hello` borrows */
+	struct hello hello;
+	bool has_hello;
+
+	/* Out. */
+	struct list lane[LANES];
+	struct session_item *out;
+	enum session_lane last_lane;
+	size_t queued;
+	bool config_sent, closing;
+	VEC(uint64_t) sent;
+	size_t sent_at;
+	struct buf scratch, packed;
+
+	uint64_t opened_ns, received_ns, written_ns;
+};
+
+static void
+session_item_free(struct session_item *it)
+{
+	if (it == NULL)
+		return;
+	payload_free(it->payload);
+	mem_free(it);
+}
+
+static size_t
+session_item_len(const struct session_item *it)
+{
+	return it->head_len + (it->payload != NULL ? it->payload->len : 0);
+}
+
+static struct session_item *
+session_item_new(struct slice head, struct slice body, struct payload *payload,
+    uint64_t tag)
+{
+	struct session_item *it = mem_alloc(sizeof(*it) + head.len + body.len);
+
+	*it = (struct session_item){ .tag = tag,
+		.payload = payload,
+		.head_len = head.len + body.len };
+	if (head.len > 0)
+		memcpy(it->head, head.ptr, head.len);
+	if (body.len > 0)
+		memcpy(it->head + head.len, body.ptr, body.len);
+	return it;
+}
+
+static void
+session_push(struct session *s, enum session_lane lane, struct session_item *it)
+{
+	list_add(&s->lane[lane], &it->node);
+	s->queued += session_item_len(it);
+}
+
+struct session *
+session_new(const struct session_config *cfg, uint64_t now_ns)
+{
+	struct session *s = mem_zalloc(sizeof(*s));
+	struct buf body = { 0 }, frame = { 0 };
+
+	s->compression = cfg->compression;
+	s->own_features = cfg->hello.features;
+	s->opened_ns = s->received_ns = s->written_ns = now_ns;
+	s->last_lane = LANE_DATA;
+	frame_reader_init(&s->reader, true);
+	for (int i = 0; i < LANES; i++)
+		list_init(&s->lane[i]);
+	if (!cfg->silent) {
+		message_hello_encode(&cfg->hello, &body);
+		frame_put_hello(&frame, buf_slice(&body));
+		session_push(s, LANE_CONTROL,
+		    session_item_new(buf_slice(&frame), SLICE_EMPTY, NULL, 0));
+	}
+	buf_fini(&body);
+	buf_fini(&frame);
+	return s;
+}
+
+static void
+session_clear_lanes(struct session *s)
+{
+	struct list_node *node;
+
+	for (int i = 0; i < LANES; i++)
+		while ((node = list_first(&s->lane[i])) != NULL) {
+			struct session_item *it =
+			    LIST_ITEM(node, struct session_item, node);
+
+			list_remove(&s->lane[i], node);
+			s->queued -= session_item_len(it);
+			session_item_free(it);
+		}
+}
+
+void
+session_free(struct session *s)
+{
+	if (s == NULL)
+		return;
+	session_clear_lanes(s);
+	session_item_free(s->out);
+	frame_reader_fini(&s->reader);
+	if (s->has_frame)
+		mem_free(s->frame.body);
+	mem_free(s->body);
+	arena_fini(&s->arena);
+	arena_fini(&s->hello_arena);
+	buf_fini(&s->scratch);
+	buf_fini(&s->packed);
+	VEC_FINI(&s->sent);
+	mem_free(s);
+}
+
+/* --- in --------------------------------------------------------------- */
+
+uint8_t *
+session_space(struct session *s, size_t *len)
+{
+	ASSERT(!s->has_frame);
+	return frame_reader_space(&s->reader, len);
+}
+
+int
+session_add(struct session *s, size_t n, uint64_t now_ns, struct err *err)
+{
+	int rc;
+
+	ASSERT(!s->has_frame);
+	s->received_ns = now_ns;
+	rc = frame_reader_add(&s->reader, n, &s->frame, err);
+	if (rc < 0)
+		return rc;
+	s->has_frame = rc == 1;
+	return 0;
+}
+
+static int
+session_take_hello(struct session *s, struct session_event *out,
+    struct err *err)
+{
+	int rc;
+
+	rc = message_hello_decode(&s->hello,
+	    slice_of(s->frame.body, s->frame.len), &s->hello_arena, err);
+	if (rc < 0)
+		return rc;
+	/* The frame goes; the Hello stays as long as the session. */
+	s->hello.device_name = arena_dup(&s->hello_arena, s->hello.device_name);
+	s->hello.client_name = arena_dup(&s->hello_arena, s->hello.client_name);
+	s->hello.client_version =
+	    arena_dup(&s->hello_arena, s->hello.client_version);
+	s->has_hello = true;
+	s->state = SESSION_WANT_CONFIG;
+	*out =
+	    (struct session_event){ .kind = SESSION_HELLO, .hello = &s->hello };
+	return 1;
+}
+
+/* Types that are not for this session are skipped unread, as BEP wants. */
+static bool
+session_knows(const struct session *s, int32_t type)
+{
+	if (type >= MESSAGE_CLUSTER_CONFIG && type <= MESSAGE_CLOSE)
+		return true;
+	if (type == MESSAGE_CHUNKS_REQUEST || type == MESSAGE_CHUNKS)
+		return (session_features(s) & FEATURE_CHUNKS) != 0;
+	return false;
+}
+
+/* Make s->body the plain bytes of the frame. */
+static int
+session_unpack(struct session *s, size_t *len, struct err *err)
+{
+	const int32_t kind = s->frame.compression;
+	struct buf plain = { 0 };
+	int rc;
+
+	s->body = s->frame.body;
+	*len = s->frame.len;
+	s->frame.body = NULL;
+	if (kind == COMPRESS_NONE)
+		return 0;
+	if (kind != COMPRESS_LZ4 &&
+	    (kind != COMPRESS_ZSTD ||
+		(session_features(s) & FEATURE_ZSTD) == 0))
+		return err_set(err, ERR_PROTOCOL,
+		    "message with unknown compression %d", (int)kind);
+	rc = compress_undo((enum compress_kind)kind, slice_of(s->body, *len),
+	    LIMIT_FRAME_LEN, &plain, err);
+	if (rc < 0) {
+		buf_fini(&plain);
+		return rc;
+	}
+	mem_free(s->body);
+	s->body = plain.ptr;
+	*len = plain.len;
+	return 0;
+}
+
+static int
+session_check_order(struct session *s, enum message_type type, struct err *err)
+{
+	if (type == MESSAGE_CLOSE) {
+		s->state = SESSION_ENDED;
+		return 0;
+	}
+	if (s->state == SESSION_WANT_CONFIG) {
+		if (type != MESSAGE_CLUSTER_CONFIG)
+			return err_set(err, ERR_PROTOCOL,
+			    "the first message is %s, not the ClusterConfig",
+			    message_name(type));
+		s->state = SESSION_OPEN;
+	}
+	return 0;
+}
+
+/* 1: an event; 0: nothing to hand on; or a failure. */
+static int
+session_take_message(struct session *s, struct session_event *out,
+    struct err *err)
+{
+	struct message *m = &s->message;
+	size_t len = 0;
+	int rc;
+
+	if (s->state == SESSION_ENDED || !session_knows(s, s->frame.type))
+		return 0;
+	rc = session_unpack(s, &len, err);
+	if (rc < 0)
+		return rc;
+	rc = message_decode(m, s->frame.type, slice_of(s->body, len), &s->arena,
+	    err);
+	if (rc < 0 || m->type == MESSAGE_UNKNOWN)
+		return rc;
+	rc = session_check_order(s, m->type, err);
+	if (rc < 0 || m->type == MESSAGE_PING)
+		return rc;
+	*out = (struct session_event){ .kind = SESSION_MESSAGE, .message = m };
+	if (m->type == MESSAGE_RESPONSE && m->u.response.data.len > 0) {
+		out->payload = payload_take(s->body, m->u.response.data);
+		s->body = NULL;
+	}
+	return 1;
+}
+
+int
+session_next(struct session *s, struct session_event *out, struct err *err)
+{
+	int rc = 0;
+
+	mem_free(s->body);
+	s->body = NULL;
+	arena_clear(&s->arena);
+	if (s->sent_at < s->sent.len) {
+		*out = (struct session_event){ .kind = SESSION_SENT,
+			.tag = s->sent.item[s->sent_at++] };
+		if (s->sent_at == s->sent.len) {
+			VEC_CLEAR(&s->sent);
+			s->sent_at = 0;
+		}
+		return 1;
+	}
+	if (!s->has_frame)
+		return 0;
+	if (s->frame.kind == FRAME_HELLO)
+		rc = session_take_hello(s, out, err);
+	else
+		rc = session_take_message(s, out, err);
+	mem_free(s->frame.body);
+	s->frame.body = NULL;
+	s->has_frame = false;
+	return rc;
+}
+
+/* --- out -------------------------------------------------------------- */
+
+/* The compressed form in s->packed, when the policy and the result say so. */
+static int32_t
+session_pack(struct session *s, const struct message *m, struct slice body)
+{
+	const bool is_data =
+	    m->type == MESSAGE_RESPONSE || m->type == MESSAGE_REQUEST;
+
+	buf_clear(&s->packed);
+	if (body.len < SESSION_COMPRESS_MIN ||
+	    s->compression == COMPRESSION_NEVER ||
+	    (s->compression == COMPRESSION_METADATA && is_data))
+		return COMPRESS_NONE;
+	if (body.len >= SESSION_ZSTD_MIN &&
+	    (session_features(s) & FEATURE_ZSTD) != 0)
+		return compress_zstd(body, &s->packed) == 0 ? COMPRESS_ZSTD
+							    : COMPRESS_NONE;
+	return compress_lz4(body, &s->packed) == 0 ? COMPRESS_LZ4
+						   : COMPRESS_NONE;
+}
+
+/* Frame header in front of `body`; `payload` is the end of the body. */
+static struct session_item *
+session_frame(const struct message *m, int32_t compression, struct slice body,
+    struct payload *payload, uint64_t tag)
+{
+	const size_t tail = payload != NULL ? payload->len : 0;
+	struct session_item *it;
+	struct buf head = { 0 };
+
+	frame_put_header(&head, m->type, compression, body.len + tail);
+	it = session_item_new(buf_slice(&head), body, payload, tag);
+	buf_fini(&head);
+	return it;
+}
+
+/* A RESPONSE: its data stays where it lies, unless all is to be compressed. */
+static struct session_item *
+session_frame_response(struct session *s, const struct message *m,
+    struct payload *payload, uint64_t tag)
+{
+	struct response r = m->u.response;
+	int32_t compression;
+
+	if (payload == NULL && r.data.len > 0) {
+		payload = payload_new(r.data.len);
+		memcpy(payload->data, r.data.ptr, r.data.len);
+	}
+	r.data = payload != NULL ? payload_slice(payload) : SLICE_EMPTY;
+	message_response_prefix(&r, &s->scratch);
+	if (payload == NULL || s->compression != COMPRESSION_ALWAYS)
+		return session_frame(m, COMPRESS_NONE, buf_slice(&s->scratch),
+		    payload, tag);
+	buf_put(&s->scratch, r.data);
+	compression = session_pack(s, m, buf_slice(&s->scratch));
+	payload_free(payload);
+	return session_frame(m, compression,
+	    buf_slice(compression == COMPRESS_NONE ? &s->scratch : &s->packed),
+	    NULL, tag);
+}
+
+static struct session_item *
+session_frame_plain(struct session *s, const struct message *m, uint64_t tag)
+{
+	int32_t compression;
+
+	message_encode(m, &s->scratch);
+	compression = session_pack(s, m, buf_slice(&s->scratch));
+	return session_frame(m, compression,
+	    buf_slice(compression == COMPRESS_NONE ? &s->scratch : &s->packed),
+	    NULL, tag);
+}
+
+int
+session_send(struct session *s, const struct message *m,
+    struct payload *payload, uint64_t tag, struct err *err)
+{
+	enum session_lane lane = LANE_CONTROL;
+	struct session_item *it;
+
+	ASSERT(payload == NULL || m->type == MESSAGE_RESPONSE);
+	if (s->closing) {
+		payload_free(payload);
+		return err_set(err, ERR_CLOSED, "the session is closing");
+	}
+	buf_clear(&s->scratch);
+	if (m->type == MESSAGE_RESPONSE) {
+		it = session_frame_response(s, m, payload, tag);
+		lane = LANE_DATA;
+	} else {
+		it = session_frame_plain(s, m, tag);
+	}
+	/* Scratch memory of one huge message is not kept for ever. */
+	if (s->scratch.cap > LIMIT_ARENA_KEEP)
+		buf_fini(&s->scratch);
+	if (s->packed.cap > LIMIT_ARENA_KEEP)
+		buf_fini(&s->packed);
+	if (m->type == MESSAGE_CLOSE) {
+		session_clear_lanes(s);
+		s->closing = true;
+	} else if (session_item_len(it) > LIMIT_FRAME_LEN ||
+		   s->queued + session_item_len(it) > LIMIT_SENDQ_LEN) {
+		session_item_free(it);
+		return err_set(err, ERR_LIMIT,
+		    "the queue to the peer is full (%zu bytes wait)",
+		    s->queued);
+	}
+	if (m->type == MESSAGE_CLUSTER_CONFIG)
+		s->config_sent = true;
+	session_push(s, lane, it);
+	return 0;
+}
+
+/* The lanes take turns, message by message. */
+static struct session_item *
+session_pop(struct session *s)
+{
+	const enum session_lane other =
+	    s->last_lane == LANE_DATA ? LANE_CONTROL : LANE_DATA;
+	enum session_lane lane = other;
+	struct list_node *node;
+
+	if (list_first(&s->lane[lane]) == NULL)
+		lane = s->last_lane;
+	node = list_first(&s->lane[lane]);
+	if (node == NULL)
+		return NULL;
+	list_remove(&s->lane[lane], node);
+	s->last_lane = lane;
+	return LIST_ITEM(node, struct session_item, node);
+}
+
+bool
+session_output(struct session *s, struct slice *out)
+{
+	struct session_item *it;
+
+	if (s->out == NULL)
+		s->out = session_pop(s);
+	it = s->out;
+	if (it == NULL)
+		return false;
+	if (it->at < it->head_len)
+		*out = slice_of(it->head + it->at, it->head_len - it->at);
+	else
+		*out = slice_from(payload_slice(it->payload),
+		    it->at - it->head_len);
+	return true;
+}
+
+void
+session_output_done(struct session *s, size_t n, uint64_t now_ns)
+{
+	struct session_item *it = s->out;
+
+	ASSERT(it != NULL);
+	ASSERT(n <= session_item_len(it) - it->at);
+	it->at += n;
+	s->queued -= n;
+	s->written_ns = now_ns;
+	if (it->at < session_item_len(it))
+		return;
+	if (it->tag != 0)
+		*VEC_ADD(&s->sent) = it->tag;
+	session_item_free(it);
+	s->out = NULL;
+}
+
+size_t
+session_queued(const struct session *s)
+{
+	return s->queued;
+}
+
+bool
+session_is_finished(const struct session *s)
+{
+	return s->closing && s->queued == 0;
+}
+
+const struct hello *
+session_hello(const struct session *s)
+{
+	return s->has_hello ? &s->hello : NULL;
+}
+
+uint32_t
+session_features(const struct session *s)
+{
+	return s->has_hello ? s->own_features & s->hello.features : 0;
+}
+
+/* --- time ------------------------------------------------------------- */
+
+int
+session_tick(struct session *s, uint64_t now_ns, struct err *err)
+{
+	static const struct message ping = { .type = MESSAGE_PING };
+
+	if (!s->has_hello && now_ns - s->opened_ns >= LIMIT_HELLO_NS)
+		return err_set(err, ERR_CLOSED, "no Hello within %u s",
+		    (unsigned)(LIMIT_HELLO_NS / CLOCK_S));
+	if (now_ns - s->received_ns >= SESSION_DEAD_NS)
+		return err_set(err, ERR_CLOSED, "silent for %u s",
+		    (unsigned)(SESSION_DEAD_NS / CLOCK_S));
+	if (s->queued > 0 && now_ns - s->written_ns >= SESSION_DEAD_NS)
+		return err_set(err, ERR_CLOSED, "took no data for %u s",
+		    (unsigned)(SESSION_DEAD_NS / CLOCK_S));
+	if (s->config_sent && s->queued == 0 && !s->closing &&
+	    now_ns - s->written_ns >= SESSION_PING_NS)
+		return session_send(s, &ping, NULL, 0, err);
+	return 0;
+}
+
+uint64_t
+session_wake_at(const struct session *s)
+{
+	uint64_t at = s->received_ns + SESSION_DEAD_NS;
+
+	if (!s->has_hello && s->opened_ns + LIMIT_HELLO_NS < at)
+		at = s->opened_ns + LIMIT_HELLO_NS;
+	if (s->queued > 0 && s->written_ns + SESSION_DEAD_NS < at)
+		at = s->written_ns + SESSION_DEAD_NS;
+	if (s->config_sent && s->queued == 0 && !s->closing &&
+	    s->written_ns + SESSION_PING_NS < at)
+		at = s->written_ns + SESSION_PING_NS;
+	return at;
+}
