@@ -7,6 +7,8 @@
 #ifndef HOLDFAST_ENGINE_DECIDE_H
 #define HOLDFAST_ENGINE_DECIDE_H
 
+#include <stdbool.h>
+
 #include "engine/reason.h"
 #include "engine/row.h"
 #include "engine/setup.h"
@@ -19,7 +21,9 @@ enum verdict_kind {
 	VERDICT_DELETE,   /* remove what we have */
 	VERDICT_CONFLICT, /* take it, and keep ours under a conflict name */
 	VERDICT_REVIVE,   /* ours is an edit that meets a concurrent deletion:
-			   * announce it anew, above both */
+			   * announce it anew, above both (when the global
+			   * version is the edit itself, too: peers of other
+			   * kinds may believe the deletion) */
 };
 
 struct verdict {
@@ -30,6 +34,14 @@ struct verdict {
 };
 
 struct verdict decide(const struct row *row, enum folder_mode mode,
+    bool ignore_perms);
+/*
+ * Same bytes?  For entries of rows, which keep no long block lists: compares
+ * digests of lists, which were computed here (entry_normalise()).
+ */
+bool decide_same_content(const struct entry *a, const struct entry *b);
+/* Given the same content: same permissions and, of files, mtime? */
+bool decide_same_meta(const struct entry *a, const struct entry *b,
     bool ignore_perms);
 
 #endif
