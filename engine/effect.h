@@ -126,6 +126,7 @@ struct effect {
 	union {
 		struct {
 			struct slice folder_id, path; /* the root */
+			bool rebuild; /* set a damaged store aside */
 		} open;
 		struct {
 			struct devid device;

@@ -55,6 +55,8 @@ struct share {
 	bool more_coming;       /* its last message was a full batch */
 };
 
+struct folder_walk; /* folder_modes.c */
+
 struct folder_waiter { /* of a commit */
 	core_done_fn *done;
 	void *arg;
@@ -119,6 +121,7 @@ void folder_reopen(struct folder *f); /* close, then open again */
 /* People's commands. */
 void folder_override(struct folder *f);
 void folder_revert(struct folder *f);
+void folder_walk_free(struct folder *f); /* ends one that is under way */
 void folder_read_ignores(struct folder *f);
 /* Index open, and told to peers as running? (RUNNING, or softly HALTED) */
 bool folder_talks(const struct folder *f);
@@ -131,6 +134,8 @@ void folder_halt(struct folder *f, enum reason r, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* Is it RUNNING, with an index, root proven and ignore rules read? */
 bool folder_is_running(const struct folder *f);
+/* Why this root is not the one the index is of; REASON_NONE when it is. */
+enum reason folder_judge_root(struct folder *f, const struct root_facts *root);
 /* A disk error code met during work: halts for ERR_FULL, ERR_MISSING_ROOT,
  * ERR_CORRUPT and a read-only disk; true when it did. */
 bool folder_met_error(struct folder *f, int code, struct slice text);

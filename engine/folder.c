@@ -1,0 +1,732 @@
+/*
+ * One folder's life: open, prove the root, read the rules, recover, run; halt
+ * when something is not as it must be, and come back by itself.  See folder.h.
+ */
+#include "engine/folder.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "engine/base/assert.h"
+#include "engine/base/mem.h"
+#include "engine/base/path.h"
+#include "engine/core_state.h"
+#include "engine/exchange.h"
+#include "engine/pull.h"
+#include "engine/scan.h"
+
+#define FOLDER_RETRY_NS (5 * CLOCK_S) /* of a halted folder */
+/* A commit waits this long for more puts, unless somebody waits for it. */
+#define FOLDER_COMMIT_GAP_NS (25 * CLOCK_MS)
+#define FOLDER_COMMIT_RETRY_NS CLOCK_S
+
+static void folder_open(struct folder *f);
+static void folder_start(struct folder *f);
+
+static const char *
+folder_name(const struct folder *f)
+{
+	return path_print(core_scratch(f->en), f->cfg.id);
+}
+
+static void
+folder_set_state(struct folder *f, enum folder_state state, enum reason r)
+{
+	if (f->state == state && f->reason == r)
+		return;
+	f->state = state;
+	f->reason = r;
+	f->since_wall_ns = core_now(f->en).wall_ns;
+	core_note(f, NOTE_FOLDER_STATE)->reason = r;
+}
+
+bool
+folder_is_running(const struct folder *f)
+{
+	return f->state == FOLDER_RUNNING;
+}
+
+bool
+folder_talks(const struct folder *f)
+{
+	return f->state == FOLDER_RUNNING ||
+	       (f->state == FOLDER_HALTED && f->soft);
+}
+
+struct share *
+folder_share(struct folder *f, const struct devid *dev)
+{
+	for (uint32_t i = 0; i < f->share_count; i++)
+		if (devid_equal(&f->share[i].device, dev))
+			return &f->share[i];
+	return NULL;
+}
+
+struct share *
+folder_share_of_slot(struct folder *f, uint32_t slot)
+{
+	for (uint32_t i = 0; i < f->share_count; i++)
+		if (f->share[i].slot == slot)
+			return &f->share[i];
+	return NULL;
+}
+
+void
+folder_changed(struct folder *f, uint64_t by_short, struct slice path)
+{
+	const struct setup *su = core_setup(f->en);
+	const size_t n = path.len < sizeof(f->changed_path) - 1
+			     ? path.len
+			     : sizeof(f->changed_path) - 1;
+
+	memset(&f->changed_by, 0, sizeof(f->changed_by));
+	if (by_short == devid_short(&su->self))
+		f->changed_by = su->self;
+	for (uint32_t i = 0; i < su->device_count; i++)
+		if (devid_short(&su->device[i].id) == by_short)
+			f->changed_by = su->device[i].id;
+	f->changed_wall_ns = core_now(f->en).wall_ns;
+	memcpy(f->changed_path, path.ptr, n);
+	f->changed_path[n] = '\0';
+}
+
+/* --- Commits --- */
+
+static void
+folder_on_commit(struct folder *f, void *arg, const struct event *ev)
+{
+	const int code = ev->u.done.code;
+
+	(void)arg;
+	f->commit_busy = false;
+	if (code == ERR_FULL || code == ERR_BUSY) {
+		/* Nothing is lost: the puts are still in memory. */
+		for (size_t i = 0; i < f->commit_now.len; i++)
+			*VEC_ADD(&f->commit_wait) = f->commit_now.item[i];
+		VEC_CLEAR(&f->commit_now);
+		core_timer_set(f->en, &f->commit_timer,
+		    core_now(f->en).mono_ns + FOLDER_COMMIT_RETRY_NS);
+		f->commit_start_ns = core_now(f->en).mono_ns;
+		folder_met_error(f, ERR_FULL, ev->u.done.text);
+		return;
+	}
+	if (code == 0)
+		f->committed_seq = f->commit_seq;
+	for (size_t i = 0; i < f->commit_now.len; i++) {
+		const struct folder_waiter w = f->commit_now.item[i];
+
+		w.done(f, w.arg, ev);
+	}
+	VEC_CLEAR(&f->commit_now);
+	if (code == 0)
+		exchange_index_grew(f);
+	else
+		folder_halt(f, REASON_IO_ERROR, "%.*s",
+		    SLICE_FMT(ev->u.done.text));
+}
+
+void
+core_commit(struct folder *f, core_done_fn *done, void *arg)
+{
+	*VEC_ADD(&f->commit_wait) =
+	    (struct folder_waiter){ .done = done, .arg = arg };
+}
+
+static void
+folder_begin_commit(struct folder *f)
+{
+	ASSERT(f->commit_now.len == 0);
+	index_flush(f->ix);
+	f->commit_busy = true;
+	f->commit_start_ns = core_now(f->en).mono_ns;
+	f->commit_seq = index_seq(f->ix);
+	for (size_t i = 0; i < f->commit_wait.len; i++)
+		*VEC_ADD(&f->commit_now) = f->commit_wait.item[i];
+	VEC_CLEAR(&f->commit_wait);
+	core_timer_clear(f->en, &f->commit_timer);
+	core_ask(f, EFFECT_COMMIT, folder_on_commit, NULL);
+}
+
+static void
+folder_consider_commit(struct folder *f)
+{
+	const uint64_t now = core_now(f->en).mono_ns;
+	const uint64_t due = f->commit_start_ns + FOLDER_COMMIT_GAP_NS;
+	const bool waiting = f->commit_timer.node.pos != HEAP_OUT;
+	const size_t pending = index_pending(f->ix);
+
+	if (f->commit_busy || (pending == 0 && f->commit_wait.len == 0))
+		return;
+	if (f->soft && waiting)
+		return; /* the disk is full; the timer tries again */
+	if (f->commit_wait.len > 0 || pending >= LIMIT_COMMIT_OPS ||
+	    now >= due || f->state == FOLDER_CLOSING) {
+		folder_begin_commit(f);
+		return;
+	}
+	if (!waiting)
+		core_timer_set(f->en, &f->commit_timer, due);
+}
+
+/* --- Closing and halting --- */
+
+/* Everything that works on the index stops; what is asked is waited for. */
+static void
+folder_begin_close(struct folder *f, bool halting, bool reopen)
+{
+	const bool talked = folder_talks(f);
+
+	f->halting = halting;
+	f->reopen = reopen;
+	f->soft = false;
+	core_timer_clear(f->en, &f->retry);
+	core_timer_clear(f->en, &f->rescan);
+	if (f->state == FOLDER_CLOSED ||
+	    (f->state == FOLDER_HALTED && f->ix == NULL && !f->opened)) {
+		folder_set_state(f, FOLDER_CLOSED, f->reason);
+		return;
+	}
+	folder_set_state(f, FOLDER_CLOSING, f->reason);
+	folder_walk_free(f);
+	if (f->scan != NULL)
+		scan_stop(f);
+	if (f->pull != NULL)
+		pull_stop(f);
+	exchange_folder_closing(f);
+	if (talked)
+		exchange_folder_changed(f);
+}
+
+void
+folder_close(struct folder *f)
+{
+	if (f->state == FOLDER_CLOSING) {
+		f->halting = f->reopen = false;
+		return;
+	}
+	f->reason_text[0] = '\0';
+	folder_begin_close(f, false, false);
+	if (f->state == FOLDER_CLOSED)
+		folder_set_state(f, FOLDER_CLOSED, REASON_NONE);
+}
+
+void
+folder_reopen(struct folder *f)
+{
+	if (f->cfg.paused || f->removed)
+		return;
+	if (f->state == FOLDER_CLOSING) {
+		f->halting = false;
+		f->reopen = true;
+		return;
+	}
+	folder_begin_close(f, false, true);
+	if (f->state == FOLDER_CLOSED)
+		folder_open(f);
+}
+
+void
+folder_halt(struct folder *f, enum reason r, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (f->state == FOLDER_CLOSING || f->state == FOLDER_CLOSED)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(f->reason_text, sizeof(f->reason_text), fmt, ap);
+	va_end(ap);
+	log_error(core_log(f->en),
+	    "folder halt folder=%s reason=%s text=\"%s\"", folder_name(f),
+	    reason_name(r), f->reason_text);
+	f->rebuild = r == REASON_INDEX_DAMAGED;
+	folder_begin_close(f, true, false);
+	f->reason = r;
+}
+
+bool
+folder_met_error(struct folder *f, int code, struct slice text)
+{
+	if (f->state != FOLDER_RUNNING && f->state != FOLDER_OPENING)
+		return true;
+	switch (code) {
+	case ERR_FULL:
+		if (f->state == FOLDER_OPENING)
+			break;
+		snprintf(f->reason_text, sizeof(f->reason_text), "%.*s",
+		    SLICE_FMT(text));
+		log_error(core_log(f->en),
+		    "folder halt folder=%s reason=disk-full text=\"%s\"",
+		    folder_name(f), f->reason_text);
+		f->soft = true;
+		folder_set_state(f, FOLDER_HALTED, REASON_DISK_FULL);
+		pull_stop(f);
+		core_timer_set(f->en, &f->retry,
+		    core_now(f->en).mono_ns + FOLDER_RETRY_NS);
+		return true;
+	case ERR_MISSING_ROOT:
+		folder_halt(f, REASON_ROOT_MISSING, "%.*s", SLICE_FMT(text));
+		return true;
+	case ERR_CORRUPT:
+		folder_halt(f, REASON_INDEX_DAMAGED, "%.*s", SLICE_FMT(text));
+		return true;
+	default:
+		break;
+	}
+	return false;
+}
+
+static void
+folder_drop_parts(struct folder *f)
+{
+	scan_free(f->scan);
+	pull_free(f->pull);
+	index_close(f->ix);
+	ignore_free(f->ignore);
+	ignore_free(f->ignore_new);
+	f->scan = NULL;
+	f->pull = NULL;
+	f->ix = NULL;
+	f->ignore = f->ignore_new = NULL;
+	f->ignore_busy = f->ignore_again = false;
+	mem_free(f->list);
+	f->list = NULL;
+	f->list_count = 0;
+}
+
+/* Nothing is outstanding and the door has let go. */
+static void
+folder_closed(struct folder *f)
+{
+	f->opened = false;
+	if (f->halting) {
+		f->halting = false;
+		folder_set_state(f, FOLDER_HALTED, f->reason);
+		core_timer_set(f->en, &f->retry,
+		    core_now(f->en).mono_ns + FOLDER_RETRY_NS);
+		return;
+	}
+	folder_set_state(f, FOLDER_CLOSED, REASON_NONE);
+	if (f->reopen && !f->removed && !f->cfg.paused)
+		folder_open(f);
+}
+
+static void
+folder_on_closed(struct folder *f, void *arg, const struct event *ev)
+{
+	(void)arg;
+	(void)ev;
+	folder_closed(f);
+}
+
+static void
+folder_continue_close(struct folder *f)
+{
+	if (f->ops > 0)
+		return;
+	if (f->ix != NULL && index_error(f->ix) == NULL && !f->rebuild &&
+	    f->reason != REASON_IO_ERROR &&
+	    (index_pending(f->ix) > 0 || f->commit_wait.len > 0)) {
+		folder_begin_commit(f);
+		return;
+	}
+	VEC_CLEAR(&f->commit_wait);
+	core_timer_clear(f->en, &f->commit_timer);
+	folder_drop_parts(f);
+	if (f->opened) {
+		f->opened = false;
+		core_ask(f, EFFECT_CLOSE_FOLDER, folder_on_closed, NULL);
+	} else {
+		folder_closed(f);
+	}
+}
+
+void
+folder_step_end(struct folder *f)
+{
+	if (f->state == FOLDER_CLOSING) {
+		folder_continue_close(f);
+		return;
+	}
+	if (f->ix == NULL)
+		return;
+	if (index_error(f->ix) != NULL) {
+		folder_halt(f, REASON_INDEX_DAMAGED, "%s",
+		    index_error(f->ix)->text);
+		return;
+	}
+	folder_consider_commit(f);
+}
+
+/* --- Opening --- */
+
+enum reason
+folder_judge_root(struct folder *f, const struct root_facts *root)
+{
+	struct root_identity known;
+
+	if (!root->exists)
+		return REASON_ROOT_MISSING;
+	if (!index_root(f->ix, &known))
+		return REASON_NONE; /* the first time: to be recorded */
+	if (!root->marker)
+		return REASON_MARKER_MISSING;
+	if ((known.fs_hi != 0 || known.fs_lo != 0) &&
+	    (root->identity.fs_hi != 0 || root->identity.fs_lo != 0) &&
+	    (known.fs_hi != root->identity.fs_hi ||
+		known.fs_lo != root->identity.fs_lo))
+		return REASON_DISK_CHANGED;
+	if (root->empty && index_local_totals(f->ix).files > 0)
+		return REASON_ROOT_EMPTY;
+	return REASON_NONE;
+}
+
+static void
+folder_on_include(struct folder *f, void *arg, const struct event *ev)
+{
+	struct slice path = SLICE_EMPTY;
+	struct err err = { 0 };
+	struct payload *pl = ev->u.done.payload;
+	int rc = 0;
+
+	(void)arg;
+	f->ignore_busy = false;
+	if (f->state == FOLDER_CLOSING || f->ignore_new == NULL) {
+		payload_free(pl);
+		return;
+	}
+	if (ignore_wanted(f->ignore_new, &path)) {
+		if (ev->u.done.code == 0)
+			rc = ignore_add(f->ignore_new, path, payload_slice(pl),
+			    &err);
+		else
+			rc = err_set(&err, ERR_INVALID, "include %.*s: %.*s",
+			    SLICE_FMT(path), SLICE_FMT(ev->u.done.text));
+	} else if (ev->u.done.code == 0) {
+		rc = ignore_parse(f->ignore_new, payload_slice(pl), &err);
+	} else if (ev->u.done.code != ERR_NOT_FOUND) {
+		rc = err_set(&err, ERR_INVALID, ".stignore: %.*s",
+		    SLICE_FMT(ev->u.done.text));
+	}
+	payload_free(pl);
+	if (rc < 0) {
+		folder_halt(f, REASON_IGNORES_BAD, "%s", err.text);
+		return;
+	}
+	folder_start(f);
+}
+
+static void
+folder_ask_ignore(struct folder *f, struct slice path)
+{
+	struct effect *ef =
+	    core_ask(f, EFFECT_READ_FILE, folder_on_include, NULL);
+
+	ef->path = path;
+	f->ignore_busy = true;
+}
+
+static void
+folder_on_recovered(struct folder *f)
+{
+	if (f->state != FOLDER_OPENING)
+		return;
+	f->reason_text[0] = '\0';
+	folder_set_state(f, FOLDER_RUNNING, REASON_NONE);
+	log_info(core_log(f->en), "folder run folder=%s files=%lld",
+	    folder_name(f), (long long)index_local_totals(f->ix).files);
+	core_tell(f, EFFECT_WATCH)->u.watch.on = true;
+	exchange_folder_changed(f);
+	scan_all(f);
+	pull_wake(f);
+	if (f->cfg.rescan_ns > 0)
+		core_timer_set(f->en, &f->rescan,
+		    core_now(f->en).mono_ns + f->cfg.rescan_ns);
+}
+
+/* The rules are complete, or another file of them is asked for. */
+static void
+folder_start(struct folder *f)
+{
+	struct slice path = SLICE_EMPTY;
+	const bool first = f->ignore == NULL;
+	bool changed;
+
+	if (ignore_wanted(f->ignore_new, &path)) {
+		folder_ask_ignore(f, path);
+		return;
+	}
+	changed =
+	    first || ignore_digest(f->ignore) != ignore_digest(f->ignore_new);
+	ignore_free(f->ignore);
+	f->ignore = f->ignore_new;
+	f->ignore_new = NULL;
+	if (first) {
+		pull_recover(f, folder_on_recovered);
+	} else if (changed) {
+		log_info(core_log(f->en), "folder rules folder=%s count=%u",
+		    folder_name(f), ignore_count(f->ignore));
+		scan_all(f);
+		pull_retry(f);
+	}
+	if (f->ignore_again) {
+		f->ignore_again = false;
+		folder_read_ignores(f);
+	}
+}
+
+void
+folder_read_ignores(struct folder *f)
+{
+	if (f->ix == NULL || f->state == FOLDER_CLOSING)
+		return;
+	if (f->ignore_busy) {
+		f->ignore_again = true;
+		return;
+	}
+	ignore_free(f->ignore_new);
+	f->ignore_new = ignore_new();
+	folder_ask_ignore(f, SLICE_LIT(".stignore"));
+}
+
+static void
+folder_on_marker(struct folder *f, void *arg, const struct event *ev)
+{
+	(void)arg;
+	if (f->state == FOLDER_CLOSING)
+		return;
+	if (ev->u.done.code != 0) {
+		folder_halt(f,
+		    ev->u.done.code == ERR_FULL ? REASON_DISK_FULL
+						: REASON_UNWRITABLE,
+		    "marker: %.*s", SLICE_FMT(ev->u.done.text));
+		return;
+	}
+	if (index_is_new(f->ix) ||
+	    !index_root(f->ix, &(struct root_identity){ 0 }))
+		index_put_root(f->ix, &ev->u.done.root.identity);
+	folder_read_ignores(f);
+}
+
+static void
+folder_bind(struct folder *f)
+{
+	struct err err = { 0 };
+
+	for (uint32_t i = 0; i < f->share_count; i++)
+		if (f->ix != NULL && index_slot(f->ix, &f->share[i].device,
+					 &f->share[i].slot, &err) < 0)
+			log_error(core_log(f->en), "folder slot: %s", err.text);
+	exchange_bind_shares(f);
+}
+
+static void
+folder_on_open(struct folder *f, void *arg, const struct event *ev)
+{
+	struct err err = { 0 };
+	enum reason r;
+
+	(void)arg;
+	f->opened = ev->u.done.code == 0;
+	if (f->state == FOLDER_CLOSING)
+		return;
+	if (ev->u.done.code != 0) {
+		folder_halt(f,
+		    ev->u.done.code == ERR_MISSING_ROOT ? REASON_ROOT_MISSING
+		    : ev->u.done.code == ERR_FULL       ? REASON_DISK_FULL
+		    : ev->u.done.code == ERR_CORRUPT    ? REASON_INDEX_DAMAGED
+		    : ev->u.done.code == ERR_DENIED     ? REASON_UNREADABLE
+							: REASON_IO_ERROR,
+		    "%.*s", SLICE_FMT(ev->u.done.text));
+		return;
+	}
+	f->rebuild = false;
+	f->root = ev->u.done.root;
+	if (index_open(&f->ix, ev->u.done.store, &core_setup(f->en)->self,
+		rng_u64(core_rng(f->en)) | 1, &err) < 0) {
+		folder_halt(f, REASON_INDEX_DAMAGED, "%s", err.text);
+		return;
+	}
+	if (ev->u.done.store_rebuilt)
+		log_warn(core_log(f->en),
+		    "folder rebuild folder=%s: the "
+		    "damaged index was set aside",
+		    folder_name(f));
+	r = folder_judge_root(f, &f->root);
+	if (r != REASON_NONE) {
+		folder_halt(f, r, "%.*s", SLICE_FMT(f->cfg.path));
+		return;
+	}
+	f->committed_seq = index_seq(f->ix);
+	f->settled = false;
+	f->scan = scan_new(f);
+	f->pull = pull_new(f);
+	folder_bind(f);
+	/* The staging directory is needed in any case; the marker is made only
+	 * for an index that never saw one (judged above). */
+	core_ask(f, EFFECT_MAKE_MARKER, folder_on_marker, NULL);
+}
+
+static void
+folder_open(struct folder *f)
+{
+	struct effect *ef;
+
+	ASSERT(f->ix == NULL && !f->opened);
+	core_timer_clear(f->en, &f->retry);
+	f->reopen = false;
+	folder_set_state(f, FOLDER_OPENING, REASON_STARTING);
+	ef = core_ask(f, EFFECT_OPEN_FOLDER, folder_on_open, NULL);
+	ef->u.open.folder_id = f->cfg.id;
+	ef->u.open.path = f->cfg.path;
+	ef->u.open.rebuild = f->rebuild;
+}
+
+static void
+folder_on_retry(struct engine *en, void *arg)
+{
+	struct folder *f = arg;
+
+	(void)en;
+	if (f->state != FOLDER_HALTED)
+		return;
+	if (!f->soft) {
+		folder_open(f);
+		return;
+	}
+	f->soft = false;
+	f->reason_text[0] = '\0';
+	folder_set_state(f, FOLDER_RUNNING, REASON_NONE);
+	pull_retry(f);
+	exchange_index_grew(f);
+}
+
+static void
+folder_on_rescan(struct engine *en, void *arg)
+{
+	struct folder *f = arg;
+
+	scan_all(f);
+	core_timer_set(en, &f->rescan, en->now.mono_ns + f->cfg.rescan_ns);
+}
+
+static void
+folder_on_commit_timer(struct engine *en, void *arg)
+{
+	(void)en; /* folder_step_end() does the work */
+	(void)arg;
+}
+
+/* --- Hints and configuration --- */
+
+void
+folder_hints(struct folder *f, const struct event *ev)
+{
+	f->watch = ev->u.changes.state;
+	if (f->scan == NULL || f->state == FOLDER_CLOSING)
+		return;
+	if (ev->u.changes.overflow)
+		scan_all(f);
+	for (uint32_t i = 0; i < ev->u.changes.count; i++) {
+		const struct change_hint *h = &ev->u.changes.hint[i];
+
+		if (slice_equal(h->path, SLICE_LIT(".stignore")))
+			folder_read_ignores(f);
+		else
+			scan_hint(f, h->path, h->subtree);
+	}
+}
+
+/* Shares as configured; what is known of one that stays is kept. */
+static void
+folder_set_shares(struct folder *f)
+{
+	const struct setup *su = core_setup(f->en);
+	struct share *old = f->share;
+	const uint32_t old_count = f->share_count;
+
+	f->share = mem_array(f->cfg.device_count, sizeof(*f->share));
+	f->share_count = 0;
+	for (uint32_t i = 0; i < f->cfg.device_count; i++) {
+		const struct devid *dev = &f->cfg.device[i];
+		const struct setup_device *sd = setup_device(su, dev);
+		struct share *sh;
+
+		if (devid_equal(dev, &su->self) || folder_share(f, dev) != NULL)
+			continue;
+		sh = &f->share[f->share_count++];
+		for (uint32_t k = 0; k < old_count; k++)
+			if (devid_equal(&old[k].device, dev))
+				*sh = old[k];
+		sh->device = *dev;
+		sh->name = sd == NULL ? SLICE_EMPTY
+				      : arena_dup(&f->cfg_arena, sd->name);
+	}
+	mem_free(old);
+	folder_bind(f);
+}
+
+void
+folder_setup(struct folder *f, const struct setup_folder *cfg)
+{
+	struct arena old = f->cfg_arena;
+	const bool moved = !slice_equal(f->cfg.path, cfg->path);
+	const bool was_paused = f->cfg.paused;
+	const bool mode = f->cfg.mode != cfg->mode;
+
+	arena_init(&f->cfg_arena);
+	setup_copy_folder(&f->cfg, cfg, &f->cfg_arena);
+	folder_set_shares(f);
+	arena_fini(&old);
+	if (f->cfg.paused) {
+		if (!was_paused)
+			folder_close(f);
+		return;
+	}
+	if (was_paused || moved) {
+		folder_reopen(f);
+		return;
+	}
+	if (f->ix == NULL)
+		return;
+	if (mode)
+		scan_all(f);
+	pull_wake(f);
+	core_timer_clear(f->en, &f->rescan);
+	if (f->cfg.rescan_ns > 0)
+		core_timer_set(f->en, &f->rescan,
+		    core_now(f->en).mono_ns + f->cfg.rescan_ns);
+}
+
+struct folder *
+folder_new(struct engine *en, uint32_t number, const struct setup_folder *cfg)
+{
+	struct folder *f = mem_zalloc(sizeof(*f));
+
+	f->en = en;
+	f->number = number;
+	arena_init(&f->cfg_arena);
+	setup_copy_folder(&f->cfg, cfg, &f->cfg_arena);
+	core_timer_init(&f->retry, folder_on_retry, f);
+	core_timer_init(&f->rescan, folder_on_rescan, f);
+	core_timer_init(&f->commit_timer, folder_on_commit_timer, f);
+	f->since_wall_ns = core_now(en).wall_ns;
+	folder_set_shares(f);
+	if (!f->cfg.paused)
+		folder_open(f);
+	return f;
+}
+
+void
+folder_free(struct folder *f)
+{
+	core_timer_clear(f->en, &f->retry);
+	core_timer_clear(f->en, &f->rescan);
+	core_timer_clear(f->en, &f->commit_timer);
+	folder_walk_free(f);
+	folder_drop_parts(f);
+	VEC_FINI(&f->commit_now);
+	VEC_FINI(&f->commit_wait);
+	mem_free(f->share);
+	arena_fini(&f->cfg_arena);
+	mem_free(f);
+}
