@@ -70,6 +70,8 @@ function(room_library target flags)
   target_link_libraries(${target} PRIVATE ${flags})
 endfunction()
 
+add_custom_target(rooms)
+
 # room(NAME FOLDER [BELOW ROOM...]): the libraries of one folder.
 function(room name folder)
   cmake_parse_arguments(ARG "" "" "BELOW" ${ARGN})
@@ -97,6 +99,7 @@ function(room name folder)
   room_library(${name} holdfast_pure ${pure})
   room_library(${name}_algo holdfast_door ${algo})
   room_library(${name}_host holdfast_door ${host})
+  add_dependencies(rooms ${name} ${name}_algo ${name}_host)
   # map.c hashes and hash_xxh.c allocates: the two need each other.
   target_link_libraries(${name} PUBLIC ${name}_algo ${ARG_BELOW})
   target_link_libraries(${name}_algo PUBLIC ${name})

@@ -5,7 +5,8 @@ Checks, and prints one line for each:
   format   clang-format would change nothing
   arrows   includes go the way the rooms stand, and carry their folder
   purity   pure libraries call nothing that touches the outside
-  prefix   what X.c exports begins with X_
+  names    base names of sources are unique
+  prefix   what X.c exports begins with X_, or less of it
   paths    nothing in the tree names a place of one machine
 
 Needs a build directory for purity and prefix (--build); they are done on the
@@ -163,22 +164,19 @@ def check_purity(build: Path) -> Iterator[str]:
         yield f"no pure library in {build}: build first"
 
 
-def prefixes_of(file: str, headers: set[str]) -> set[str]:
-    """fs_posix_walk.c may export for any header that begins its name."""
-    stem = file.removesuffix(".c")
-    words = stem.split("_")
-    begins = {"_".join(words[:n]) for n in range(1, len(words) + 1)}
-    return {name + "_" for name in begins & headers | {stem}} | \
+def prefixes_of(file: str) -> set[str]:
+    """fs_posix_walk.c may export fs_posix_walk_*, fs_posix_* and fs_*."""
+    words = file.removesuffix(".c").split("_")
+    return {"_".join(words[:n]) + "_" for n in range(1, len(words) + 1)} | \
         PREFIX_EXTRA.get(file, set())
 
 
 def check_prefix(build: Path) -> Iterator[str]:
-    headers = {p.stem for p in sources(".h") if room_of(p) != "tests"}
     seen = False
     for library in library_names(build):
         for file, symbol in symbols(build, library, "-g"):
             seen = True
-            allowed = prefixes_of(file, headers)
+            allowed = prefixes_of(file)
             whole = {p.rstrip("_") for p in allowed}
             if symbol not in whole and \
                     not any(symbol.startswith(p) for p in allowed):
