@@ -83,8 +83,16 @@ struct folder {
 	bool removed;          /* no longer configured: free when CLOSED */
 	bool soft;             /* HALTED, but the index is open: disk full */
 	bool opened;           /* OPEN_FOLDER succeeded; CLOSE_FOLDER is owed */
+	bool halting;          /* CLOSING on the way to HALTED */
+	bool reopen;           /* CLOSING on the way to OPENING */
+	bool rebuild;          /* the next open sets the damaged store aside */
 	bool settled;          /* a full scan has ended since it was opened */
-	struct core_timer retry; /* of HALTED; root is looked at again */
+	enum watch_state watch;
+	struct ignore *ignore_new; /* being read; owned */
+	bool ignore_busy;          /* a file of it is being read */
+	bool ignore_again;         /* it changed while it was read */
+	struct folder_walk *walk;  /* override or revert under way; owned */
+	struct core_timer retry;   /* of HALTED; root is looked at again */
 	struct core_timer rescan;
 
 	/* Commits: one on its way, one gathering. */
