@@ -10,8 +10,10 @@
  *   - local sequence numbers only grow and are never used twice, not even
  *     after a crash: what was not committed was never announced.
  *   - STORE_NEED holds exactly the rows whose global version this device does
- *     not have (ignored rows and deletions of what we never had excepted).
- *   - totals are kept with every change and committed with it.
+ *     not have, when somebody holds it; excepted are ignored rows, deletions
+ *     of what we do not have, and local changes (ROW_LOCAL_CHANGED) whose
+ *     vector covers the global one.
+ *   - totals are kept with every change and committed with it: index_flush().
  *   - every record carries a checksum; one that fails is ERR_CORRUPT, and the
  *     folder is halted and rebuilt (store.h).
  *
@@ -31,7 +33,11 @@
 
 struct index;
 
-/* Counts of one view of the folder. */
+/*
+ * Counts of one view of the folder.  Local: what this device has, with its
+ * local changes, without what is ignored or unsupported.  Global: the global
+ * versions that somebody holds.
+ */
 struct totals {
 	int64_t files, dirs, links, deleted;
 	int64_t bytes;
@@ -64,7 +70,13 @@ struct peer_state {        /* what we have of a device's index, kept on disk */
  */
 int index_open(struct index **out, struct store *store,
     const struct devid *self, uint64_t index_id_if_new, struct err *err);
-void index_close(struct index *ix); /* accepts NULL */
+void index_close(struct index *ix); /* accepts NULL; flushes nothing */
+/*
+ * Put the facts that change with every row (last sequence, totals, peers'
+ * states) beside the rows.  Call it right before a commit begins, always: the
+ * rows of a commit without it would not match their totals.
+ */
+void index_flush(struct index *ix);
 
 /* Facts. */
 uint64_t index_id(const struct index *ix);
@@ -103,13 +115,24 @@ struct row *index_from(struct index *ix, struct slice from,
  */
 struct row *index_next_child(struct index *ix, struct slice dir,
     struct slice after, struct arena *arena);
+/*
+ * The next row strictly below `dir` after path `after` (empty: the first);
+ * NULL at the end.  Unlike index_next() with path_is_below() it misses none,
+ * however long the paths are.
+ */
+struct row *index_next_below(struct index *ix, struct slice dir,
+    struct slice after, struct arena *arena);
 
 /*
  * What this device has at a path is now `e` (its name is the path), found on
  * disk as `seen`.  Gives it the next local sequence, moves this device to that
  * version's holders (or makes the version), recomputes global, need, totals.
- * `e->block` must hold the whole list.  With ROW_LOCAL_CHANGED or ROW_IGNORED
- * in `flags` this device goes to the shadows.
+ * `e->block` must hold the whole list.  With ROW_LOCAL_CHANGED, ROW_IGNORED or
+ * ROW_UNSUPPORTED in `flags` this device goes to the shadows.
+ *
+ * Where others speak of different content under the same vector: what we have
+ * valid is believed and they become shadows; a local change is kept under the
+ * empty vector; what is ignored or unsupported takes their content.
  */
 void index_put_local(struct index *ix, const struct entry *e,
     const struct identity *seen, uint32_t flags);
@@ -121,8 +144,12 @@ void index_put_seen(struct index *ix, struct slice path,
  * local change was reverted): leave every version, keep the row for others.
  */
 void index_forget_local(struct index *ix, struct slice path);
-/* What `slot` says it has; replaces its older word.  `e` has been checked and
- * normalised.  Does not touch index_peer(). */
+/*
+ * What `slot` says it has; replaces its older word.  `e` has been checked and
+ * normalised; with `e->invalid` the device goes to the shadows, and so it does
+ * when its content differs from what holders of an equal vector have
+ * (ROW_EQUIVOCAL).  Does not touch index_peer().
+ */
 int index_put_remote(struct index *ix, uint32_t slot, const struct entry *e,
     struct err *err);
 /*
@@ -131,11 +158,6 @@ int index_put_remote(struct index *ix, uint32_t slot, const struct entry *e,
  */
 bool index_forget_step(struct index *ix, uint32_t slot, struct slice *cursor,
     uint32_t limit, struct arena *arena);
-/*
- * A rename done on disk: this device's row `from` (subtree or single path is
- * the caller's loop) is now at `to` with the same content; one put of each.
- */
-
 /* The next row with local sequence > seq, in sequence order; NULL at the end.
  */
 struct row *index_next_seq(struct index *ix, uint64_t seq, struct arena *arena);
@@ -163,6 +185,7 @@ uint32_t index_block_places(struct index *ix, const struct digest *hash,
 /* Sums; O(1). */
 struct totals index_local_totals(const struct index *ix);
 struct totals index_global_totals(const struct index *ix);
+/* Of a peer whose index we do not have (index_peer().index_id 0): all zero. */
 struct need_totals index_need_totals(const struct index *ix, uint32_t slot);
 int64_t index_changed_totals(const struct index *ix); /* ROW_LOCAL_CHANGED */
 
@@ -172,7 +195,7 @@ void index_remove_intent(struct index *ix, uint64_t id);
 bool index_next_intent(struct index *ix, uint64_t after, uint64_t *id,
     struct slice *record, struct arena *arena);
 
-/* Puts not yet handed to a commit. */
+/* Puts not yet handed to a commit, what index_flush() will add included. */
 size_t index_pending(const struct index *ix);
 /* The store's damage, or ours; NULL when sound. */
 const struct err *index_error(const struct index *ix);

@@ -1,0 +1,69 @@
+/*
+ * The inside of the index, for index.c and index_*.c only.
+ */
+#ifndef HOLDFAST_ENGINE_INDEX_IMPL_H
+#define HOLDFAST_ENGINE_INDEX_IMPL_H
+
+#include "engine/base/buf.h"
+#include "engine/base/vec.h"
+#include "engine/index.h"
+#include "engine/schema.h"
+
+/*
+ * What a device has of the global view.  Its need is the difference, so a row
+ * changes the sums of those who have it only, and a new device needs all.
+ */
+struct index_share {
+	int64_t items, bytes; /* of global versions that are not deletions */
+	int64_t deletes;      /* global deletions it has yet to make */
+};
+
+struct index_slot {
+	struct devid dev;
+	struct peer_state peer;
+	struct index_share share;
+	bool dirty; /* differs from the store */
+};
+
+struct index {
+	struct store *st; /* borrowed */
+	uint64_t id;
+	uint64_t seq;
+	uint64_t intent; /* the last number given out */
+	bool used;       /* has held a row */
+	bool dirty;      /* some fact here differs from the store */
+	struct totals local, global;
+	int64_t changed;
+	bool has_root;
+	struct root_identity root;
+	VEC(struct index_slot) slot;
+	struct buf rec, rec2; /* scratch, for one record */
+	struct arena scratch; /* empty between calls */
+	struct err err;       /* code 0: sound */
+};
+
+/* The first damage is kept; from then on nothing is read or written. */
+void index_impl_fail(struct index *ix, const struct err *err);
+bool index_impl_is_sound(struct index *ix);
+/* The row's record under `key`, unfinished; NULL when none or damaged. */
+struct row *index_impl_load(struct index *ix, struct slice key, uint64_t *owner,
+    struct arena *arena);
+struct row *index_impl_decode(struct index *ix, struct slice key,
+    struct slice value, uint64_t *owner, struct arena *arena);
+
+/* index_list.c: block lists with counted users, and places of blocks. */
+void index_impl_use_list(struct index *ix, const struct entry *e);
+void index_impl_drop_list(struct index *ix, const struct digest *list);
+const struct digest *index_impl_blocks(struct index *ix, const struct entry *e,
+    struct arena *arena, struct err *err);
+/* Blocks that are on this disk, in order. */
+struct index_blocks {
+	const struct digest *hash;
+	uint32_t count;
+	uint32_t block_size;
+};
+/* The places under `owner` were those of `old`, are those of `now`. */
+void index_impl_places(struct index *ix, uint64_t owner,
+    const struct index_blocks *old, const struct index_blocks *now);
+
+#endif
