@@ -14,7 +14,7 @@ target_include_directories(holdfast_flags INTERFACE ${CMAKE_SOURCE_DIR})
 set(flags
   -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wmissing-prototypes
   -Wstrict-prototypes -Wswitch-enum -Wformat=2 -Wimplicit-fallthrough
-  -Wundef -Wvla -fno-strict-aliasing
+  -Wundef -Wvla -Werror=format-security -fno-strict-aliasing
   # Our paths do not belong into programs.
   -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
 if(HOLDFAST_WERROR)
@@ -43,7 +43,7 @@ if(HOLDFAST_HARDEN)
       -fstack-protector-strong -fstack-clash-protection -fcf-protection=full
       -mbranch-protection=standard -fno-delete-null-pointer-checks
       -fno-strict-overflow -ftrivial-auto-var-init=zero
-      -fstrict-flex-arrays=3 -Werror=format-security)
+      -fstrict-flex-arrays=3)
     string(MAKE_C_IDENTIFIER "HAVE_CC${flag}" have)
     set(CMAKE_REQUIRED_FLAGS -Werror)
     check_c_compiler_flag(${flag} ${have})
