@@ -26,8 +26,10 @@
 #include "engine/base/slice.h"
 #include "engine/setup.h"
 
-#define CONFIG_NAME_MAX 64u     /* bytes in a device's name */
-#define CONFIG_ID_MAX 64u       /* bytes in a folder's ID */
+#define CONFIG_NAME_MAX 64u /* bytes in a device's name */
+#define CONFIG_ID_MAX 200u  /* bytes in a folder's ID */
+#define CONFIG_DEVICES_MAX 1024u
+#define CONFIG_FOLDERS_MAX 4096u
 #define CONFIG_ITEMS_MAX 65536u /* lines with a value in one file */
 
 /* One assignment, as the file has it.  Borrows. */
@@ -58,7 +60,35 @@ enum config_section {
 	CONFIG_IN_FOLDER, /* folder.ID.* */
 };
 
+/* What an option sets; the order of the table. */
+enum config_id {
+	CONFIG_NODE_NAME,
+	CONFIG_LOG_LEVEL,
+	CONFIG_MESH_LISTEN,
+	CONFIG_MESH_ANNOUNCE,
+	CONFIG_MESH_ANNOUNCE_PORT,
+	CONFIG_DEVICE_ID,
+	CONFIG_DEVICE_ADDRESS,
+	CONFIG_DEVICE_PAUSED,
+	CONFIG_DEVICE_INTRODUCER,
+	CONFIG_DEVICE_INTRODUCED_BY,
+	CONFIG_DEVICE_AUTO_ACCEPT,
+	CONFIG_DEVICE_COMPRESSION,
+	CONFIG_DEVICE_MAX_SILENCE,
+	CONFIG_FOLDER_PATH,
+	CONFIG_FOLDER_LABEL,
+	CONFIG_FOLDER_MODE,
+	CONFIG_FOLDER_SHARE,
+	CONFIG_FOLDER_PAUSED,
+	CONFIG_FOLDER_RESCAN,
+	CONFIG_FOLDER_WATCH,
+	CONFIG_FOLDER_IGNORE_PERMS,
+	CONFIG_FOLDER_MAX_CONFLICTS,
+	CONFIG_ID_COUNT
+};
+
 struct config_option {
+	enum config_id id;
 	enum config_section section;
 	const char *name;
 	enum config_type type;
@@ -95,9 +125,15 @@ int config_check_value(const struct config_option *opt, struct slice value,
 
 /* "60s", "1h", "250ms", "2d", "90" (seconds) to ns; ERR_INVALID. */
 int config_parse_duration(struct slice text, uint64_t *out_ns, struct err *err);
-/* "10MiB", "1GB", "512" to bytes; ERR_INVALID. */
-int config_parse_size(struct slice text, uint64_t *out, struct err *err);
 int config_parse_bool(struct slice text, bool *out, struct err *err);
+int config_parse_int(struct slice text, int64_t min, int64_t max, int64_t *out,
+    struct err *err);
+/* The number, from 0, of `text` among "a|b|c". */
+int config_parse_choice(const char *choices, struct slice text, int *out,
+    struct err *err);
+/* min to max bytes of UTF-8 without control characters. */
+int config_check_text(struct slice text, size_t min, size_t max,
+    struct err *err);
 
 /* What else of a device than the engine needs; same index as setup.device. */
 struct config_device {

@@ -1,0 +1,586 @@
+/*
+ * From items to a configuration.
+ *
+ * First every item by itself (is there such a key, is this a value for it),
+ * gathered by section; then what must be true between them (IDs unique, shares
+ * name devices, folders apart).  A section with a mistake is still looked at
+ * further, so that a person sees all mistakes at once.
+ */
+#include "cli/config.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "engine/base/assert.h"
+#include "engine/base/clock.h"
+#include "engine/base/limits.h"
+#include "engine/base/mem.h"
+#include "engine/base/path.h"
+#include "engine/base/vec.h"
+
+#define CONFIG_MISTAKES_MAX 200u
+
+/* A [device "x"] or [folder "x"], or one without a name. */
+struct config_part {
+	enum config_section section;
+	struct slice name; /* NUL-terminated, in the arena */
+	uint32_t line;     /* of its first item */
+	/* By config_id: the first line that set it (0: none), and its text. */
+	bool set[CONFIG_ID_COUNT];
+	uint32_t at[CONFIG_ID_COUNT];
+	struct slice value[CONFIG_ID_COUNT]; /* of those that do not repeat */
+	VEC(struct slice) list;              /* of the one that repeats */
+	VEC(uint32_t) list_line;
+};
+
+struct config_load {
+	const struct config_world *world;
+	struct arena *ar;
+	VEC(struct config_part) part; /* [0..2]: node, log, mesh */
+	uint32_t devices, folders;
+	VEC(struct config_mistake) mistake;
+	struct err first;
+};
+
+static struct slice
+config_copy(struct arena *ar, struct slice s)
+{
+	return slice_str(arena_str(ar, s));
+}
+
+static void config_mistake(struct config_load *ld, uint32_t line,
+    const char *key, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static void
+config_mistake(struct config_load *ld, uint32_t line, const char *key,
+    const char *fmt, ...)
+{
+	struct config_mistake m = { .line = line };
+	char *where;
+	char what[400];
+	va_list ap;
+
+	if (ld->mistake.len == CONFIG_MISTAKES_MAX)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	where = line > 0
+		    ? arena_printf(ld->ar, "%.*s:%u",
+			  SLICE_FMT(ld->world->file), line)
+		    : arena_printf(ld->ar, "%.*s", SLICE_FMT(ld->world->file));
+	m.key = config_copy(ld->ar, slice_str(key));
+	m.text = slice_str(arena_printf(ld->ar, "%s: %s%s%s", where, key,
+	    key[0] == '\0' ? "" : ": ", what));
+	if (ld->mistake.len == 0)
+		err_set(&ld->first, ERR_INVALID, "%s",
+		    (const char *)m.text.ptr);
+	*VEC_ADD(&ld->mistake) = m;
+}
+
+/* The same about an option of a part. */
+static void config_mistake_of(struct config_load *ld,
+    const struct config_part *part, enum config_id id, uint32_t line,
+    const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+
+static void
+config_mistake_of(struct config_load *ld, const struct config_part *part,
+    enum config_id id, uint32_t line, const char *fmt, ...)
+{
+	size_t count;
+	const struct config_option *opt = &config_options(&count)[id];
+	char what[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	config_mistake(ld, line > 0 ? line : part->line,
+	    config_key(ld->ar, opt, part->name), "%s", what);
+}
+
+static struct config_part *
+config_part_find(struct config_load *ld, enum config_section section,
+    struct slice name)
+{
+	for (size_t i = 0; i < ld->part.len; i++) {
+		struct config_part *part = &ld->part.item[i];
+
+		if (part->section == section && slice_equal(part->name, name))
+			return part;
+	}
+	return NULL;
+}
+
+static struct config_part *
+config_part_add(struct config_load *ld, enum config_section section,
+    struct slice name, uint32_t line)
+{
+	struct config_part *part = VEC_ADD(&ld->part);
+
+	memset(part, 0, sizeof(*part));
+	part->section = section;
+	part->name = config_copy(ld->ar, name);
+	part->line = line;
+	return part;
+}
+
+/* The part an item belongs to, made when it is new; NULL: a mistake. */
+static struct config_part *
+config_part_of(struct config_load *ld, const struct config_item *item,
+    const struct config_option *opt, struct slice name)
+{
+	struct config_part *part = config_part_find(ld, opt->section, name);
+	const bool is_device = opt->section == CONFIG_IN_DEVICE;
+	struct err err = { 0 };
+
+	if (part != NULL)
+		return part;
+	if (config_check_text(name, 1,
+		is_device ? CONFIG_NAME_MAX : CONFIG_ID_MAX, &err) < 0) {
+		config_mistake(ld, item->line, "", "the %s %s",
+		    is_device ? "name of a device" : "ID of a folder",
+		    err.text);
+		return NULL;
+	}
+	if (is_device && ld->devices == CONFIG_DEVICES_MAX) {
+		config_mistake(ld, item->line, "", "more than %u devices",
+		    CONFIG_DEVICES_MAX);
+		return NULL;
+	}
+	if (!is_device && ld->folders == CONFIG_FOLDERS_MAX) {
+		config_mistake(ld, item->line, "", "more than %u folders",
+		    CONFIG_FOLDERS_MAX);
+		return NULL;
+	}
+	*(is_device ? &ld->devices : &ld->folders) += 1;
+	return config_part_add(ld, opt->section, name, item->line);
+}
+
+static void
+config_take_item(struct config_load *ld, const struct config_item *item)
+{
+	struct err err = { 0 };
+	struct slice name;
+	const struct config_option *opt = config_option(item->key, &name, &err);
+	struct config_part *part;
+	const char *key;
+
+	if (opt == NULL) {
+		config_mistake(ld, item->line, path_print(ld->ar, item->key),
+		    "%s", err.text);
+		return;
+	}
+	part = config_part_of(ld, item, opt, name);
+	if (part == NULL)
+		return;
+	key = config_key(ld->ar, opt, name);
+	if (config_check_value(opt, item->value, &err) < 0) {
+		config_mistake(ld, item->line, key, "\"%s\": %s",
+		    path_print(ld->ar, item->value), err.text);
+		/* It is set, if badly: do not complain that it is missing. */
+		part->set[opt->id] = true;
+		return;
+	}
+	if (opt->repeats) {
+		*VEC_ADD(&part->list) = config_copy(ld->ar, item->value);
+		*VEC_ADD(&part->list_line) = item->line;
+	} else if (part->set[opt->id] && part->value[opt->id].ptr != NULL) {
+		config_mistake(ld, item->line, key,
+		    "set twice, first on line %u; it takes one value",
+		    part->at[opt->id]);
+		return;
+	}
+	part->set[opt->id] = true;
+	part->at[opt->id] = item->line;
+	part->value[opt->id] = config_copy(ld->ar, item->value);
+}
+
+/* The text of an option that does not repeat: set, or its default. */
+static struct slice
+config_text_of(const struct config_part *part, enum config_id id)
+{
+	size_t count;
+	const struct config_option *opt = &config_options(&count)[id];
+
+	if (part->value[id].ptr != NULL)
+		return part->value[id];
+	return opt->fallback == NULL ? SLICE_EMPTY : slice_str(opt->fallback);
+}
+
+/* These read what config_check_value() has passed, or a default. */
+static bool
+config_bool_of(const struct config_part *part, enum config_id id)
+{
+	bool on = false;
+	const int rc = config_parse_bool(config_text_of(part, id), &on, NULL);
+
+	ASSERT(rc == 0);
+	return on;
+}
+
+static int64_t
+config_int_of(const struct config_part *part, enum config_id id)
+{
+	int64_t n = 0;
+	const int rc = config_parse_int(config_text_of(part, id), INT64_MIN,
+	    INT64_MAX, &n, NULL);
+
+	ASSERT(rc == 0);
+	return n;
+}
+
+static uint64_t
+config_duration_of(const struct config_part *part, enum config_id id)
+{
+	uint64_t ns = 0;
+	const int rc =
+	    config_parse_duration(config_text_of(part, id), &ns, NULL);
+
+	ASSERT(rc == 0);
+	return ns;
+}
+
+static int
+config_choice_of(const struct config_part *part, enum config_id id)
+{
+	size_t count;
+	const struct config_option *opt = &config_options(&count)[id];
+	int n = 0;
+	const int rc = config_parse_choice(opt->choices,
+	    config_text_of(part, id), &n, NULL);
+
+	ASSERT(rc == 0);
+	return n;
+}
+
+static struct devid
+config_devid_of(const struct config_part *part, enum config_id id)
+{
+	struct devid out = { 0 };
+
+	if (part->value[id].ptr != NULL)
+		(void)!devid_parse(&out, part->value[id], NULL);
+	return out;
+}
+
+/* The values of a repeating option, or its default. */
+static const struct slice *
+config_list_of(struct config_load *ld, const struct config_part *part,
+    enum config_id id, size_t *count)
+{
+	size_t options;
+	const struct config_option *opt = &config_options(&options)[id];
+	struct slice *list;
+
+	*count = part->list.len;
+	if (*count == 0 && opt->fallback == NULL)
+		return NULL;
+	if (*count == 0)
+		*count = 1;
+	list = arena_array(ld->ar, *count, sizeof(*list));
+	for (size_t i = 0; i < *count; i++)
+		list[i] = part->list.len > 0
+			      ? part->list.item[i]
+			      : config_copy(ld->ar, slice_str(opt->fallback));
+	return list;
+}
+
+static void
+config_check_required(struct config_load *ld, const struct config_part *part)
+{
+	size_t count;
+	const struct config_option *opts = config_options(&count);
+
+	for (size_t i = 0; i < count; i++)
+		if (opts[i].section == part->section && opts[i].required &&
+		    !part->set[i])
+			config_mistake_of(ld, part, opts[i].id, part->line,
+			    "missing; it must be %s",
+			    config_allowed(ld->ar, &opts[i]));
+}
+
+static void
+config_build_device(struct config_load *ld, const struct config_part *part,
+    struct setup_device *dev, struct config_device *more)
+{
+	/* The choices of the table, in its order. */
+	static const enum message_compression compression[] = {
+		COMPRESSION_METADATA,
+		COMPRESSION_NEVER,
+		COMPRESSION_ALWAYS,
+	};
+	size_t count;
+
+	dev->name = part->name;
+	dev->id = config_devid_of(part, CONFIG_DEVICE_ID);
+	dev->address = config_list_of(ld, part, CONFIG_DEVICE_ADDRESS, &count);
+	dev->address_count = (uint32_t)count;
+	dev->paused = config_bool_of(part, CONFIG_DEVICE_PAUSED);
+	dev->introducer = config_bool_of(part, CONFIG_DEVICE_INTRODUCER);
+	dev->introduced_by = config_devid_of(part, CONFIG_DEVICE_INTRODUCED_BY);
+	dev->auto_accept = config_bool_of(part, CONFIG_DEVICE_AUTO_ACCEPT);
+	more->compression =
+	    compression[config_choice_of(part, CONFIG_DEVICE_COMPRESSION)];
+	more->max_silence_ns =
+	    config_duration_of(part, CONFIG_DEVICE_MAX_SILENCE);
+}
+
+static void
+config_check_device(struct config_load *ld, const struct config_part *part,
+    const struct setup *setup, uint32_t i)
+{
+	const struct setup_device *dev = &setup->device[i];
+
+	config_check_required(ld, part);
+	for (uint32_t j = 0; j < i && !devid_is_none(&dev->id); j++)
+		if (devid_equal(&setup->device[j].id, &dev->id))
+			config_mistake_of(ld, part, CONFIG_DEVICE_ID,
+			    part->at[CONFIG_DEVICE_ID],
+			    "the same ID as device \"%.*s\"; each device is "
+			    "listed once",
+			    SLICE_FMT(setup->device[j].name));
+}
+
+/* Names of devices become their IDs. */
+static void
+config_build_shares(struct config_load *ld, const struct config_part *part,
+    const struct setup *setup, struct setup_folder *f)
+{
+	struct devid *list = arena_array(ld->ar, part->list.len, sizeof(*list));
+
+	f->device = list;
+	for (size_t i = 0; i < part->list.len; i++) {
+		const struct slice name = part->list.item[i];
+		const struct setup_device *dev = NULL;
+		bool again = false;
+
+		for (uint32_t j = 0; j < setup->device_count; j++)
+			if (slice_equal(setup->device[j].name, name))
+				dev = &setup->device[j];
+		if (dev == NULL) {
+			config_mistake_of(ld, part, CONFIG_FOLDER_SHARE,
+			    part->list_line.item[i],
+			    "\"%.*s\": no such device; add it with "
+			    "device.%.*s.id",
+			    SLICE_FMT(name), SLICE_FMT(name));
+			continue;
+		}
+		for (uint32_t j = 0; j < f->device_count; j++)
+			again = again || devid_equal(&list[j], &dev->id);
+		if (!again)
+			list[f->device_count++] = dev->id;
+	}
+	if (f->device_count >= LIMIT_FOLDER_DEVICES)
+		config_mistake_of(ld, part, CONFIG_FOLDER_SHARE, part->line,
+		    "shared with %u devices; at most %u are possible",
+		    f->device_count, LIMIT_FOLDER_DEVICES - 1);
+}
+
+static void
+config_build_folder(struct config_load *ld, const struct config_part *part,
+    const struct setup *setup, struct setup_folder *f,
+    struct config_folder *more)
+{
+	static const enum folder_mode mode[] = {
+		FOLDER_SEND_RECEIVE,
+		FOLDER_SEND_ONLY,
+		FOLDER_RECEIVE_ONLY,
+	};
+	struct err err = { 0 };
+
+	f->id = part->name;
+	f->label = config_text_of(part, CONFIG_FOLDER_LABEL);
+	if (f->label.len == 0)
+		f->label = f->id;
+	if (part->value[CONFIG_FOLDER_PATH].ptr != NULL &&
+	    config_clean_path(part->value[CONFIG_FOLDER_PATH],
+		ld->world->user_home, ld->ar, &f->path, &err) < 0)
+		config_mistake_of(ld, part, CONFIG_FOLDER_PATH,
+		    part->at[CONFIG_FOLDER_PATH], "%s", err.text);
+	f->mode = mode[config_choice_of(part, CONFIG_FOLDER_MODE)];
+	f->paused = config_bool_of(part, CONFIG_FOLDER_PAUSED);
+	f->ignore_perms = config_bool_of(part, CONFIG_FOLDER_IGNORE_PERMS);
+	f->rescan_ns = config_duration_of(part, CONFIG_FOLDER_RESCAN);
+	f->max_conflicts =
+	    (int32_t)config_int_of(part, CONFIG_FOLDER_MAX_CONFLICTS);
+	more->watch = config_bool_of(part, CONFIG_FOLDER_WATCH);
+	config_build_shares(ld, part, setup, f);
+}
+
+/* A folder may hold no other folder and none of our own directories. */
+static void
+config_check_folder(struct config_load *ld, const struct config_part *part,
+    const struct setup *setup, uint32_t i)
+{
+	const struct setup_folder *f = &setup->folder[i];
+	const struct config_world *w = ld->world;
+	const uint32_t line = part->at[CONFIG_FOLDER_PATH];
+
+	config_check_required(ld, part);
+	if (f->path.len == 0)
+		return;
+	if (config_path_is_within(w->state_dir, f->path) ||
+	    config_path_is_within(w->config_dir, f->path))
+		config_mistake_of(ld, part, CONFIG_FOLDER_PATH, line,
+		    "\"%.*s\" holds the keys and the index of this node "
+		    "(%.*s); choose a directory beside it",
+		    SLICE_FMT(f->path), SLICE_FMT(w->state_dir));
+	else if (config_path_is_within(f->path,
+		     slice_str(arena_printf(ld->ar, "%.*s/index",
+			 SLICE_FMT(w->state_dir)))))
+		config_mistake_of(ld, part, CONFIG_FOLDER_PATH, line,
+		    "\"%.*s\" is inside the index of this node",
+		    SLICE_FMT(f->path));
+	for (uint32_t j = 0; j < i; j++) {
+		const struct setup_folder *g = &setup->folder[j];
+		const bool in = config_path_is_within(f->path, g->path);
+
+		if (g->path.len == 0 ||
+		    (!in && !config_path_is_within(g->path, f->path)))
+			continue;
+		if (slice_equal(f->path, g->path))
+			config_mistake_of(ld, part, CONFIG_FOLDER_PATH, line,
+			    "folder \"%.*s\" has this directory already",
+			    SLICE_FMT(g->id));
+		else
+			config_mistake_of(ld, part, CONFIG_FOLDER_PATH, line,
+			    "%s folder \"%.*s\" (%.*s); folders must lie "
+			    "apart",
+			    in ? "is inside" : "holds", SLICE_FMT(g->id),
+			    SLICE_FMT(g->path));
+	}
+}
+
+static void
+config_build_node(struct config_load *ld, struct config *out)
+{
+	const struct config_part *node = &ld->part.item[CONFIG_NODE];
+	const struct config_part *log = &ld->part.item[CONFIG_LOG];
+	const struct config_part *mesh = &ld->part.item[CONFIG_MESH];
+	struct slice name = config_text_of(node, CONFIG_NODE_NAME);
+
+	out->setup.name =
+	    config_copy(ld->ar, name.len > 0 ? name : ld->world->host);
+	log_level_parse((const char *)config_text_of(log, CONFIG_LOG_LEVEL).ptr,
+	    &out->log_level);
+	out->mesh.listen = config_list_of(ld, mesh, CONFIG_MESH_LISTEN,
+	    &out->mesh.listen_count);
+	out->mesh.announce = config_bool_of(mesh, CONFIG_MESH_ANNOUNCE);
+	out->mesh.announce_port =
+	    (uint16_t)config_int_of(mesh, CONFIG_MESH_ANNOUNCE_PORT);
+}
+
+/* Devices first: shares name them. */
+static void
+config_build(struct config_load *ld, struct config *out)
+{
+	struct setup *s = &out->setup;
+	struct setup_device *dev =
+	    arena_array(ld->ar, ld->devices, sizeof(*dev));
+	struct setup_folder *f = arena_array(ld->ar, ld->folders, sizeof(*f));
+	struct config_device *dev_more =
+	    arena_array(ld->ar, ld->devices, sizeof(*dev_more));
+	struct config_folder *f_more =
+	    arena_array(ld->ar, ld->folders, sizeof(*f_more));
+
+	s->device = dev;
+	s->folder = f;
+	out->device = dev_more;
+	out->folder = f_more;
+	for (size_t i = 0; i < ld->part.len; i++) {
+		const struct config_part *part = &ld->part.item[i];
+		const uint32_t n = s->device_count;
+
+		if (part->section != CONFIG_IN_DEVICE)
+			continue;
+		config_build_device(ld, part, &dev[n], &dev_more[n]);
+		config_check_device(ld, part, s, n);
+		s->device_count++;
+	}
+	for (size_t i = 0; i < ld->part.len; i++) {
+		const struct config_part *part = &ld->part.item[i];
+		const uint32_t n = s->folder_count;
+
+		if (part->section != CONFIG_IN_FOLDER)
+			continue;
+		config_build_folder(ld, part, s, &f[n], &f_more[n]);
+		config_check_folder(ld, part, s, n);
+		s->folder_count++;
+	}
+}
+
+int
+config_load(const struct config_item *item, size_t count,
+    const struct config_world *world, struct arena *ar, struct config *out,
+    const struct config_mistake **mistakes, size_t *mistake_count,
+    struct err *err)
+{
+	struct config_load ld = { .world = world, .ar = ar };
+
+	memset(out, 0, sizeof(*out));
+	for (int s = CONFIG_NODE; s <= CONFIG_MESH; s++)
+		config_part_add(&ld, (enum config_section)s, SLICE_EMPTY, 0);
+	if (count > CONFIG_ITEMS_MAX) {
+		config_mistake(&ld, 0, "", "more than %u values",
+		    CONFIG_ITEMS_MAX);
+		count = 0;
+	}
+	for (size_t i = 0; i < count; i++)
+		config_take_item(&ld, &item[i]);
+	config_build_node(&ld, out);
+	config_build(&ld, out);
+
+	if (mistakes != NULL) {
+		struct config_mistake *list =
+		    arena_array(ar, ld.mistake.len, sizeof(*list));
+
+		if (ld.mistake.len > 0)
+			memcpy(list, ld.mistake.item,
+			    ld.mistake.len * sizeof(*list));
+		*mistakes = list;
+		*mistake_count = ld.mistake.len;
+	}
+	for (size_t i = 0; i < ld.part.len; i++) {
+		VEC_FINI(&ld.part.item[i].list);
+		VEC_FINI(&ld.part.item[i].list_line);
+	}
+	VEC_FINI(&ld.part);
+	VEC_FINI(&ld.mistake);
+	if (ld.first.code != 0 && err != NULL)
+		*err = ld.first;
+	return ld.first.code;
+}
+
+int32_t
+config_find_device(const struct config *cfg, struct slice name)
+{
+	for (uint32_t i = 0; i < cfg->setup.device_count; i++)
+		if (slice_equal(cfg->setup.device[i].name, name))
+			return (int32_t)i;
+	return -1;
+}
+
+int32_t
+config_find_folder(const struct config *cfg, struct slice id)
+{
+	for (uint32_t i = 0; i < cfg->setup.folder_count; i++)
+		if (slice_equal(cfg->setup.folder[i].id, id))
+			return (int32_t)i;
+	return -1;
+}
+
+const char *
+config_mode_name(enum folder_mode mode)
+{
+	switch (mode) {
+	case FOLDER_SEND_RECEIVE:
+		return "sendreceive";
+	case FOLDER_SEND_ONLY:
+		return "sendonly";
+	case FOLDER_RECEIVE_ONLY:
+		return "receiveonly";
+	}
+	return "";
+}
