@@ -20,7 +20,7 @@
 #define MESH_DIALS_PEER 4 /* running at once to one peer */
 #define MESH_REDIALS 3    /* at once after a loss, within */
 #define MESH_REDIAL_SPAN_NS (120 * CLOCK_S)
-#define MESH_REDIAL_LATER_NS (5 * CLOCK_S)
+#define MESH_REDIAL_LATER_NS (10 * CLOCK_S)
 #define MESH_REDIAL_YIELD_NS (300 * CLOCK_MS)
 #define MESH_STALE_NS (2 * CLOCK_S) /* a twin without Hello may go then */
 #define MESH_STRANGER_NS ((int64_t)(3600 * CLOCK_S)) /* told again after */
@@ -549,21 +549,20 @@ mesh_stranger_slot(struct mesh *m, const struct devid *id)
 	return oldest;
 }
 
-/* Names of strangers are shown to people: keep them short and harmless. */
-static void
-mesh_copy_name(char *out, size_t cap, struct slice name)
+void
+mesh_clean_text(char *out, size_t cap, struct slice text)
 {
 	size_t len = 0;
 
-	if (!slice_is_utf8(name))
-		name = SLICE_EMPTY;
-	for (size_t i = 0; i < name.len && len + 1 < cap; i++)
-		out[len++] = name.ptr[i] < ' ' || name.ptr[i] == 0x7f
+	if (!slice_is_utf8(text))
+		text = SLICE_LIT("(not UTF-8)");
+	for (size_t i = 0; i < text.len && len + 1 < cap; i++)
+		out[len++] = text.ptr[i] < ' ' || text.ptr[i] == 0x7f
 				 ? '?'
-				 : (char)name.ptr[i];
+				 : (char)text.ptr[i];
 	/* Not in the middle of a character. */
-	if (len < name.len)
-		while (len > 0 && (name.ptr[len] & 0xc0) == 0x80)
+	if (len < text.len)
+		while (len > 0 && (text.ptr[len] & 0xc0) == 0x80)
 			len--;
 	out[len] = '\0';
 }
@@ -576,7 +575,7 @@ mesh_stranger_add(struct mesh *m, const struct devid *id, struct slice name,
 	const bool told = s->wall_ns != 0 && wall_ns >= s->wall_ns &&
 			  wall_ns - s->wall_ns < MESH_STRANGER_NS;
 
-	mesh_copy_name(s->name, sizeof(s->name), name);
+	mesh_clean_text(s->name, sizeof(s->name), name);
 	snprintf(s->address, sizeof(s->address), "%s", address);
 	if (!told)
 		s->wall_ns = wall_ns;

@@ -75,7 +75,7 @@ struct mesh_stranger {
 	struct devid id;
 	char name[64];
 	char address[ADDR_TEXT_MAX];
-	int64_t wall_ns; /* last time */
+	int64_t wall_ns; /* when it was last told */
 };
 
 struct mesh *mesh_new(const struct devid *own, uint64_t seed);
@@ -128,6 +128,11 @@ void mesh_refresh(struct mesh *m, uint64_t now_ns);
 const struct mesh_address *mesh_address_at(const struct mesh *m,
     const struct devid *id, size_t i);
 
+/*
+ * Text from a peer, fit for a log, a terminal and JSON: valid UTF-8 without
+ * control characters, cut to `cap` bytes with its NUL.
+ */
+void mesh_clean_text(char *out, size_t cap, struct slice text);
 /* Remember a stranger; true when it was not known or not for an hour. */
 bool mesh_stranger_add(struct mesh *m, const struct devid *id,
     struct slice name, const char *address, int64_t wall_ns);

@@ -36,7 +36,7 @@ struct tcp_callbacks {
 	void (*on_written)(void *arg, const struct err *err);
 };
 
-/* `stream` is the callee's: tcp_set_owner() or tcp_close(). */
+/* `stream` is the callee's: tcp_set_owner() and tcp_read(), or tcp_close(). */
 typedef void tcp_accept_fn(void *arg, struct tcp *stream,
     const struct addr *from);
 
@@ -63,11 +63,15 @@ void tcp_read(struct tcp *t, bool on);
  */
 size_t tcp_write(struct tcp *t, const uint8_t *ptr, size_t len);
 bool tcp_is_writing(const struct tcp *t);
+/* Nothing more will be written; the peer reads an end after what was. */
+void tcp_shutdown(struct tcp *t);
 /* No more callbacks; frees it when the loop has let go. */
 void tcp_close(struct tcp *t, void (*on_closed)(void *), void *arg);
 /* The other end; valid once open. */
 const struct addr *tcp_peer(const struct tcp *t);
 /* Smoothed round-trip time; 0 when unknown. */
 uint64_t tcp_rtt_ns(const struct tcp *t);
+/* Something we sent is not acknowledged and nothing was for 2 s. */
+bool tcp_is_stuck(const struct tcp *t);
 
 #endif

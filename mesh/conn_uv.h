@@ -1,0 +1,85 @@
+/*
+ * One connection: a TCP stream, TLS on it, a BEP session in that.
+ *
+ *   DIALLING -> TLS -> HELLO -> UP -> CLOSING -> DEAD
+ *
+ * It moves bytes and keeps the deadlines; who may connect is its owner's word:
+ * on_peer() after TLS, on_hello() after the Hello.  Each connection ends with
+ * exactly one on_end(), unless its owner aborted it, and with one on_freed().
+ *
+ * Thread: loop.  Callbacks come from the loop, never from inside a call; they
+ * may call anything here.
+ */
+#ifndef HOLDFAST_MESH_CONN_UV_H
+#define HOLDFAST_MESH_CONN_UV_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "blockproto/message.h"
+#include "engine/base/err.h"
+#include "engine/base/payload.h"
+#include "mesh/identity.h"
+#include "mesh/session.h"
+#include "mesh/tcp_uv.h"
+
+/* Opaque. */
+struct conn;
+
+struct conn_callbacks {
+	/*
+	 * TLS is done: the peer is `id`.  0 and *cfg filled: go on with a
+	 * session; a failure ends the connection with that error.
+	 */
+	int (*on_peer)(void *arg, const struct devid *id,
+	    struct session_config *cfg, struct err *err);
+	/* 0: up; a failure ends it.  No message comes before. */
+	int (*on_hello)(void *arg, const struct hello *hello, struct err *err);
+	void (*on_message)(void *arg, const struct message *m,
+	    struct payload *data); /* takes `data` */
+	void (*on_sent)(void *arg, uint64_t tag);
+	/* There is something to do: call conn_work() soon, from the loop. */
+	void (*on_work)(void *arg);
+	void (*on_end)(void *arg, const struct err *err);
+	void (*on_freed)(void *arg); /* the last word */
+};
+
+struct conn *conn_dial(uv_loop_t *loop, const struct identity *id,
+    const struct addr *to, const struct conn_callbacks *cb, void *arg);
+/* Takes `stream`. */
+struct conn *conn_accept(uv_loop_t *loop, const struct identity *id,
+    struct tcp *stream, const struct conn_callbacks *cb, void *arg);
+
+/* As session_send(); only between on_hello() and the end. */
+int conn_send(struct conn *c, const struct message *m, struct payload *data,
+    uint64_t tag, struct err *err);
+/* Ask whether the other end still answers. */
+void conn_probe(struct conn *c);
+bool conn_is_stuck(const struct conn *c);
+void conn_pause(struct conn *c, bool pause);
+/* Do what is waiting; true when there is more. */
+bool conn_work(struct conn *c);
+/* Say Close, then end with `reason` (ERR_CLOSED); within a second. */
+void conn_close(struct conn *c, const char *reason);
+/* End at once; no on_end(). */
+void conn_abort(struct conn *c);
+/* Deadlines, pings, giving memory back. */
+void conn_tick(struct conn *c, uint64_t now_ns);
+uint64_t conn_wake_at(const struct conn *c);
+
+/* Before TLS is done, or before the Hello: nobody yet. */
+bool conn_is_half_open(const struct conn *c);
+const struct addr *conn_address(const struct conn *c);
+const char *conn_tls_text(const struct conn *c); /* "" before TLS is done */
+/* 0, or ERR_DENIED: the certificate is not made out to `name`. */
+int conn_check_name(const struct conn *c, const char *name, struct err *err);
+uint32_t conn_features(const struct conn *c);
+size_t conn_queued(const struct conn *c);
+uint64_t conn_rtt_ns(const struct conn *c);
+uint64_t conn_bytes_in(const struct conn *c); /* plaintext */
+uint64_t conn_bytes_out(const struct conn *c);
+uint64_t conn_heard_ns(const struct conn *c); /* last byte in */
+
+#endif
