@@ -27,7 +27,8 @@ target_compile_options(holdfast_pure INTERFACE ${flags} -Wsign-conversion)
 target_link_libraries(holdfast_door INTERFACE holdfast_flags)
 target_compile_definitions(holdfast_door INTERFACE _GNU_SOURCE)
 target_compile_options(holdfast_door INTERFACE ${flags}
-  -Wno-sign-conversion -Wno-format-truncation)
+  -Wno-sign-conversion
+  $<$<C_COMPILER_ID:GNU>:-Wno-format-truncation>)
 
 if(HOLDFAST_SANITIZE)
   add_compile_options(-fsanitize=${HOLDFAST_SANITIZE} -fno-omit-frame-pointer

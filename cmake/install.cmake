@@ -33,16 +33,17 @@ foreach(unit IN LISTS units)
 endforeach()
 
 # Completions come from the program itself, so they cannot be out of date.
-if(TARGET syncctl AND NOT CMAKE_CROSSCOMPILING)
+if(TARGET syncctl AND NOT CMAKE_CROSSCOMPILING AND NOT HOLDFAST_FUZZ)
   set(completions ${CMAKE_BINARY_DIR}/completions)
+  file(MAKE_DIRECTORY ${completions})
   add_custom_command(
     OUTPUT ${completions}/syncctl ${completions}/_syncctl
-    COMMAND ${CMAKE_COMMAND} -E make_directory ${completions}
-    COMMAND syncctl completion bash > ${completions}/syncctl
-    COMMAND syncctl completion zsh > ${completions}/_syncctl
-    DEPENDS syncctl VERBATIM)
+    COMMAND sh -c "'$<TARGET_FILE:syncctl>' completion bash >syncctl"
+    COMMAND sh -c "'$<TARGET_FILE:syncctl>' completion zsh >_syncctl"
+    WORKING_DIRECTORY ${completions} DEPENDS syncctl VERBATIM)
   add_custom_target(completions
     DEPENDS ${completions}/syncctl ${completions}/_syncctl)
+  # `./dev package` builds them; an install without them is one without.
   install(FILES ${completions}/syncctl OPTIONAL
     DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
   install(FILES ${completions}/_syncctl OPTIONAL
@@ -65,7 +66,6 @@ set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION net)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
-  "continuous folder synchronisation, speaks Syncthing's protocol
- syncd keeps folders the same on several machines, between its own nodes
- and with every Syncthing; syncctl is its command line.")
+  "keeps folders the same on several machines, between its own nodes and with
+every Syncthing: the daemon syncd and its command line syncctl.")
 include(CPack)
