@@ -13,7 +13,9 @@
 #include "engine/folder.h"
 
 struct scan_progress {
-	bool running;         /* a full scan is under way */
+	bool running; /* a full scan is under way */
+	uint64_t
+	    passes; /* full scans that ended, since the folder was opened */
 	uint64_t dirs, files; /* looked at so far in it */
 	uint64_t hashed_bytes;
 	int64_t last_end_wall_ns; /* of the last full scan; 0: none yet */

@@ -1,0 +1,131 @@
+/*
+ * The scanner's outside: what is asked of it, when its passes begin.
+ */
+#include "engine/scan.h"
+
+#include "engine/base/assert.h"
+#include "engine/base/mem.h"
+#include "engine/base/path.h"
+#include "engine/scan_state.h"
+
+static void
+scan_on_again(struct engine *en, void *arg)
+{
+	(void)en;
+	scan_pass_go(arg);
+}
+
+static void
+scan_init_pass(struct scan *sc, struct scan_pass *ps, bool full)
+{
+	ps->sc = sc;
+	ps->full = full;
+	core_timer_init(&ps->again, scan_on_again, ps);
+	umap_init(&ps->moved);
+}
+
+struct scan *
+scan_new(struct folder *f)
+{
+	struct scan *sc = mem_zalloc(sizeof(*sc));
+
+	sc->f = f;
+	scan_init_pass(sc, &sc->full, true);
+	scan_init_pass(sc, &sc->hints, false);
+	map_init(&sc->hint);
+	map_init(&sc->item);
+	list_init(&sc->queue);
+	return sc;
+}
+
+void
+scan_free(struct scan *sc)
+{
+	if (sc == NULL)
+		return;
+	scan_pass_clear(&sc->full);
+	scan_pass_clear(&sc->hints);
+	umap_fini(&sc->full.moved);
+	umap_fini(&sc->hints.moved);
+	for (struct map_item *it = NULL;
+	     (it = map_next(&sc->item, it)) != NULL;)
+		scan_item_free(it->value);
+	map_fini(&sc->item);
+	map_fini(&sc->hint);
+	mem_free(sc);
+}
+
+/* Begin what is wanted and can begin. */
+void
+scan_start_due(struct scan *sc)
+{
+	if (sc->stopped || !folder_talks(sc->f))
+		return;
+	if (sc->full_wanted && sc->full.stage == SCAN_IDLE && sc->full.ops == 0)
+		scan_pass_start(&sc->full);
+	if (map_count(&sc->hint) > 0 && sc->hints.stage == SCAN_IDLE &&
+	    sc->hints.ops == 0)
+		scan_pass_start(&sc->hints);
+}
+
+void
+scan_all(struct folder *f)
+{
+	if (f->scan == NULL)
+		return;
+	f->scan->full_wanted = true;
+	scan_start_due(f->scan);
+}
+
+void
+scan_hint(struct folder *f, struct slice path, bool subtree)
+{
+	struct scan *sc = f->scan;
+	uintptr_t flags;
+	struct err err = { 0 };
+
+	if (sc == NULL || sc->stopped)
+		return;
+	if (path.len > 0 &&
+	    (path_check(path, &err) < 0 || entry_is_internal(path)))
+		return;
+	flags = (uintptr_t)map_find(&sc->hint, path);
+	flags |= HINT_LOOK | (subtree ? HINT_SUBTREE : 0);
+	map_put(&sc->hint, path, (void *)flags);
+	scan_start_due(sc);
+}
+
+bool
+scan_is_idle(const struct folder *f)
+{
+	const struct scan *sc = f->scan;
+
+	return sc == NULL ||
+	       (!sc->full_wanted && sc->full.stage == SCAN_IDLE &&
+		   sc->hints.stage == SCAN_IDLE && map_count(&sc->hint) == 0 &&
+		   map_count(&sc->item) == 0);
+}
+
+void
+scan_stop(struct folder *f)
+{
+	struct scan *sc = f->scan;
+
+	sc->stopped = true;
+	sc->full_wanted = false;
+	scan_pass_clear(&sc->full);
+	scan_pass_clear(&sc->hints);
+}
+
+struct scan_progress
+scan_progress(const struct folder *f)
+{
+	return f->scan == NULL ? (struct scan_progress){ 0 }
+			       : f->scan->progress;
+}
+
+bool
+scan_has(const struct folder *f, struct slice path)
+{
+	return f->scan != NULL && map_find(&f->scan->item, path) != NULL;
+}

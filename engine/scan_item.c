@@ -1,0 +1,291 @@
+/*
+ * Scanning one file: hash it, and put what it is into the index.
+ */
+#include "blockproto/blocks.h"
+#include "engine/base/mem.h"
+#include "engine/base/path.h"
+#include "engine/pull.h"
+#include "engine/scan_state.h"
+
+#define SCAN_REST_MIN_NS (500 * CLOCK_MS)
+#define SCAN_REST_MAX_NS CLOCK_MIN
+
+bool
+scan_has_local(const struct row *row)
+{
+	const struct row_version *v = row == NULL ? NULL : row_local(row);
+
+	return v != NULL && !v->entry.deleted &&
+	       (row->flags & ROW_IGNORED) == 0;
+}
+
+struct entry
+scan_entry(const struct scan *sc, struct slice path,
+    const struct identity *seen)
+{
+	const struct folder *f = sc->f;
+	struct entry e = { .name = path, .type = ENTRY_DIR };
+
+	e.perms = seen->mode & 0777;
+	e.no_perms = f->cfg.ignore_perms || !f->root.has_perms;
+	e.mtime_s = seen->mtime_s;
+	e.mtime_ns = seen->mtime_ns;
+	if (seen->type == IDENTITY_FILE) {
+		e.type = ENTRY_FILE;
+		e.size = seen->size;
+	} else if (seen->type == IDENTITY_LINK) {
+		e.type = ENTRY_LINK;
+		e.no_perms = true;
+		e.perms = 0;
+		e.mtime_s = 0;
+		e.mtime_ns = 0;
+	}
+	return e;
+}
+
+/*
+ * A version others already have that is just this, and that does not fall
+ * behind ours: after a lost index, or when two people did the same.
+ */
+static const struct row_version *
+scan_same_version(const struct row *row, const struct entry *e)
+{
+	const struct row_version *ours = row_local(row);
+	const struct row_version *best = NULL;
+
+	for (uint32_t i = 0; i < row->version_count; i++) {
+		const struct row_version *v = &row->version[i];
+
+		if (v->entry.version.count == 0 || !entry_same(&v->entry, e))
+			continue;
+		if (ours != NULL && (row->flags & ROW_LOCAL_CHANGED) == 0 &&
+		    !version_covers(v->entry.version, ours->entry.version))
+			continue;
+		if (best == NULL || (int32_t)i == row->global)
+			best = v;
+	}
+	return best;
+}
+
+/* The parents of what is synced are synced, ignored or not. */
+static void
+scan_want_parent(struct scan *sc, struct slice path)
+{
+	const struct slice dir = path_parent(path);
+	uintptr_t flags;
+
+	if (dir.len == 0)
+		return;
+	if (scan_has_local(index_row(sc->f->ix, dir, core_scratch(sc->f->en))))
+		return;
+	flags = (uintptr_t)map_find(&sc->hint, dir);
+	map_put(&sc->hint, dir, (void *)(flags | HINT_LOOK | HINT_FORCE));
+}
+
+void
+scan_record(struct scan *sc, const struct row *row, struct entry *e,
+    const struct identity *seen)
+{
+	struct folder *f = sc->f;
+	struct arena *scratch = core_scratch(f->en);
+	const struct row_version *ours = row == NULL ? NULL : row_local(row);
+	const struct row_version *same =
+	    row == NULL ? NULL : scan_same_version(row, e);
+	const uint64_t self = core_self_short(f->en);
+	struct version base = { NULL, 0 };
+	uint32_t flags = 0;
+	struct effect_note *note;
+
+	if (ours != NULL) {
+		base = ours->entry.version;
+		e->previous_blocks_hash = ours->entry.blocks_hash;
+		if (!e->deleted)
+			e->platform = ours->entry.platform;
+		if ((row->flags & ROW_IGNORED) != 0)
+			base = version_only(base, self, scratch);
+	}
+	if (same != NULL) {
+		e->version = same->entry.version;
+		e->modified_by = same->entry.modified_by;
+		e->platform = same->entry.platform;
+		e->previous_blocks_hash = same->entry.previous_blocks_hash;
+	} else if (f->cfg.mode == FOLDER_RECEIVE_ONLY) {
+		flags |= ROW_LOCAL_CHANGED;
+		e->modified_by = self;
+	} else {
+		e->version = version_bump(base, self,
+		    core_now(f->en).wall_ns / (int64_t)CLOCK_S, scratch);
+		e->modified_by = self;
+	}
+	index_put_local(f->ix, e, seen, flags);
+	if (!e->deleted)
+		scan_want_parent(sc, e->name);
+	pull_local_changed(f, e->name);
+	if (same != NULL)
+		return;
+	folder_changed(f, self, e->name);
+	if (!f->settled)
+		return; /* the first scan's numbers are in NOTE_SCAN */
+	note = core_note(f, NOTE_LOCAL_CHANGE);
+	note->path = arena_dup(scratch, e->name);
+	note->action = e->deleted ? SLICE_LIT("delete") : SLICE_LIT("update");
+	note->device = core_setup(f->en)->self;
+}
+
+static void
+scan_item_done(struct scan_item *it)
+{
+	struct scan *sc = it->sc;
+
+	map_remove(&sc->item, it->path);
+	scan_item_free(it);
+	scan_item_go(sc);
+	scan_pass_go(&sc->full);
+	scan_pass_go(&sc->hints);
+}
+
+void
+scan_item_free(struct scan_item *it)
+{
+	core_timer_clear(it->sc->f->en, &it->timer);
+	if (list_has(&it->node))
+		list_remove(&it->sc->queue, &it->node);
+	if (it->state == ITEM_RESTS)
+		it->sc->progress.changing--;
+	mem_free((void *)(uintptr_t)it->path.ptr);
+	mem_free(it);
+}
+
+/* It changed while it was read: rest a while, longer each time. */
+static void
+scan_item_rest(struct scan_item *it)
+{
+	struct engine *en = it->sc->f->en;
+	uint64_t ns = SCAN_REST_MIN_NS << (it->tries < 8 ? it->tries : 8);
+
+	if (ns > SCAN_REST_MAX_NS)
+		ns = SCAN_REST_MAX_NS;
+	it->tries++;
+	it->state = ITEM_RESTS;
+	it->sc->progress.changing++;
+	core_timer_set(en, &it->timer, core_now(en).mono_ns + ns);
+}
+
+static void
+scan_on_rested(struct engine *en, void *arg)
+{
+	struct scan_item *it = arg;
+
+	(void)en;
+	it->sc->progress.changing--;
+	it->state = ITEM_WAITS;
+	it->again = false;
+	list_add(&it->sc->queue, &it->node);
+	scan_item_go(it->sc);
+}
+
+static void
+scan_item_hashed(struct scan_item *it, const struct event *ev)
+{
+	struct scan *sc = it->sc;
+	struct folder *f = sc->f;
+	const struct identity *seen = &ev->u.done.seen;
+	struct row *row = index_row(f->ix, it->path, core_scratch(f->en));
+	struct entry e = scan_entry(sc, it->path, seen);
+
+	e.block_size = ev->u.done.block_size;
+	e.block = ev->u.done.hash;
+	e.block_count = ev->u.done.hash_count;
+	blocks_digest(e.block, e.block_count, &e.blocks_hash);
+	sc->progress.hashed_bytes += (uint64_t)e.size;
+	if (scan_has_local(row) && entry_same(&row_local(row)->entry, &e)) {
+		/* Only its inode or ctime is another: nothing to tell. */
+		index_put_seen(f->ix, it->path, seen);
+		return;
+	}
+	scan_record(sc, row, &e, seen);
+}
+
+static void
+scan_on_hash(struct folder *f, void *arg, const struct event *ev)
+{
+	struct scan_item *it = arg;
+	struct scan *sc = it->sc;
+	const struct slice path = it->path;
+
+	(void)f;
+	sc->hashing--;
+	if (sc->stopped || pull_owns(sc->f, path)) {
+		scan_item_done(it);
+		return;
+	}
+	if (ev->u.done.code == 0 && !it->again) {
+		scan_item_hashed(it, ev);
+		scan_item_done(it);
+		return;
+	}
+	switch (ev->u.done.code) {
+	case 0:
+	case ERR_CHANGED:
+		scan_item_rest(it);
+		scan_item_go(sc);
+		return;
+	case ERR_NOT_FOUND:
+		scan_hint(sc->f, path, false);
+		break;
+	default:
+		sc->progress.failed++;
+		log_warn(core_log(f->en), "scan skip path=%s reason=\"%.*s\"",
+		    path_print(core_scratch(f->en), path),
+		    SLICE_FMT(ev->u.done.text));
+		break;
+	}
+	scan_item_done(it);
+}
+
+/* Begin as many hashes as may run at once. */
+void
+scan_item_go(struct scan *sc)
+{
+	struct folder *f = sc->f;
+
+	while (!sc->stopped && sc->hashing < LIMIT_SCAN_HASHES &&
+	       sc->queue.count > 0) {
+		struct scan_item *it =
+		    LIST_ITEM(list_first(&sc->queue), struct scan_item, node);
+		const struct row *row =
+		    index_row(f->ix, it->path, core_scratch(f->en));
+		struct effect *ef;
+
+		list_remove(&sc->queue, &it->node);
+		it->state = ITEM_HASHES;
+		it->again = false;
+		sc->hashing++;
+		ef = core_ask(f, EFFECT_HASH_FILE, scan_on_hash, it);
+		ef->path = it->path;
+		/* 0: by size; a known file keeps its block size if it can. */
+		ef->u.hash.block_size =
+		    scan_has_local(row) &&
+			    row_local(row)->entry.type == ENTRY_FILE
+			? row_local(row)->entry.block_size
+			: 0;
+	}
+}
+
+void
+scan_item_add(struct scan *sc, struct slice path)
+{
+	struct scan_item *it = map_find(&sc->item, path);
+
+	if (it != NULL) {
+		it->again = it->state == ITEM_HASHES;
+		return;
+	}
+	it = mem_zalloc(sizeof(*it));
+	it->sc = sc;
+	it->path = slice_of(mem_dup(path.ptr, path.len), path.len);
+	core_timer_init(&it->timer, scan_on_rested, it);
+	map_put(&sc->item, it->path, it);
+	list_add(&sc->queue, &it->node);
+	scan_item_go(sc);
+}

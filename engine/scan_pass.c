@@ -1,0 +1,708 @@
+/*
+ * A pass of the scanner over the whole tree, or over some hints.
+ * See scan_state.h for the stages.
+ */
+#include "engine/base/assert.h"
+#include "engine/base/hash.h"
+#include "engine/base/mem.h"
+#include "engine/base/path.h"
+#include "engine/pull.h"
+#include "engine/scan_state.h"
+
+/* New files held back at most; more are hashed, moved or not. */
+#define SCAN_HELD_MAX 16384u
+/* Missing files remembered at most, to recognise moves. */
+#define SCAN_MOVED_MAX 262144u
+/* No more directories are listed while this many files wait to be hashed. */
+#define SCAN_QUEUE_MAX 4096u
+
+static struct slice
+scan_own(struct slice s)
+{
+	return slice_of(mem_dup(s.ptr, s.len), s.len);
+}
+
+static void
+scan_disown(struct slice s)
+{
+	mem_free((void *)(uintptr_t)s.ptr);
+}
+
+static uint64_t
+scan_object_key(const struct identity *id)
+{
+	const uint64_t k[4] = { id->ino, (uint64_t)id->size,
+		(uint64_t)id->mtime_s, (uint64_t)id->mtime_ns };
+
+	return hash_u64(slice_of(k, sizeof(k)));
+}
+
+static void
+scan_add_gone(struct scan_pass *ps, struct slice path, bool below_only)
+{
+	*VEC_ADD(&ps->gone) = (struct scan_gone){ .path = scan_own(path),
+		.below_only = below_only };
+}
+
+static void
+scan_fail(struct scan *sc, struct slice path, const char *why)
+{
+	sc->failed_now++;
+	log_info(core_log(sc->f->en), "scan skip path=%s reason=\"%s\"",
+	    path_print(core_scratch(sc->f->en), path), why);
+}
+
+/* --- What is found at a name --- */
+
+/*
+ * A file we do not have in the index.  If a missing one has its inode, size
+ * and mtime it is that one, moved: its hashes are known.
+ */
+static bool
+scan_take_moved(struct scan_pass *ps, struct slice path,
+    const struct identity *seen)
+{
+	struct scan *sc = ps->sc;
+	struct folder *f = sc->f;
+	struct arena *scratch = core_scratch(f->en);
+	const char *from = umap_find(&ps->moved, scan_object_key(seen));
+	const struct row *old;
+	const struct entry *oe;
+	struct err err = { 0 };
+	struct entry e;
+
+	if (from == NULL)
+		return false;
+	old = index_row(f->ix, slice_str(from), scratch);
+	if (!scan_has_local(old) || row_local(old)->entry.type != ENTRY_FILE ||
+	    !identity_same_object(&old->seen, seen))
+		return false;
+	oe = &row_local(old)->entry;
+	e = scan_entry(sc, path, seen);
+	e.block_size = oe->block_size;
+	e.block_count = oe->block_count;
+	e.block = oe->block;
+	e.blocks_hash = oe->blocks_hash;
+	if (e.block == NULL &&
+	    index_blocks(f->ix, oe, &e.block, scratch, &err) < 0)
+		return false;
+	scan_record(sc, index_row(f->ix, path, scratch), &e, seen);
+	mem_free(umap_remove(&ps->moved, scan_object_key(seen)));
+	return true;
+}
+
+static void
+scan_new_file(struct scan_pass *ps, struct slice path,
+    const struct identity *seen)
+{
+	if (ps->stage == SCAN_KNOWN && !index_is_new(ps->sc->f->ix) &&
+	    ps->held.len < SCAN_HELD_MAX) {
+		*VEC_ADD(&ps->held) =
+		    (struct scan_found){ .path = scan_own(path),
+			    .seen = *seen };
+		return;
+	}
+	if (!scan_take_moved(ps, path, seen))
+		scan_item_add(ps->sc, path);
+}
+
+static void
+scan_look_file(struct scan_pass *ps, const struct row *row, struct slice path,
+    const struct identity *seen)
+{
+	ps->sc->progress.files++;
+	if (!scan_has_local(row) || row_local(row)->entry.type != ENTRY_FILE) {
+		scan_new_file(ps, path, seen);
+		return;
+	}
+	if (!identity_same(&row->seen, seen))
+		scan_item_add(ps->sc, path);
+}
+
+static void
+scan_look_link(struct scan_pass *ps, const struct row *row, struct slice path,
+    const struct identity *seen, struct slice target)
+{
+	struct entry e = scan_entry(ps->sc, path, seen);
+
+	if (!ps->sc->f->root.has_links)
+		return;
+	e.link_target = target;
+	if (scan_has_local(row) && entry_same(&row_local(row)->entry, &e)) {
+		if (!identity_same(&row->seen, seen))
+			index_put_seen(ps->sc->f->ix, path, seen);
+		return;
+	}
+	scan_record(ps->sc, row, &e, seen);
+}
+
+static void
+scan_look_dir(struct scan_pass *ps, const struct row *row, struct slice path,
+    const struct identity *seen, bool subtree)
+{
+	const bool known =
+	    scan_has_local(row) && row_local(row)->entry.type == ENTRY_DIR;
+	struct entry e = scan_entry(ps->sc, path, seen);
+
+	ps->sc->progress.dirs++;
+	if (!known || !entry_same(&row_local(row)->entry, &e))
+		scan_record(ps->sc, row, &e, seen);
+	else if (row->seen.ino != seen->ino || row->seen.dev != seen->dev)
+		index_put_seen(ps->sc->f->ix, path, seen);
+	if (known && subtree)
+		*VEC_ADD(&ps->known_dir) = scan_own(path);
+	else if (!known)
+		*VEC_ADD(&ps->new_dir) = scan_own(path);
+}
+
+/* An ignored name: tell others once that we do not follow it any more. */
+static void
+scan_look_ignored(struct scan_pass *ps, const struct row *row,
+    struct slice path, const struct identity *seen)
+{
+	struct folder *f = ps->sc->f;
+
+	if (scan_has_local(row)) {
+		struct entry e = row_local(row)->entry;
+		struct err err = { 0 };
+
+		e.name = path;
+		if (e.block == NULL && e.block_count > 0 &&
+		    index_blocks(f->ix, &e, &e.block, core_scratch(f->en),
+			&err) < 0)
+			return;
+		index_put_local(f->ix, &e, seen, ROW_IGNORED);
+	}
+	if (seen->type != IDENTITY_DIR || ignore_can_skip(f->ignore, path))
+		return;
+	if (ps->stage == SCAN_NEW)
+		*VEC_ADD(&ps->new_dir) = scan_own(path);
+	else
+		*VEC_ADD(&ps->known_dir) = scan_own(path);
+}
+
+static void
+scan_look(struct scan_pass *ps, const struct row *row, struct slice path,
+    const struct identity *seen, struct slice target, uint32_t flags)
+{
+	struct folder *f = ps->sc->f;
+
+	if (pull_owns(f, path))
+		return; /* we are at it ourselves; a hint comes afterwards */
+	if (ignore_test(f->ignore, path).ignored &&
+	    ((flags & HINT_FORCE) == 0 || seen->type != IDENTITY_DIR)) {
+		scan_look_ignored(ps, row, path, seen);
+		return;
+	}
+	/* A directory became something else: what was in it is gone. */
+	if (seen->type != IDENTITY_DIR && scan_has_local(row) &&
+	    row_local(row)->entry.type == ENTRY_DIR)
+		scan_add_gone(ps, path, true);
+	switch (seen->type) {
+	case IDENTITY_FILE:
+		scan_look_file(ps, row, path, seen);
+		break;
+	case IDENTITY_DIR:
+		scan_look_dir(ps, row, path, seen,
+		    ps->full || (flags & HINT_SUBTREE) != 0);
+		break;
+	case IDENTITY_LINK:
+		scan_look_link(ps, row, path, seen, target);
+		break;
+	case IDENTITY_OTHER:
+		scan_fail(ps->sc, path, "not a file, directory or symlink");
+		break;
+	case IDENTITY_ABSENT:
+		break;
+	}
+}
+
+/* --- Listings and stats --- */
+
+struct scan_ask { /* a question open; freed with its answer */
+	struct scan_pass *ps;
+	struct slice path; /* owned */
+	uint32_t flags;
+};
+
+static struct scan_ask *
+scan_ask_new(struct scan_pass *ps, struct slice owned, uint32_t flags)
+{
+	struct scan_ask *ask = mem_alloc(sizeof(*ask));
+
+	*ask = (struct scan_ask){ .ps = ps, .path = owned, .flags = flags };
+	ps->ops++;
+	return ask;
+}
+
+static void
+scan_ask_end(struct scan_ask *ask)
+{
+	struct scan_pass *ps = ask->ps;
+
+	ps->ops--;
+	scan_disown(ask->path);
+	mem_free(ask);
+	scan_pass_go(ps);
+}
+
+/* One name of a listing, with its row if there is one. */
+static void
+scan_entry_listed(struct scan_pass *ps, struct slice dir,
+    const struct dir_entry *de, const struct row *row, struct arena *arena)
+{
+	const struct slice path = path_join(arena, dir, de->name);
+	struct err err = { 0 };
+
+	if (path_check(path, &err) < 0) {
+		scan_fail(ps->sc, path, err.text);
+		return;
+	}
+	if (entry_is_internal(path))
+		return;
+	if (de->error != 0) {
+		scan_fail(ps->sc, path, err_name(de->error));
+		return;
+	}
+	scan_look(ps, row, path, &de->seen, de->link_target, HINT_SUBTREE);
+}
+
+/*
+ * Both are in byte order of base names: walk them side by side.  A row with a
+ * live version of ours and no name in the listing is missing.
+ */
+static void
+scan_compare(struct scan_pass *ps, struct slice dir, const struct event *ev)
+{
+	struct folder *f = ps->sc->f;
+	struct arena arena = { 0 };
+	const struct dir_entry *de = ev->u.done.entry;
+	uint32_t left = ev->u.done.entry_count;
+	struct slice after = SLICE_EMPTY;
+	struct arena rows[2] = { { 0 } }; /* the row at hand and the next */
+	int at = 0;
+	struct row *row;
+
+	arena_init(&arena);
+	arena_init(&rows[0]);
+	arena_init(&rows[1]);
+	row = index_next_child(f->ix, dir, after, &rows[at]);
+	while (row != NULL || left > 0) {
+		const int cmp = row == NULL ? 1
+				: left == 0
+				    ? -1
+				    : slice_cmp(path_base(row->path), de->name);
+
+		if (cmp < 0) {
+			if (row_local(row) != NULL &&
+			    !row_local(row)->entry.deleted &&
+			    !pull_owns(f, row->path))
+				scan_add_gone(ps, row->path, false);
+		} else {
+			scan_entry_listed(ps, dir, de, cmp == 0 ? row : NULL,
+			    &arena);
+			arena_clear(&arena);
+			de++;
+			left--;
+		}
+		if (cmp <= 0) {
+			at = 1 - at;
+			arena_clear(&rows[at]);
+			row = index_next_child(f->ix, dir, path_base(row->path),
+			    &rows[at]);
+		}
+	}
+	arena_fini(&arena);
+	arena_fini(&rows[0]);
+	arena_fini(&rows[1]);
+}
+
+static void
+scan_on_list(struct folder *f, void *arg, const struct event *ev)
+{
+	struct scan_ask *ask = arg;
+	struct scan_pass *ps = ask->ps;
+
+	if (ps->sc->stopped || ps->stage == SCAN_IDLE) {
+		scan_ask_end(ask);
+		return;
+	}
+	if (ev->u.done.code == 0) {
+		scan_compare(ps, ask->path, ev);
+	} else if (ev->u.done.code == ERR_NOT_FOUND && ask->path.len > 0) {
+		scan_hint(f, ask->path, false); /* gone meanwhile */
+	} else if (!folder_met_error(f, ev->u.done.code, ev->u.done.text)) {
+		/* Not readable is not empty: nothing in it is missing. */
+		scan_fail(ps->sc, ask->path,
+		    arena_str(core_scratch(f->en), ev->u.done.text));
+	}
+	scan_ask_end(ask);
+}
+
+static void
+scan_on_stat(struct folder *f, void *arg, const struct event *ev)
+{
+	struct scan_ask *ask = arg;
+	struct scan_pass *ps = ask->ps;
+	const struct slice path = ask->path;
+	struct arena *scratch = core_scratch(f->en);
+	struct row *row;
+
+	if (ps->sc->stopped || ps->stage == SCAN_IDLE) {
+		scan_ask_end(ask);
+		return;
+	}
+	switch (ev->u.done.code) {
+	case 0:
+		row = index_row(f->ix, path, scratch);
+		scan_look(ps, row, path, &ev->u.done.seen,
+		    ev->u.done.link_target, ask->flags);
+		break;
+	case ERR_NOT_FOUND:
+		if (!pull_owns(f, path))
+			scan_add_gone(ps, path, false);
+		break;
+	case ERR_CHANGED: /* a parent is not what it was */
+		scan_hint(f, path_parent(path), true);
+		break;
+	default:
+		if (!folder_met_error(f, ev->u.done.code, ev->u.done.text))
+			scan_fail(ps->sc, path,
+			    arena_str(scratch, ev->u.done.text));
+		break;
+	}
+	scan_ask_end(ask);
+}
+
+static void
+scan_list(struct scan_pass *ps, struct slice owned)
+{
+	struct effect *ef = core_ask(ps->sc->f, EFFECT_LIST_DIR, scan_on_list,
+	    scan_ask_new(ps, owned, 0));
+
+	ef->path = owned;
+}
+
+static void
+scan_stat(struct scan_pass *ps, struct slice path, uint32_t flags)
+{
+	const struct slice owned = scan_own(path);
+	struct effect *ef = core_ask(ps->sc->f, EFFECT_STAT, scan_on_stat,
+	    scan_ask_new(ps, owned, flags));
+
+	ef->path = owned;
+}
+
+/* --- Stages --- */
+
+static void
+scan_next_stage(struct scan_pass *ps, enum scan_stage stage)
+{
+	ps->stage = stage;
+	ps->gone_at = 0;
+	scan_disown(ps->gone_after);
+	ps->gone_after = SLICE_EMPTY;
+}
+
+static void
+scan_on_root(struct folder *f, void *arg, const struct event *ev)
+{
+	struct scan_pass *ps = arg;
+	enum reason r = REASON_NONE;
+
+	ps->ops--;
+	if (ps->sc->stopped || ps->stage == SCAN_IDLE) {
+		scan_pass_go(ps);
+		return;
+	}
+	if (ev->u.done.code == ERR_MISSING_ROOT)
+		r = REASON_ROOT_MISSING;
+	else if (ev->u.done.code == 0)
+		r = folder_judge_root(f, &ev->u.done.root);
+	else
+		r = REASON_IO_ERROR;
+	if (r != REASON_NONE) {
+		folder_halt(f, r, "%.*s", SLICE_FMT(f->cfg.path));
+		return;
+	}
+	scan_next_stage(ps, ps->stage == SCAN_ROOT ? SCAN_KNOWN : SCAN_GONE);
+	scan_pass_go(ps);
+}
+
+static void
+scan_check_root(struct scan_pass *ps)
+{
+	ps->ops++;
+	core_ask(ps->sc->f, EFFECT_CHECK_ROOT, scan_on_root, ps);
+}
+
+/*
+ * The next row of a missing subtree after ps->gone_after; NULL at its end.
+ * "a" and "a/b" may have "a!" between them in byte order: seek past it.
+ */
+static struct row *
+scan_next_gone(struct scan_pass *ps, const struct scan_gone *g,
+    struct arena *arena)
+{
+	struct index *ix = ps->sc->f->ix;
+	const char *below = arena_printf(arena, "%.*s/", SLICE_FMT(g->path));
+	struct row *row = NULL;
+
+	if (ps->gone_after.ptr == NULL) {
+		if (!g->below_only)
+			row = index_row(ix, g->path, arena);
+		if (row != NULL)
+			return row;
+	}
+	if (ps->gone_after.ptr == NULL || slice_equal(ps->gone_after, g->path))
+		row = index_from(ix, slice_str(below), arena);
+	else
+		row = index_next(ix, ps->gone_after, arena);
+	return row != NULL && path_is_below(row->path, g->path) ? row : NULL;
+}
+
+/*
+ * Walk the rows of what is missing, LIMIT_STEP_ROWS a step; false while there
+ * is more.  `each` is called with every live row of ours.
+ */
+static bool
+scan_walk_gone(struct scan_pass *ps,
+    void (*each)(struct scan_pass *ps, const struct row *row))
+{
+	struct arena arena = { 0 };
+
+	arena_init(&arena);
+	for (uint32_t i = 0; i < LIMIT_STEP_ROWS; i++) {
+		struct row *row;
+
+		if (ps->gone_at >= ps->gone.len)
+			break;
+		row = scan_next_gone(ps, &ps->gone.item[ps->gone_at], &arena);
+		if (row != NULL && scan_has_local(row) &&
+		    !pull_owns(ps->sc->f, row->path))
+			each(ps, row);
+		scan_disown(ps->gone_after);
+		ps->gone_after =
+		    row == NULL ? SLICE_EMPTY : scan_own(row->path);
+		if (row == NULL)
+			ps->gone_at++;
+		arena_clear(&arena);
+	}
+	arena_fini(&arena);
+	return ps->gone_at >= ps->gone.len;
+}
+
+static void
+scan_remember(struct scan_pass *ps, const struct row *row)
+{
+	const struct row_version *v = row_local(row);
+
+	if (v->entry.type != ENTRY_FILE ||
+	    umap_count(&ps->moved) >= SCAN_MOVED_MAX)
+		return;
+	mem_free(umap_put(&ps->moved, scan_object_key(&row->seen),
+	    mem_strdup(arena_str(core_scratch(ps->sc->f->en), row->path))));
+}
+
+static void
+scan_delete(struct scan_pass *ps, const struct row *row)
+{
+	struct folder *f = ps->sc->f;
+	const struct identity nothing = { 0 };
+	struct entry e = row_local(row)->entry;
+
+	e.name = row->path;
+	e.deleted = true;
+	e.size = 0;
+	e.block_count = 0;
+	e.block = NULL;
+	e.block_size = 0;
+	e.link_target = SLICE_EMPTY;
+	memset(&e.blocks_hash, 0, sizeof(e.blocks_hash));
+	e.mtime_s = core_now(f->en).wall_ns / (int64_t)CLOCK_S;
+	scan_record(ps->sc, row, &e, &nothing);
+}
+
+static void
+scan_free_moved(struct scan_pass *ps)
+{
+	for (struct umap_item *it = NULL;
+	     (it = umap_next(&ps->moved, it)) != NULL;)
+		mem_free(it->value);
+	umap_fini(&ps->moved);
+	umap_init(&ps->moved);
+}
+
+static void
+scan_take_held(struct scan_pass *ps)
+{
+	uint32_t budget = LIMIT_STEP_ROWS;
+
+	while (ps->held.len > 0 && budget-- > 0) {
+		const struct scan_found found = ps->held.item[--ps->held.len];
+
+		if (!scan_take_moved(ps, found.path, &found.seen))
+			scan_item_add(ps->sc, found.path);
+		scan_disown(found.path);
+	}
+}
+
+static void
+scan_end_pass(struct scan_pass *ps)
+{
+	struct scan *sc = ps->sc;
+	struct folder *f = sc->f;
+	struct effect_note *note;
+
+	scan_pass_clear(ps);
+	if (!ps->full)
+		return;
+	sc->progress.running = false;
+	sc->progress.passes++;
+	sc->progress.failed = (uint32_t)sc->failed_now;
+	sc->progress.last_end_wall_ns = core_now(f->en).wall_ns;
+	f->settled = true;
+	note = core_note(f, NOTE_SCAN);
+	note->count = (int64_t)sc->progress.files;
+	note->bytes = (int64_t)sc->progress.hashed_bytes;
+	log_info(core_log(f->en),
+	    "scan end folder=%s dirs=%llu files=%llu "
+	    "hashed=%llu failed=%llu",
+	    path_print(core_scratch(f->en), f->cfg.id),
+	    (unsigned long long)sc->progress.dirs,
+	    (unsigned long long)sc->progress.files,
+	    (unsigned long long)sc->progress.hashed_bytes,
+	    (unsigned long long)sc->failed_now);
+	pull_wake(f);
+}
+
+static void
+scan_go_on_next_step(struct scan_pass *ps)
+{
+	core_timer_set(ps->sc->f->en, &ps->again,
+	    core_now(ps->sc->f->en).mono_ns);
+}
+
+static bool
+scan_list_some(struct scan_pass *ps)
+{
+	struct scan *sc = ps->sc;
+
+	while (ps->ops < LIMIT_SCAN_LISTS && sc->queue.count < SCAN_QUEUE_MAX &&
+	       ps->known_dir.len > 0)
+		scan_list(ps, ps->known_dir.item[--ps->known_dir.len]);
+	if (ps->stage != SCAN_NEW)
+		return ps->ops == 0 && ps->known_dir.len == 0;
+	if (ps->held.len > 0) {
+		scan_take_held(ps);
+		scan_go_on_next_step(ps);
+		return false;
+	}
+	while (ps->ops < LIMIT_SCAN_LISTS && sc->queue.count < SCAN_QUEUE_MAX &&
+	       ps->new_dir.len > 0)
+		scan_list(ps, ps->new_dir.item[--ps->new_dir.len]);
+	return ps->ops == 0 && ps->known_dir.len == 0 && ps->new_dir.len == 0 &&
+	       ps->held.len == 0;
+}
+
+/* The stages in their order; each returns when it waits for something. */
+void
+scan_pass_go(struct scan_pass *ps)
+{
+	struct scan *sc = ps->sc;
+
+	if (sc->stopped || ps->stage == SCAN_IDLE)
+		return;
+	if (ps->stage == SCAN_KNOWN) {
+		if (!scan_list_some(ps))
+			return;
+		scan_next_stage(ps, SCAN_MATCH);
+	}
+	if (ps->stage == SCAN_MATCH) {
+		if ((ps->held.len > 0 || ps->new_dir.len > 0) &&
+		    !scan_walk_gone(ps, scan_remember)) {
+			scan_go_on_next_step(ps);
+			return;
+		}
+		scan_next_stage(ps, SCAN_NEW);
+	}
+	if (ps->stage == SCAN_NEW) {
+		if (!scan_list_some(ps))
+			return;
+		scan_next_stage(ps, ps->gone.len > 0 ? SCAN_PROOF : SCAN_DRAIN);
+		if (ps->stage == SCAN_PROOF) {
+			scan_check_root(ps);
+			return;
+		}
+	}
+	if (ps->stage == SCAN_GONE) {
+		if (!scan_walk_gone(ps, scan_delete)) {
+			scan_go_on_next_step(ps);
+			return;
+		}
+		scan_next_stage(ps, SCAN_DRAIN);
+	}
+	if (ps->stage == SCAN_DRAIN) {
+		/* Files that keep changing do not hold up the pass. */
+		if (ps->full && (sc->queue.count > 0 || sc->hashing > 0))
+			return;
+		scan_end_pass(ps);
+		scan_start_due(sc);
+	}
+}
+
+void
+scan_pass_start(struct scan_pass *ps)
+{
+	struct scan *sc = ps->sc;
+
+	ASSERT(ps->stage == SCAN_IDLE && ps->ops == 0);
+	ps->stage = SCAN_ROOT;
+	umap_init(&ps->moved);
+	if (ps->full) {
+		sc->full_wanted = false;
+		sc->failed_now = 0;
+		sc->progress.running = true;
+		sc->progress.dirs = sc->progress.files = 0;
+		sc->progress.hashed_bytes = 0;
+		*VEC_ADD(&ps->known_dir) = scan_own(SLICE_LIT(""));
+		scan_check_root(ps);
+		return;
+	}
+	/* Hints: a missing root shows itself as missing names, and those are
+	 * proven before they count. */
+	ps->stage = SCAN_KNOWN;
+	for (struct map_item *it = NULL;
+	     (it = map_next(&sc->hint, it)) != NULL;) {
+		if (it->key.len == 0) {
+			sc->full_wanted = true;
+			continue;
+		}
+		scan_stat(ps, it->key, (uint32_t)(uintptr_t)it->value);
+	}
+	map_fini(&sc->hint);
+	map_init(&sc->hint);
+	scan_pass_go(ps);
+}
+
+void
+scan_pass_clear(struct scan_pass *ps)
+{
+	for (size_t i = 0; i < ps->known_dir.len; i++)
+		scan_disown(ps->known_dir.item[i]);
+	for (size_t i = 0; i < ps->new_dir.len; i++)
+		scan_disown(ps->new_dir.item[i]);
+	for (size_t i = 0; i < ps->held.len; i++)
+		scan_disown(ps->held.item[i].path);
+	for (size_t i = 0; i < ps->gone.len; i++)
+		scan_disown(ps->gone.item[i].path);
+	VEC_FINI(&ps->known_dir);
+	VEC_FINI(&ps->new_dir);
+	VEC_FINI(&ps->held);
+	VEC_FINI(&ps->gone);
+	scan_free_moved(ps);
+	scan_disown(ps->gone_after);
+	ps->gone_after = SLICE_EMPTY;
+	core_timer_clear(ps->sc->f->en, &ps->again);
+	ps->stage = SCAN_IDLE;
+}

@@ -1,0 +1,121 @@
+/*
+ * The scanner's state.  Private to scan*.c.
+ *
+ * A pass goes through stages, each begun when the one before has no question
+ * open:
+ *
+ *	ROOT   is the root the one we opened?
+ *	KNOWN  stat the hints, list the directories we know; remember what is
+ *	       missing, hold new files and new directories back
+ *	MATCH  index what is missing by its identity on disk
+ *	NEW    new files: a missing one that moved, or bytes to hash; list the
+ *	       new directories, the same for what is in them
+ *	PROOF  is the root still the one we opened?
+ *	GONE   what is missing now counts as deleted
+ *	DRAIN  wait for the last hashes
+ *
+ * There are two passes: one for full scans, one for hints, so that a small
+ * change need not wait for the end of a long scan.
+ */
+#ifndef HOLDFAST_ENGINE_SCAN_STATE_H
+#define HOLDFAST_ENGINE_SCAN_STATE_H
+
+#include "engine/base/list.h"
+#include "engine/base/map.h"
+#include "engine/base/vec.h"
+#include "engine/core_state.h"
+#include "engine/scan.h"
+
+enum scan_stage {
+	SCAN_IDLE,
+	SCAN_ROOT,
+	SCAN_KNOWN,
+	SCAN_MATCH,
+	SCAN_NEW,
+	SCAN_PROOF,
+	SCAN_GONE,
+	SCAN_DRAIN,
+};
+
+struct scan_found { /* a new file, held until it is known what is missing */
+	struct slice path; /* owned */
+	struct identity seen;
+};
+
+struct scan_gone {
+	struct slice path; /* owned */
+	bool below_only;   /* the name itself is something else now */
+};
+
+struct scan_pass {
+	struct scan *sc;
+	bool full;
+	enum scan_stage stage;
+	VEC(struct slice) known_dir; /* still to be listed; owned paths */
+	VEC(struct slice) new_dir;
+	VEC(struct scan_found) held;
+	VEC(struct scan_gone) gone;
+	size_t gone_at; /* MATCH, GONE: the root in work */
+	struct slice
+	    gone_after;    /* ... and the last path seen below it; owned */
+	struct umap moved; /* identity hash -> path of a missing file (owned) */
+	uint32_t ops;      /* lists and stats not yet answered */
+	struct core_timer again; /* a long stage goes on in the next step */
+};
+
+enum scan_item_state { ITEM_WAITS, ITEM_HASHES, ITEM_RESTS };
+
+struct scan_item {             /* a file to be hashed */
+	struct list_node node; /* in scan.queue while it WAITS */
+	struct scan *sc;
+	struct slice path; /* owned */
+	enum scan_item_state state;
+	uint32_t tries;
+	bool again;              /* a hint came while it was hashed */
+	struct core_timer timer; /* RESTS: it keeps changing */
+};
+
+enum scan_hint_flag {
+	HINT_LOOK = 1,
+	HINT_SUBTREE = 2,
+	HINT_FORCE = 4, /* a parent of something synced, ignored or not */
+};
+
+struct scan {
+	struct folder *f;
+	struct scan_pass full, hints;
+	bool full_wanted;
+	struct map hint; /* path -> flags as pointer */
+	struct map item; /* path -> struct scan_item, owned */
+	struct list queue;
+	uint32_t hashing;
+	bool stopped;
+	struct scan_progress progress;
+	uint64_t failed_now; /* of the pass under way */
+};
+
+/* scan.c */
+void scan_start_due(struct scan *sc);
+
+/* scan_pass.c */
+void scan_pass_start(struct scan_pass *ps);
+void scan_pass_go(struct scan_pass *ps);
+void scan_pass_clear(struct scan_pass *ps);
+
+/* scan_item.c */
+void scan_item_add(struct scan *sc, struct slice path);
+void scan_item_go(struct scan *sc);
+void scan_item_free(struct scan_item *it);
+/*
+ * `e` is on this disk as `seen`: make it a version of ours, or adopt the one
+ * of others that it equals.  Fills in version, modified_by.
+ */
+void scan_record(struct scan *sc, const struct row *row, struct entry *e,
+    const struct identity *seen);
+/* What every entry found on disk begins with. */
+struct entry scan_entry(const struct scan *sc, struct slice path,
+    const struct identity *seen);
+/* Has the row a live, followed version of ours? */
+bool scan_has_local(const struct row *row);
+
+#endif
