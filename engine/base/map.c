@@ -114,7 +114,7 @@ map_fini(struct map *m)
 {
 	for (size_t i = 0; i < m->used; i++) {
 		if (m->item[i].live)
-			mem_free((void *)(uintptr_t)m->item[i].key.ptr);
+			mem_free((void *)m->item[i].key.ptr);
 	}
 	mem_free(m->item);
 	mem_free(m->slot);
@@ -179,7 +179,7 @@ map_remove(struct map *m, struct slice key)
 	it = &m->item[m->slot[i] - 1];
 	map_free_slot(m, i);
 	value = it->value;
-	mem_free((void *)(uintptr_t)it->key.ptr); /* `key` may be this one */
+	mem_free((void *)it->key.ptr); /* `key` may be this one */
 	*it = (struct map_item){ 0 };
 	m->live--;
 	while (m->used > 0 && !m->item[m->used - 1].live)

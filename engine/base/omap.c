@@ -264,7 +264,7 @@ static void
 omap_set_value(struct omap *m, struct omap_node *n, struct slice value)
 {
 	const size_t size = value.len > 0 ? omap_round(value.len) : 0;
-	void *old = (void *)(uintptr_t)n->item.value.ptr;
+	void *old = (void *)n->item.value.ptr;
 	const size_t old_size = n->value_size;
 	uint8_t *at = old;
 
@@ -348,8 +348,7 @@ omap_remove(struct omap *m, struct slice key)
 			m->tail[level] = way.prev[level];
 	}
 	if (n->value_size > 0)
-		omap_give(m, (void *)(uintptr_t)n->item.value.ptr,
-		    n->value_size);
+		omap_give(m, (void *)n->item.value.ptr, n->value_size);
 	omap_give(m, n, n->size);
 	m->count--;
 	return true;
