@@ -193,10 +193,11 @@ def check_names() -> Iterator[str]:
 
 
 def tracked() -> Iterable[Path]:
-    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT,
-                          capture_output=True, text=True)
-    if done.returncode == 0:
-        return [ROOT / f for f in done.stdout.split("\0") if f]
+    if shutil.which("git"):
+        done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT,
+                              capture_output=True, text=True)
+        if done.returncode == 0:
+            return [ROOT / f for f in done.stdout.split("\0") if f]
     return [p for p in ROOT.rglob("*") if p.is_file() and
             p.relative_to(ROOT).parts[0] not in ("build", ".git")]
 
