@@ -503,9 +503,11 @@ config_file_count(git_config *cfg, const char *key)
 	return count;
 }
 
-/* A pattern that matches no value: libgit2 then adds one. */
-#define CONFIG_FILE_NO_VALUE "a^"
-
+/*
+ * The first value through libgit2: it makes the section and quotes.  (It could
+ * add the others by a pattern that matches nothing, but leaks 20 KiB each time
+ * a pattern does not match: 1.5.1.)
+ */
 static int
 config_file_put(git_config *cfg, const char *key, const struct slice *value,
     size_t count, struct arena *ar)
@@ -514,13 +516,39 @@ config_file_put(git_config *cfg, const char *key, const struct slice *value,
 	int rc = 0;
 
 	/* One for one is changed where it stands. */
-	if (old <= 1 && count == 1)
-		return git_config_set_string(cfg, key, arena_str(ar, value[0]));
-	if (old > 0)
+	if (old > 1 || (old == 1 && count == 0))
 		rc = git_config_delete_multivar(cfg, key, ".*");
-	for (size_t i = 0; i < count && rc == 0; i++)
-		rc = git_config_set_multivar(cfg, key, CONFIG_FILE_NO_VALUE,
-		    arena_str(ar, value[i]));
+	if (count > 0 && rc == 0)
+		rc = git_config_set_string(cfg, key, arena_str(ar, value[0]));
+	return rc;
+}
+
+/* The others, on the lines behind the first. */
+static int
+config_file_put_more(struct config_file *cf, const char *key,
+    const struct slice *value, size_t count, struct err *err)
+{
+	const struct slice k = slice_str(key);
+	const size_t first = slice_find(k, '.');
+	const size_t last = slice_rfind(k, '.');
+	struct slice name = SLICE_EMPTY;
+	struct buf text = { 0 }, out = { 0 };
+	struct arena ar = { 0 };
+	int rc;
+
+	if (last > first)
+		name = slice_of(k.ptr + first + 1, last - first - 1);
+	rc = config_file_text(cf->draft, &text, err);
+	if (rc == 0 &&
+	    !config_text_add(buf_slice(&text), slice_to(k, first), name,
+		slice_from(k, last + 1), value, count, &out, &ar))
+		rc = err_set(err, ERR_INVALID, "%s: %s was not written",
+		    cf->target, key);
+	if (rc == 0)
+		rc = config_file_replace(cf, buf_slice(&out), err);
+	buf_fini(&text);
+	buf_fini(&out);
+	arena_fini(&ar);
 	return rc;
 }
 
@@ -540,6 +568,8 @@ config_file_set(struct config_file *cf, const char *key,
 	}
 	git_config_free(cfg);
 	git_libgit2_shutdown();
+	if (rc == 0 && count > 1)
+		rc = config_file_put_more(cf, key, value + 1, count - 1, err);
 	arena_fini(&ar);
 	return rc;
 }

@@ -268,3 +268,65 @@ config_text_remove(struct slice text, struct slice section, struct slice name,
 			i++;
 	}
 }
+
+/* A value as it must be written: in quotes unless it is quite plain. */
+static void
+config_text_put_value(struct buf *out, struct slice value)
+{
+	bool is_plain = value.len > 0;
+
+	for (size_t i = 0; i < value.len; i++)
+		is_plain =
+		    is_plain && (config_text_is_word(value.ptr[i]) ||
+				    memchr(":/._", value.ptr[i], 4) != NULL);
+	if (is_plain) {
+		buf_put(out, value);
+		return;
+	}
+	buf_put_u8(out, '"');
+	for (size_t i = 0; i < value.len; i++) {
+		const uint8_t c = value.ptr[i];
+
+		if (c == '"' || c == '\\')
+			buf_put_u8(out, '\\');
+		if (c == '\n')
+			buf_put(out, SLICE_LIT("\\n"));
+		else if (c == '\t')
+			buf_put(out, SLICE_LIT("\\t"));
+		else
+			buf_put_u8(out, c);
+	}
+	buf_put_u8(out, '"');
+}
+
+bool
+config_text_add(struct slice text, struct slice section, struct slice name,
+    struct slice variable, const struct slice *value, size_t count,
+    struct buf *out, struct arena *scratch)
+{
+	size_t lines;
+	size_t last = SIZE_MAX;
+	const struct config_text_line *line =
+	    config_text_split(text, scratch, &lines);
+
+	for (size_t i = 0; i < lines; i++) {
+		if (config_text_is_in(&line[i], section, name) &&
+		    config_text_same(line[i].variable, variable))
+			last = i;
+		else if (line[i].kind == CONFIG_TEXT_MORE && last == i - 1)
+			last = i; /* its value goes on here */
+	}
+	for (size_t i = 0; i < lines; i++) {
+		buf_put(out, line[i].text);
+		if (i != last)
+			continue;
+		if (out->ptr[out->len - 1] != '\n')
+			buf_put_u8(out, '\n');
+		for (size_t v = 0; v < count; v++) {
+			buf_printf(out, "\t%.*s = ", SLICE_FMT(variable));
+			config_text_put_value(out, value[v]);
+			buf_put_u8(out, '\n');
+		}
+	}
+	return last != SIZE_MAX;
+}

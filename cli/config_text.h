@@ -49,5 +49,13 @@ void config_text_rename(struct slice text, struct slice section,
  */
 void config_text_remove(struct slice text, struct slice section,
     struct slice name, struct buf *out, struct arena *scratch);
+/*
+ * Append `text` to `out` with more values of a variable, each on a line of its
+ * own behind the last one it has now.  False, and `text` as it is, when it has
+ * none: give it its first value by libgit2.
+ */
+bool config_text_add(struct slice text, struct slice section, struct slice name,
+    struct slice variable, const struct slice *value, size_t count,
+    struct buf *out, struct arena *scratch);
 
 #endif
