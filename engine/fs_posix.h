@@ -59,8 +59,13 @@ struct fs_posix_work {
 int fs_posix_open(struct fs_root **out, const char *path,
     struct root_facts *facts, struct err *err);
 void fs_posix_close(struct fs_root *root); /* accepts NULL */
-/* Is `b` the same directory on the same file system as `a`? */
-bool fs_posix_same_root(const struct fs_root *a, const struct fs_root *b);
+/*
+ * Look again, without writing anything: does `path` still name what is held,
+ * and is its staging directory still the one held?  `facts` is fresh, what
+ * needs a probe is as it was.  *same false: open it anew.
+ */
+int fs_posix_check(const struct fs_root *held, const char *path,
+    struct root_facts *facts, bool *same, struct err *err);
 /* Make the marker directory in the folder at `path`; there already is fine. */
 int fs_posix_make_marker(const char *path, struct err *err);
 

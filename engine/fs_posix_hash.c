@@ -1,0 +1,253 @@
+/*
+ * Hashing: blocks of a fixed size, and content-defined chunks.
+ *
+ * The file is looked at before the first and after the last byte; a difference
+ * in size, mtime, ctime or inode is ERR_CHANGED, and no hash leaves here.  A
+ * large file's parts may be hashed by several workers (struct fs_hash).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "blockproto/blocks.h"
+#include "engine/base/assert.h"
+#include "engine/base/mem.h"
+#include "engine/base/vec.h"
+#include "engine/chunkmap.h"
+#include "engine/fs_posix.h"
+#include "engine/fs_posix_walk.h"
+
+/* From this size on, reading ahead is worth a system call. */
+#define HASH_ADVISE_FROM (1 * MIB)
+
+static int
+hash_read(int fd, uint8_t *buf, size_t len, int64_t offset, struct err *err)
+{
+	const ssize_t n = fs_posix_walk_pread(fd, buf, len, offset);
+
+	if (n < 0)
+		return fs_posix_walk_err(err, (int)-n, "read");
+	if ((size_t)n < len)
+		return err_set(err, ERR_CHANGED, "became shorter");
+	return 0;
+}
+
+/* The digest of `len` bytes at `offset`. */
+static int
+hash_range(int fd, int64_t offset, size_t len, uint8_t *buf, struct digest *out,
+    struct err *err)
+{
+	struct digest_state st;
+	int rc = 0;
+
+	if (len <= FS_POSIX_BUF_LEN) {
+		rc = hash_read(fd, buf, len, offset, err);
+		if (rc == 0)
+			digest_of(slice_of(buf, len), out);
+		return rc;
+	}
+	digest_init(&st);
+	while (len > 0 && rc == 0) {
+		const size_t n =
+		    len < FS_POSIX_BUF_LEN ? len : FS_POSIX_BUF_LEN;
+
+		rc = hash_read(fd, buf, n, offset, err);
+		if (rc == 0)
+			digest_add(&st, slice_of(buf, n));
+		offset += (int64_t)n;
+		len -= n;
+	}
+	digest_fini(&st, out);
+	return rc;
+}
+
+static int
+hash_check_seen(int fd, const struct identity *seen, struct err *err)
+{
+	struct identity now;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return fs_posix_walk_err(err, errno, "stat");
+	fs_posix_walk_identity(&st, &now);
+	if (!identity_same(seen, &now))
+		return err_set(err, ERR_CHANGED, "changed while it was read");
+	return 0;
+}
+
+int
+fs_posix_hash_begin(struct fs_root *root, const struct effect *effect,
+    struct fs_posix_work *work, struct fs_hash *h, struct err *err)
+{
+	struct stat st;
+	int rc;
+
+	memset(h, 0, sizeof(*h));
+	rc = fs_posix_walk_file(root, effect->path, &h->fd, &st, err);
+	if (rc < 0)
+		return rc;
+	fs_posix_walk_identity(&st, &h->seen);
+	if (effect->want.type != IDENTITY_ABSENT &&
+	    !identity_same(&effect->want, &h->seen)) {
+		rc = err_set(err, ERR_CHANGED, "not what was seen before");
+		goto out;
+	}
+	if (h->seen.size >= (int64_t)HASH_ADVISE_FROM)
+		(void)posix_fadvise(h->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+	h->chunks = effect->kind == EFFECT_CHUNK_FILE || effect->u.hash.chunks;
+	if (effect->kind == EFFECT_CHUNK_FILE)
+		return 0;
+	h->block_size = effect->u.hash.block_size;
+	ASSERT(blocks_size_is_valid(h->block_size));
+	if (h->seen.size / h->block_size >= (int64_t)LIMIT_BLOCKS) {
+		rc = err_set(err, ERR_LIMIT, "file too large");
+		goto out;
+	}
+	h->block_count = blocks_count(h->seen.size, h->block_size);
+	h->block =
+	    arena_alloc(&work->arena, h->block_count * sizeof(*h->block));
+out:
+	if (rc < 0) {
+		close(h->fd);
+		h->fd = -1;
+	}
+	return rc;
+}
+
+int
+fs_posix_hash_blocks(const struct fs_hash *h, uint32_t first, uint32_t count,
+    struct fs_posix_work *work, struct err *err)
+{
+	uint8_t *buf = fs_posix_walk_buf(work);
+	int rc = 0;
+
+	for (uint32_t i = first; i < first + count && rc == 0; i++)
+		rc = hash_range(h->fd, (int64_t)i * h->block_size,
+		    blocks_len(h->seen.size, h->block_size, i), buf,
+		    &h->block[i], err);
+	return rc;
+}
+
+int
+fs_posix_hash_cut(struct fs_hash *h, struct fs_posix_work *work,
+    struct err *err)
+{
+	uint8_t *buf = fs_posix_walk_buf(work);
+	VEC(uint32_t) len = { 0 };
+	struct chunkmap_cutter c;
+	int64_t offset = 0;
+	uint64_t chunk = 0; /* bytes of the chunk in work */
+	int rc = 0;
+
+	chunkmap_cutter_init(&c);
+	while (offset < h->seen.size && rc == 0) {
+		const int64_t left = h->seen.size - offset;
+		const size_t n = left < (int64_t)FS_POSIX_BUF_LEN
+				     ? (size_t)left
+				     : FS_POSIX_BUF_LEN;
+		struct slice data = slice_of(buf, n);
+
+		rc = hash_read(h->fd, buf, n, offset, err);
+		if (rc < 0)
+			break;
+		offset += (int64_t)n;
+		while (data.len > 0) {
+			bool cut;
+			const size_t used = chunkmap_cut(&c, data, &cut);
+
+			data = slice_from(data, used);
+			chunk += used;
+			if (!cut && (data.len > 0 || offset < h->seen.size))
+				continue;
+			if (chunk > 0)
+				*VEC_ADD(&len) = (uint32_t)chunk;
+			chunk = 0;
+		}
+	}
+	if (rc == 0) {
+		h->chunk_count = (uint32_t)len.len;
+		h->chunk =
+		    arena_array(&work->arena, len.len + 1, sizeof(*h->chunk));
+		h->chunk_at = arena_array(&work->arena, len.len + 1,
+		    sizeof(*h->chunk_at));
+		for (size_t i = 0; i < len.len; i++) {
+			h->chunk[i].len = len.item[i];
+			h->chunk_at[i + 1] = h->chunk_at[i] + len.item[i];
+		}
+	}
+	VEC_FINI(&len);
+	return rc;
+}
+
+int
+fs_posix_hash_chunks(const struct fs_hash *h, uint32_t first, uint32_t count,
+    struct fs_posix_work *work, struct err *err)
+{
+	uint8_t *buf = fs_posix_walk_buf(work);
+
+	for (uint32_t i = first; i < first + count; i++) {
+		struct digest d;
+		uint64_t hash = 0;
+		const int rc = hash_range(h->fd, h->chunk_at[i],
+		    h->chunk[i].len, buf, &d, err);
+
+		if (rc < 0)
+			return rc;
+		for (int b = 0; b < 8; b++)
+			hash = hash << 8 | d.b[b];
+		h->chunk[i].hash = hash;
+	}
+	return 0;
+}
+
+int
+fs_posix_hash_end(struct fs_hash *h, bool failed, struct event *done,
+    struct err *err)
+{
+	int rc = failed ? 0 : hash_check_seen(h->fd, &h->seen, err);
+
+	close(h->fd);
+	h->fd = -1;
+	if (failed || rc < 0)
+		return rc;
+	done->u.done.seen = h->seen;
+	done->u.done.hash = h->block;
+	done->u.done.hash_count = h->block_count;
+	done->u.done.block_size = h->block_size;
+	done->u.done.chunk = h->chunk;
+	done->u.done.chunk_count = h->chunk_count;
+	return 0;
+}
+
+static int
+hash_whole(struct fs_root *root, const struct effect *effect,
+    struct fs_posix_work *work, struct event *done, struct err *err)
+{
+	struct fs_hash h;
+	int rc = fs_posix_hash_begin(root, effect, work, &h, err);
+
+	if (rc < 0)
+		return rc;
+	if (h.block_count > 0)
+		rc = fs_posix_hash_blocks(&h, 0, h.block_count, work, err);
+	if (rc == 0 && h.chunks)
+		rc = fs_posix_hash_cut(&h, work, err);
+	if (rc == 0 && h.chunks)
+		rc = fs_posix_hash_chunks(&h, 0, h.chunk_count, work, err);
+	if (rc < 0) {
+		fs_posix_hash_end(&h, true, done, NULL);
+		return rc;
+	}
+	return fs_posix_hash_end(&h, false, done, err);
+}
+
+FS_POSIX_EFFECT(hash_file)
+{
+	return hash_whole(root, effect, work, done, err);
+}
+
+FS_POSIX_EFFECT(chunk_file)
+{
+	return hash_whole(root, effect, work, done, err);
+}
