@@ -44,7 +44,7 @@ struct conn {
 	struct addr address;
 	struct buf flight; /* ciphertext on its way to tcp */
 	size_t flight_at;
-	bool paused, reading, resume, working, said_bye, lean;
+	bool paused, reading, resume, working, said_bye, shut, lean;
 	uint64_t deadline_ns; /* of TLS, of CLOSING */
 	uint64_t heard_ns, moved_ns;
 	uint64_t bytes_in, bytes_out;
@@ -168,8 +168,10 @@ conn_pump_out(struct conn *c)
 			return false;
 		}
 		if (c->flight.len == 0) {
-			if (c->said_bye && c->state == CONN_CLOSING)
+			if (c->said_bye && !c->shut) {
+				c->shut = true;
 				tcp_shutdown(c->tcp);
+			}
 			break;
 		}
 		c->moved_ns = uv_hrtime();
@@ -218,10 +220,9 @@ conn_on_event(struct conn *c, const struct session_event *ev)
 
 	switch (ev->kind) {
 	case SESSION_HELLO:
+		c->state = CONN_UP;
 		if (c->cb.on_hello(c->arg, ev->hello, &err) < 0)
 			conn_fail(c, &err);
-		else if (c->state == CONN_HELLO)
-			c->state = CONN_UP;
 		return;
 	case SESSION_MESSAGE:
 		if (ev->message->type == MESSAGE_CLOSE)
@@ -578,8 +579,10 @@ conn_tick(struct conn *c, uint64_t now_ns)
 	}
 	if (session_queued(c->session) > 0)
 		conn_want_work(c);
-	if (!c->lean && now_ns - c->moved_ns >= CONN_IDLE_NS &&
-	    !tcp_is_writing(c->tcp)) {
+	if (c->lean || now_ns - c->moved_ns < CONN_IDLE_NS)
+		return;
+	c->moved_ns = now_ns; /* ask again later */
+	if (!tcp_is_writing(c->tcp)) {
 		c->lean = true;
 		tls_idle(c->tls);
 		buf_fini(&c->flight);

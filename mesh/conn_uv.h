@@ -7,8 +7,8 @@
  * on_peer() after TLS, on_hello() after the Hello.  Each connection ends with
  * exactly one on_end(), unless its owner aborted it, and with one on_freed().
  *
- * Thread: loop.  Callbacks come from the loop, never from inside a call; they
- * may call anything here.
+ * Thread: loop.  Callbacks come from the loop, never from inside a call (but
+ * for on_work(), which only makes a note); they may call anything here.
  */
 #ifndef HOLDFAST_MESH_CONN_UV_H
 #define HOLDFAST_MESH_CONN_UV_H
