@@ -94,6 +94,13 @@ core_done(struct engine *en, const struct event *ev)
 }
 
 void
+core_commit(struct folder *f, core_done_fn *done, void *arg)
+{
+	*VEC_ADD(&f->commit_wait) =
+	    (struct folder_waiter){ .done = done, .arg = arg };
+}
+
+void
 core_timer_init(struct core_timer *t,
     void (*fire)(struct engine *en, void *arg), void *arg)
 {

@@ -125,13 +125,6 @@ folder_on_commit(struct folder *f, void *arg, const struct event *ev)
 		    SLICE_FMT(ev->u.done.text));
 }
 
-void
-core_commit(struct folder *f, core_done_fn *done, void *arg)
-{
-	*VEC_ADD(&f->commit_wait) =
-	    (struct folder_waiter){ .done = done, .arg = arg };
-}
-
 static void
 folder_begin_commit(struct folder *f)
 {
