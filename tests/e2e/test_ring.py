@@ -26,8 +26,7 @@ class Ring:
             self.s.device_add(ours.id, ours.name, ours.addr)
         self.a.folder_add(self.dirs[0], FOLDER, "C", "S")
         self.c.folder_add(self.dirs[2], FOLDER, "A", "S")
-        self.s.folder_add(FOLDER, self.dirs[1], [self.a.id, self.c.id],
-                          watcher_delay=0.1)
+        self.s.folder_add(FOLDER, self.dirs[1], [self.a.id, self.c.id])
         self.all = [self.a, self.s, self.c]
         wait_until(lambda: self.s.connected(self.a.id)
                    and self.s.connected(self.c.id)

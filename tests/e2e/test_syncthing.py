@@ -67,7 +67,7 @@ def make_mixed(world: World) -> MakeMixed:
                           ours.addr if dial == "theirs" else "dynamic")
         ours.folder_add(dir_a, FOLDER, "S", mode=mode_ours)
         theirs.folder_add(FOLDER, dir_b, [ours.id], mode=mode_theirs,
-                          watcher_delay=0.1, **folder)
+                          **folder)
         wait_until(lambda: theirs.connected(ours.id)
                    and ours.connected("S"), 40, "connected",
                    alive=[ours, theirs])
@@ -211,7 +211,7 @@ def test_reconnecting_sends_only_what_is_new(world: World) -> None:
     ours.device_add(theirs.id, "S", proxy.addr)
     theirs.device_add(ours.id, "A")
     ours.folder_add(dir_a, FOLDER, "S")
-    theirs.folder_add(FOLDER, dir_b, [ours.id], watcher_delay=0.1)
+    theirs.folder_add(FOLDER, dir_b, [ours.id])
     mixed = Mixed(ours, theirs, dir_a, dir_b)
     mixed.settle(90)
     time.sleep(1)

@@ -148,9 +148,9 @@ class SyncthingNode(Daemon):
                    **extra})
 
     def folder_add(self, folder: str, path: Path, share: list[str],
-                   mode: str = "sendreceive", watcher_delay: float = 1,
+                   mode: str = "sendreceive", watcher_delay: int = 1,
                    **extra: Any) -> None:
-        """Make a folder; the watcher answers after `watcher_delay` s."""
+        """Make a folder; the watcher waits `watcher_delay` s, 1 at least."""
         path.mkdir(parents=True, exist_ok=True)
         self.post("/rest/config/folders", {
             "id": folder, "label": folder, "path": str(path), "type": mode,
