@@ -1,0 +1,73 @@
+/*
+ * The store on LMDB: one environment, in one directory, for one folder.
+ *
+ * Puts go to an ordered overlay in memory.  A commit takes the overlay aside
+ * and writes it in one transaction on a worker thread, with LMDB's default
+ * durability (data and meta page flushed); meanwhile reads look into the
+ * overlay, then into what is under way, then into the last committed state.
+ *
+ *	put -> overlay --commit_begin--> flying --run, finish--> LMDB
+ *	find, next, prev: overlay over flying over LMDB
+ *
+ * LMDB keeps no checksums and reads through a map: pages damaged on the disk
+ * may end in a signal.  So a store is walked by a child process before it is
+ * used, and a handler of SIGBUS and SIGSEGV asks store_lmdb_fault() whether
+ * the address is ours: then a mark is left, and the next open answers
+ * ERR_CORRUPT.  What to do then (set aside, rebuild) is the caller's.
+ *
+ * Thread: loop, but for store_lmdb_commit_run() and store_lmdb_fault().
+ * Not for network file systems.  Layout: docs/formats.md.
+ */
+#ifndef HOLDFAST_ENGINE_STORE_LMDB_H
+#define HOLDFAST_ENGINE_STORE_LMDB_H
+
+#include "engine/store.h"
+
+/*
+ * Open the store in `dir`, made with mode 0700 when missing (not its parents).
+ * ERR_BUSY: another process, or this one, has it open.  ERR_CORRUPT: damaged,
+ * see store_lmdb_set_aside().  ERR_FULL, ERR_DENIED, ERR_IO.
+ */
+int store_lmdb_open(struct store **out, const char *dir, struct err *err);
+/* What was not committed is lost.  No commit may be under way.  NULL is ok. */
+void store_lmdb_close(struct store *st);
+
+/* A commit under way; one at a time. */
+struct store_lmdb_commit;
+
+/* NULL when there is nothing to commit or a commit is under way already. */
+struct store_lmdb_commit *store_lmdb_commit_begin(struct store *st);
+/* On any thread; returns when all is on the disk, or has failed. */
+void store_lmdb_commit_run(struct store_lmdb_commit *commit);
+/*
+ * On the loop thread, after _run(); ends `commit`.  When it failed the state
+ * on disk is that of the last commit, and what was to be written waits for
+ * the next one.  ERR_FULL: no space; try again when there is some.
+ * ERR_CORRUPT, ERR_IO: store_error() is set, the folder stops.
+ */
+int store_lmdb_commit_finish(struct store_lmdb_commit *commit, struct err *err);
+/* All three in a row; 0 when there is nothing to do. */
+int store_lmdb_commit(struct store *st, struct err *err);
+
+/*
+ * Is the store in `dir` whole, as far as `limit_ms` of reading tell?  Runs in
+ * a child process.  0 (also when there is none yet), ERR_CORRUPT, ERR_IO.
+ */
+int store_lmdb_check(const char *dir, unsigned limit_ms, struct err *err);
+/* Rename the closed store in `dir` to DIR.damaged-N, the first N free. */
+int store_lmdb_set_aside(const char *dir, struct err *err);
+
+/* Give back the resident pages of the map, after a long walk. */
+void store_lmdb_trim(struct store *st);
+/* Bytes of the file in use. */
+uint64_t store_lmdb_bytes(struct store *st);
+/* Memory of overlay and commit under way. */
+size_t store_lmdb_held(const struct store *st);
+
+/*
+ * For a signal handler: is `addr` in the map of an open store?  Then leave a
+ * mark in its directory and say true: end the process.  Async-signal-safe.
+ */
+bool store_lmdb_fault(const void *addr);
+
+#endif
