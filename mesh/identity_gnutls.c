@@ -97,7 +97,7 @@ identity_use(struct identity *id, const gnutls_datum_t *der,
 {
 	gnutls_x509_privkey_t x509_key = NULL;
 	gnutls_privkey_t key = NULL;
-	gnutls_pcert_st *pcert = NULL;
+	gnutls_pcert_st pcert;
 	bool has_pcert = false;
 	int rc;
 
@@ -124,9 +124,7 @@ identity_use(struct identity *id, const gnutls_datum_t *der,
 		rc = identity_tls(err, rc, IDENTITY_KEY);
 		goto out;
 	}
-	/* The credentials keep the array itself and free it. */
-	pcert = gnutls_malloc(sizeof(*pcert));
-	rc = gnutls_pcert_import_x509_raw(pcert, der, GNUTLS_X509_FMT_DER, 0);
+	rc = gnutls_pcert_import_x509_raw(&pcert, der, GNUTLS_X509_FMT_DER, 0);
 	if (rc < 0) {
 		rc = identity_tls(err, rc, IDENTITY_CERT " cannot be read");
 		goto out;
@@ -134,7 +132,7 @@ identity_use(struct identity *id, const gnutls_datum_t *der,
 	has_pcert = true;
 	rc = gnutls_certificate_allocate_credentials(&id->cred);
 	if (rc >= 0)
-		rc = gnutls_certificate_set_key(id->cred, NULL, 0, pcert, 1,
+		rc = gnutls_certificate_set_key(id->cred, NULL, 0, &pcert, 1,
 		    key);
 	if (rc < 0) {
 		rc = identity_tls(err, rc,
@@ -142,15 +140,13 @@ identity_use(struct identity *id, const gnutls_datum_t *der,
 				  "together; restore both from one backup");
 		goto out;
 	}
-	/* Both are the credentials' now. */
-	pcert = NULL;
+	/* What both hold is the credentials' now. */
 	has_pcert = false;
 	key = NULL;
 	rc = 0;
 out:
 	if (has_pcert)
-		gnutls_pcert_deinit(pcert);
-	gnutls_free(pcert);
+		gnutls_pcert_deinit(&pcert);
 	gnutls_privkey_deinit(key);
 	gnutls_x509_privkey_deinit(x509_key);
 	return rc;

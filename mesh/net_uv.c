@@ -125,13 +125,6 @@ net_find(const struct net *net, const struct devid *id)
 }
 
 static const char *
-net_short(const struct devid *id, char out[DEVID_SHORT_TEXT_LEN + 1])
-{
-	devid_short_text(devid_short(id), out);
-	return out;
-}
-
-static const char *
 net_address_text(const struct link *l, char out[ADDR_TEXT_MAX])
 {
 	addr_text_host(conn_address(l->conn), out);

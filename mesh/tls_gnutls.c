@@ -24,7 +24,9 @@
 
 #define TLS_RECORD_LEN 16384          /* RFC 8446, 5.1 */
 #define TLS_HANDSHAKE_MAX (64 * 1024) /* bytes of a certificate message */
-#define TLS_PRIORITY_BASE "NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL"
+#define TLS_PRIORITY_BASE                                                      \
+	"NORMAL:-VERS-ALL:+VERS-TLS1.3:-GROUP-ALL:+GROUP-X25519:"              \
+	"+GROUP-SECP256R1:+GROUP-SECP384R1:+GROUP-SECP521R1:-CIPHER-ALL"
 /* AES where the processor has it: GnuTLS's ChaCha20 is seven times slower. */
 #define TLS_PRIORITY_AES                                                       \
 	TLS_PRIORITY_BASE ":+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305"

@@ -1,0 +1,634 @@
+/*
+ * Two nets on loopback in one loop: they find each other, exchange messages up
+ * to 16 MiB, lose each other and come back.
+ *
+ * "bench MIB" as arguments measures instead: MIB megabytes of RESPONSE data in
+ * 128 KiB pieces one way.  Both ends share the thread, so a device of its own
+ * has about twice that.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <uv.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/limits.h"
+#include "engine/base/mem.h"
+#include "mesh/net_uv.h"
+
+struct node {
+	struct net *net;
+	struct identity *id;
+	const struct identity *peer_id;
+	char dir[64];
+	char listen[64];
+	const char *listen_list[1];
+	const char *peer_address[1];
+	struct net_peer_config peer[1];
+	struct net_config cfg;
+	struct net_callbacks cb;
+	struct log log;
+	unsigned ups, downs, messages, sent, pendings;
+	bool is_up, closed;
+	char reason[256], pending_name[64];
+	struct net_peer_info info;
+	uint64_t bytes, last_tag;
+	uint8_t last_byte;
+	int32_t last_id;
+	enum message_type last_type;
+	/* Bench: responses still to queue. */
+	uint64_t to_send;
+	size_t piece;
+};
+
+static uv_loop_t loop;
+
+static void
+node_log(void *arg, enum log_level level, const char *line)
+{
+	if (getenv("TEST_LOG") != NULL)
+		fprintf(stderr, "%s %s %s\n", (const char *)arg,
+		    log_level_name(level), line);
+}
+
+static void
+node_push(struct node *n)
+{
+	struct message m = { .type = MESSAGE_RESPONSE };
+
+	while (n->to_send > 0 &&
+	       net_queued(n->net, identity_devid(n->peer_id)) < 8 * MIB) {
+		struct payload *p = payload_new(n->piece);
+
+		memset(p->data, (int)(n->to_send & 0xff), 64);
+		m.u.response.id = 1;
+		assert_int_equal(
+		    net_send(n->net, identity_devid(n->peer_id), &m, p, 1), 0);
+		n->to_send -= n->piece;
+	}
+}
+
+static void
+node_config(struct node *n)
+{
+	static const struct message m = { .type = MESSAGE_CLUSTER_CONFIG };
+
+	assert_int_equal(
+	    net_send(n->net, identity_devid(n->peer_id), &m, NULL, 0), 0);
+}
+
+static void
+on_up(void *arg, const struct devid *id, const struct hello *hello,
+    const struct net_peer_info *info)
+{
+	struct node *n = arg;
+
+	assert_false(n->is_up);
+	assert_true(devid_equal(id, identity_devid(n->peer_id)));
+	assert_true(slice_equal(hello->client_name, SLICE_LIT("holdfast")));
+	n->is_up = true;
+	n->ups++;
+	n->info = *info;
+	node_config(n);
+}
+
+static void
+on_down(void *arg, const struct devid *id, const char *reason)
+{
+	struct node *n = arg;
+
+	(void)id;
+	assert_true(n->is_up);
+	n->is_up = false;
+	n->downs++;
+	snprintf(n->reason, sizeof(n->reason), "%s", reason);
+}
+
+static void
+on_message(void *arg, const struct devid *id, const struct message *m,
+    struct payload *data)
+{
+	struct node *n = arg;
+
+	(void)id;
+	assert_true(n->is_up);
+	n->messages++;
+	n->last_type = m->type;
+	if (m->type == MESSAGE_RESPONSE) {
+		n->last_id = m->u.response.id;
+		n->bytes += m->u.response.data.len;
+		if (data != NULL) {
+			assert_ptr_equal(data->data, m->u.response.data.ptr);
+			n->last_byte = data->data[data->len - 1];
+		}
+	}
+	payload_free(data);
+}
+
+static void
+on_sent(void *arg, const struct devid *id, uint64_t tag)
+{
+	struct node *n = arg;
+
+	(void)id;
+	n->sent++;
+	n->last_tag = tag;
+	node_push(n);
+}
+
+static void
+on_pending(void *arg, const struct devid *id, const char *name,
+    const char *address)
+{
+	struct node *n = arg;
+
+	(void)id;
+	(void)address;
+	n->pendings++;
+	snprintf(n->pending_name, sizeof(n->pending_name), "%s", name);
+}
+
+static void
+on_closed(void *arg)
+{
+	((struct node *)arg)->closed = true;
+}
+
+static void
+node_init(struct node *n, const char *name)
+{
+	struct err err = { 0 };
+
+	memset(n, 0, sizeof(*n));
+	snprintf(n->dir, sizeof(n->dir), "/tmp/test_net_uv.XXXXXX");
+	assert_non_null(mkdtemp(n->dir));
+	if (identity_open_or_make(&n->id, n->dir, &err) < 0)
+		fail_msg("%s", err.text);
+	n->cb = (struct net_callbacks){ on_up, on_down, on_message, on_sent,
+		on_pending };
+	n->log = (struct log){ LOG_DEBUG, node_log, (void *)(uintptr_t)name };
+	n->cfg.identity = n->id;
+	n->cfg.device_name = name;
+	n->cfg.client_version = "0.0.1";
+	n->cfg.features = FEATURE_ZSTD;
+	n->listen_list[0] = n->listen;
+	snprintf(n->listen, sizeof(n->listen), "tcp://127.0.0.1:0");
+	n->cfg.listen = n->listen_list;
+	n->cfg.listen_count = 1;
+	n->cfg.peer = n->peer;
+	n->cfg.peer_count = 0;
+}
+
+static void
+node_open(struct node *n)
+{
+	struct net_status st;
+	struct arena ar = { 0 };
+	struct err err = { 0 };
+
+	n->closed = false;
+	if (net_open(&n->net, &loop, &n->cfg, &n->cb, n, &n->log, &err) < 0)
+		fail_msg("%s", err.text);
+	net_status(n->net, &st, &ar);
+	if (st.listen_count > 0)
+		snprintf(n->listen, sizeof(n->listen), "%s", st.listen[0]);
+	arena_fini(&ar);
+}
+
+/* `a` knows `b`; it also knows where, when `address` says so. */
+static void
+node_pair(struct node *a, const struct node *b, const char *address)
+{
+	static const char *const nowhere = "tcp://127.0.0.1:1";
+
+	a->peer_id = b->id;
+	a->peer_address[0] = address != NULL ? address : nowhere;
+	a->peer[0] = (struct net_peer_config){ .id = *identity_devid(b->id),
+		.name = "other",
+		.address = a->peer_address,
+		.address_count = address != NULL ? 1 : 0 };
+	a->cfg.peer_count = 1;
+}
+
+static void
+wake(uv_timer_t *timer)
+{
+	(void)timer;
+}
+
+/* Run the loop until `flag` or `ms` are over; true when the flag was set. */
+static bool
+run_until(const bool *flag, const unsigned *count, unsigned at_least,
+    unsigned ms)
+{
+	const uint64_t end = uv_hrtime() + ms * CLOCK_MS;
+	uv_timer_t timer;
+	bool ok;
+
+	uv_timer_init(&loop, &timer);
+	uv_timer_start(&timer, wake, 5, 5);
+	do {
+		uv_run(&loop, UV_RUN_ONCE);
+		ok = (flag == NULL || *flag) &&
+		     (count == NULL || *count >= at_least);
+	} while (!ok && uv_hrtime() < end);
+	uv_close((uv_handle_t *)&timer, NULL);
+	uv_run(&loop, UV_RUN_NOWAIT);
+	return ok;
+}
+
+static void
+node_close(struct node *n)
+{
+	net_close(n->net, on_closed, n);
+	assert_true(run_until(&n->closed, NULL, 0, 5000));
+	assert_int_equal(n->ups, n->downs);
+}
+
+static void
+node_fini(struct node *n)
+{
+	char path[96];
+
+	identity_close(n->id);
+	snprintf(path, sizeof(path), "%s/cert.pem", n->dir);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/key.pem", n->dir);
+	unlink(path);
+	rmdir(n->dir);
+}
+
+static void
+pair_open(struct node *a, struct node *b)
+{
+	node_init(a, "A");
+	node_init(b, "B");
+	node_pair(b, a, NULL);
+	node_open(b);
+	node_pair(a, b, b->listen);
+	node_open(a);
+	assert_true(run_until(&a->is_up, NULL, 0, 5000));
+	assert_true(run_until(&b->is_up, NULL, 0, 5000));
+}
+
+static void
+pair_close(struct node *a, struct node *b)
+{
+	node_close(a);
+	node_close(b);
+	node_fini(a);
+	node_fini(b);
+}
+
+static int
+set_up(void **state)
+{
+	(void)state;
+	return uv_loop_init(&loop);
+}
+
+static int
+tear_down(void **state)
+{
+	(void)state;
+	uv_run(&loop, UV_RUN_DEFAULT);
+	return uv_loop_close(&loop);
+}
+
+static void
+net_connects_and_tells_both(void **state)
+{
+	struct node a, b;
+
+	(void)state;
+	pair_open(&a, &b);
+	assert_true(a.info.dialled);
+	assert_false(b.info.dialled);
+	assert_true(a.info.lan);
+	assert_int_equal(a.info.features, FEATURE_ZSTD);
+	assert_non_null(strstr(b.listen, "tcp://127.0.0.1:"));
+	assert_true(run_until(NULL, &b.messages, 1, 2000));
+	assert_int_equal(b.last_type, MESSAGE_CLUSTER_CONFIG);
+	pair_close(&a, &b);
+	assert_non_null(strstr(b.reason, "shutting down"));
+}
+
+static void
+net_carries_a_16_mib_response_unharmed(void **state)
+{
+	struct node a, b;
+	struct message m = { .type = MESSAGE_RESPONSE };
+	struct payload *p;
+
+	(void)state;
+	pair_open(&a, &b);
+	for (int i = 0; i < 3; i++) {
+		p = payload_new(16 * MIB);
+		memset(p->data, 0x5a + i, 16 * MIB);
+		m.u.response.id = 70 + i;
+		assert_int_equal(net_send(a.net, identity_devid(b.id), &m, p,
+				     900 + (uint64_t)i),
+		    0);
+	}
+	assert_true(run_until(NULL, &b.messages, 4, 10000));
+	assert_int_equal(b.bytes, 48 * MIB);
+	assert_int_equal(b.last_byte, 0x5c);
+	assert_int_equal(b.last_id, 72);
+	assert_int_equal(a.sent, 3);
+	assert_int_equal(a.last_tag, 902);
+	assert_int_equal(net_queued(a.net, identity_devid(b.id)), 0);
+	pair_close(&a, &b);
+}
+
+static void
+net_refuses_what_does_not_fit_the_queue(void **state)
+{
+	struct node a, b;
+	struct message m = { .type = MESSAGE_RESPONSE };
+	int rc = 0;
+
+	(void)state;
+	pair_open(&a, &b);
+	net_pause_reading(b.net, identity_devid(a.id), true);
+	for (int i = 0; rc == 0 && i < 100; i++)
+		rc = net_send(a.net, identity_devid(b.id), &m,
+		    payload_new(16 * MIB), 0);
+	assert_int_equal(rc, ERR_LIMIT);
+	assert_true(net_queued(a.net, identity_devid(b.id)) <= LIMIT_SENDQ_LEN);
+	pair_close(&a, &b);
+}
+
+static void
+net_holds_messages_back_while_paused(void **state)
+{
+	struct node a, b;
+	static const struct message m = { .type = MESSAGE_CLUSTER_CONFIG };
+	unsigned before;
+
+	(void)state;
+	pair_open(&a, &b);
+	assert_true(run_until(NULL, &b.messages, 1, 2000));
+	net_pause_reading(b.net, identity_devid(a.id), true);
+	run_until(NULL, &b.messages, 100, 50);
+	before = b.messages;
+	for (int i = 0; i < 10; i++)
+		net_send(a.net, identity_devid(b.id), &m, NULL, 0);
+	assert_false(run_until(NULL, &b.messages, before + 1, 200));
+	net_pause_reading(b.net, identity_devid(a.id), false);
+	assert_true(run_until(NULL, &b.messages, before + 10, 2000));
+	pair_close(&a, &b);
+}
+
+static void
+net_comes_back_after_a_drop(void **state)
+{
+	struct node a, b;
+
+	(void)state;
+	pair_open(&a, &b);
+	net_drop(b.net, identity_devid(a.id), "try \x01 again");
+	assert_true(run_until(NULL, &a.downs, 1, 2000));
+	assert_string_equal(a.reason, "the peer said: try ? again");
+	assert_true(run_until(NULL, &a.ups, 2, 4000));
+	assert_true(run_until(NULL, &b.ups, 2, 4000));
+	pair_close(&a, &b);
+}
+
+static void
+net_redials_a_peer_that_restarted(void **state)
+{
+	struct node a, b;
+
+	(void)state;
+	pair_open(&a, &b);
+	node_close(&b);
+	assert_true(run_until(NULL, &a.downs, 1, 3000));
+	node_open(&b);
+	assert_true(run_until(NULL, &a.ups, 2, 8000));
+	pair_close(&a, &b);
+}
+
+static void
+net_keeps_one_when_both_dial_at_once(void **state)
+{
+	(void)state;
+	for (int round = 0; round < 5; round++) {
+		struct node a, b;
+		struct err err = { 0 };
+
+		node_init(&a, "A");
+		node_init(&b, "B");
+		node_open(&a);
+		node_open(&b);
+		node_pair(&a, &b, b.listen);
+		node_pair(&b, &a, a.listen);
+		assert_int_equal(net_configure(a.net, &a.cfg, &err), 0);
+		assert_int_equal(net_configure(b.net, &b.cfg, &err), 0);
+		assert_true(run_until(&a.is_up, NULL, 0, 8000));
+		assert_true(run_until(&b.is_up, NULL, 0, 8000));
+		/* And it stays so. */
+		run_until(NULL, &a.downs, a.downs + 1, 300);
+		assert_true(a.is_up && b.is_up);
+		assert_int_equal(a.ups, 1);
+		assert_int_equal(b.ups, 1);
+		pair_close(&a, &b);
+	}
+}
+
+static void
+net_remembers_a_stranger_and_tells_it_nothing(void **state)
+{
+	struct node a, b;
+	struct net_status st;
+	struct arena ar = { 0 };
+
+	(void)state;
+	node_init(&a, "A");
+	node_init(&b, "B");
+	node_open(&b); /* knows nobody */
+	node_pair(&a, &b, b.listen);
+	node_open(&a);
+	assert_true(run_until(NULL, &b.pendings, 1, 3000));
+	assert_string_equal(b.pending_name, "A");
+	run_until(NULL, &a.ups, 1, 100);
+	assert_int_equal(a.ups, 0);
+	net_status(b.net, &st, &ar);
+	assert_int_equal(st.pending_count, 1);
+	net_status(a.net, &st, &ar);
+	assert_non_null(strstr(st.peer[0].last_error, "does it know this"));
+	/* Told who that is, it lets it in at the next try. */
+	node_pair(&b, &a, NULL);
+	assert_int_equal(net_configure(b.net, &b.cfg, NULL), 0);
+	net_refresh(a.net);
+	assert_true(run_until(&b.is_up, NULL, 0, 5000));
+	arena_fini(&ar);
+	pair_close(&a, &b);
+}
+
+static void
+net_ends_peers_that_are_paused_or_removed(void **state)
+{
+	struct node a, b;
+
+	(void)state;
+	pair_open(&a, &b);
+	a.peer[0].paused = true;
+	assert_int_equal(net_configure(a.net, &a.cfg, NULL), 0);
+	assert_true(a.is_up); /* never from inside a call */
+	assert_true(run_until(NULL, &a.downs, 1, 3000));
+	assert_true(run_until(NULL, &b.downs, 1, 3000));
+	assert_non_null(strstr(b.reason, "device paused"));
+	a.peer[0].paused = false;
+	assert_int_equal(net_configure(a.net, &a.cfg, NULL), 0);
+	assert_true(run_until(NULL, &a.ups, 2, 5000));
+	a.cfg.peer_count = 0;
+	assert_int_equal(net_configure(a.net, &a.cfg, NULL), 0);
+	assert_true(run_until(NULL, &a.downs, 2, 3000));
+	pair_close(&a, &b);
+}
+
+static void
+net_says_which_address_is_wrong(void **state)
+{
+	struct node a;
+	struct err err = { 0 };
+	const char *bad[] = { "tcp://127.0.0.1:http" };
+
+	(void)state;
+	node_init(&a, "A");
+	a.cfg.listen = bad;
+	assert_int_equal(
+	    net_open(&a.net, &loop, &a.cfg, &a.cb, &a, &a.log, &err),
+	    ERR_INVALID);
+	assert_non_null(strstr(err.text, "tcp://127.0.0.1:http"));
+	a.cfg.listen = a.listen_list;
+	node_open(&a);
+	a.cfg.listen = bad;
+	assert_int_equal(net_configure(a.net, &a.cfg, &err), ERR_INVALID);
+	node_close(&a);
+	node_fini(&a);
+}
+
+static int
+raw_connect(const char *url)
+{
+	struct sockaddr_in to;
+	const int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	uv_ip4_addr("127.0.0.1", atoi(strrchr(url, ':') + 1), &to);
+	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	return fd;
+}
+
+static void
+net_lets_a_peer_in_past_silent_strangers(void **state)
+{
+	struct node a, b;
+	int fd[40];
+
+	(void)state;
+	node_init(&a, "A");
+	node_init(&b, "B");
+	node_pair(&b, &a, NULL);
+	node_open(&b);
+	/* More than one source may hold: the rest is closed at once. */
+	for (size_t i = 0; i < 40; i++)
+		fd[i] = raw_connect(b.listen);
+	for (int i = 0; i < 20; i++)
+		uv_run(&loop, UV_RUN_NOWAIT);
+	for (size_t i = 0; i < 40; i++) {
+		char c;
+		const ssize_t n = recv(fd[i], &c, 1, MSG_DONTWAIT);
+
+		assert_true(i < LIMIT_HALF_OPEN_SOURCE ? n < 0 : n == 0);
+	}
+	/* Garbage ends a connection at once and makes room. */
+	for (size_t i = 0; i < 4; i++)
+		assert_true(send(fd[i], "GET / HTTP/1.1\r\n\r\n", 18, 0) > 0);
+	node_pair(&a, &b, b.listen);
+	node_open(&a);
+	assert_true(run_until(&b.is_up, NULL, 0, 5000));
+	for (size_t i = 0; i < 40; i++)
+		close(fd[i]);
+	pair_close(&a, &b);
+}
+
+static double
+cpu_seconds(void)
+{
+	struct rusage ru;
+
+	getrusage(RUSAGE_SELF, &ru);
+	return (double)ru.ru_utime.tv_sec + (double)ru.ru_stime.tv_sec +
+	       (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6;
+}
+
+/* With `piece` bytes a message; `both`: the two ends in two processes. */
+static void
+bench(uint64_t mib, size_t piece)
+{
+	struct node a, b;
+	uint64_t start;
+	double cpu, s;
+	const uint64_t total = mib * MIB / piece * piece;
+
+	uv_loop_init(&loop);
+	pair_open(&a, &b);
+	a.piece = piece;
+	a.to_send = total;
+	start = uv_hrtime();
+	cpu = cpu_seconds();
+	node_push(&a);
+	while (b.bytes < total)
+		uv_run(&loop, UV_RUN_ONCE);
+	s = (double)(uv_hrtime() - start) / 1e9;
+	cpu = cpu_seconds() - cpu;
+	printf("net: %llu MiB in pieces of %zu: %.0f MB/s, %.2f s CPU a GB for "
+	       "both ends, %s\n",
+	    (unsigned long long)mib, piece, (double)total / 1e6 / s,
+	    cpu / ((double)total / 1e9), a.info.tls);
+	pair_close(&a, &b);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	uv_loop_close(&loop);
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(net_connects_and_tells_both),
+		cmocka_unit_test(net_carries_a_16_mib_response_unharmed),
+		cmocka_unit_test(net_refuses_what_does_not_fit_the_queue),
+		cmocka_unit_test(net_holds_messages_back_while_paused),
+		cmocka_unit_test(net_comes_back_after_a_drop),
+		cmocka_unit_test(net_redials_a_peer_that_restarted),
+		cmocka_unit_test(net_keeps_one_when_both_dial_at_once),
+		cmocka_unit_test(net_remembers_a_stranger_and_tells_it_nothing),
+		cmocka_unit_test(net_ends_peers_that_are_paused_or_removed),
+		cmocka_unit_test(net_says_which_address_is_wrong),
+		cmocka_unit_test(net_lets_a_peer_in_past_silent_strangers),
+	};
+	struct CMUnitTest wrapped[sizeof(tests) / sizeof(tests[0])];
+
+	if (argc == 3 && strcmp(argv[1], "bench") == 0) {
+		bench(strtoull(argv[2], NULL, 10), 128 * KIB);
+		bench(strtoull(argv[2], NULL, 10), 8 * KIB);
+		bench(strtoull(argv[2], NULL, 10), 4 * MIB);
+		return 0;
+	}
+	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+		wrapped[i] = tests[i];
+		wrapped[i].setup_func = set_up;
+		wrapped[i].teardown_func = tear_down;
+	}
+	return cmocka_run_group_tests(wrapped, NULL, NULL);
+}
