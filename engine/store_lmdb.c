@@ -46,6 +46,7 @@
 #define CHECK_UNCLEAN_MS 1000u
 #define CHECK_STUCK_S 20u /* a damaged page may lead in a circle */
 #define ASIDE_MAX 1000u
+#define PROBE_LEN (256 * (off_t)KIB)
 
 static const char *const table_names[STORE_TABLES] = { "meta", "row", "seq",
 	"need", "block", "list", "intent" };
@@ -410,6 +411,23 @@ store_lmdb_commit_begin(struct store *st)
 	return &sl->commit;
 }
 
+/*
+ * LMDB says EIO of a write that was cut short, as it is on a full disk.  Ask
+ * the file system for the room: its answer tells the two apart.
+ */
+static int
+commit_probe(MDB_env *env)
+{
+	struct stat st;
+	int fd = -1;
+
+	if (mdb_env_get_fd(env, &fd) != 0 || fstat(fd, &st) < 0)
+		return EIO;
+	if (fallocate(fd, 0, st.st_size, PROBE_LEN) < 0)
+		return errno == EOPNOTSUPP ? EIO : errno;
+	return ftruncate(fd, st.st_size) < 0 ? errno : EIO;
+}
+
 void
 store_lmdb_commit_run(struct store_lmdb_commit *c)
 {
@@ -429,6 +447,8 @@ store_lmdb_commit_run(struct store_lmdb_commit *c)
 	}
 	if (txn != NULL)
 		mdb_txn_abort(txn);
+	if (c->rc == EIO)
+		c->rc = commit_probe(sl->env);
 }
 
 /* Look at the newest committed state; the old one's pages may be reused. */
