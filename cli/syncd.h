@@ -1,0 +1,134 @@
+/*
+ * The daemon: carries events and effects between the engine and the world.
+ *
+ * The only place that knows watcher/, engine/ and mesh/ at once.  It decides
+ * nothing about files: an event comes in, the engine steps, each effect goes
+ * to the door that can do it.
+ *
+ *	disk_uv   --DONE-->    \                 /--> disk_uv      (disk
+ *effects) watch_uv  --CHANGES-->  \               /---> store_lmdb   (COMMIT)
+ *	net_uv    --MESSAGE-->   engine_step() -----> net_uv       (SEND, DROP)
+ *	timer     --TICK-->     /               \---> watch_uv     (WATCH)
+ *	api       --COMMAND--> /                 \--> events       (NOTE)
+ *
+ * Private to syncd*.c.  Thread: loop.
+ */
+#ifndef HOLDFAST_CLI_SYNCD_H
+#define HOLDFAST_CLI_SYNCD_H
+
+#include <uv.h>
+
+#include "cli/api.h"
+#include "cli/api_server.h"
+#include "cli/config.h"
+#include "cli/events.h"
+#include "cli/home.h"
+#include "engine/base/log.h"
+#include "engine/base/map.h"
+#include "engine/base/vec.h"
+#include "engine/disk_uv.h"
+#include "engine/engine.h"
+#include "engine/pool_uv.h"
+#include "mesh/identity.h"
+#include "mesh/net_uv.h"
+#include "watcher/watch_uv.h"
+
+struct syncd_answer { /* a DONE without more than a code, due after a step */
+	uint64_t id;
+	int code;
+};
+
+struct syncd_folder { /* by the engine's folder number */
+	bool open;    /* from OPEN_FOLDER to the DONE of CLOSE_FOLDER */
+	char *id;     /* wire ID; owned */
+	struct store *store;
+	uint64_t open_id;  /* OPEN_FOLDER that waits for the disk; 0: none */
+	uint64_t close_id; /* CLOSE_FOLDER likewise */
+	bool rebuild;
+	bool watch; /* the configuration wants it watched */
+	/* Rate of reception: two samples of status_folder.received. */
+	uint64_t rate_at_ns, rate_received, rate;
+};
+
+struct syncd_sent { /* a SEND whose bytes are on their way */
+	uint64_t id;
+	struct devid device;
+};
+
+struct syncd {
+	uv_loop_t *loop;
+	struct home home; /* owned */
+	struct log log;
+	enum log_level log_forced; /* by --log */
+	bool log_is_forced;
+	int lock_fd;
+	struct identity *identity;
+	int64_t started_wall_ns;
+
+	struct arena cfg_arena[2]; /* the configuration lives in one */
+	int cfg_at;
+	struct config cfg;
+	char cfg_error[ERR_TEXT_MAX]; /* of the last refused reload */
+
+	struct engine *en;
+	struct pool *pool;
+	struct disk *disk;
+	struct watch_uv *watch;
+	struct net *net;
+	struct events *events;
+	struct api *api;
+	struct api_server *server;
+
+	VEC(struct syncd_folder) folder;
+	struct umap sent; /* id -> struct syncd_sent, owned */
+	VEC(struct syncd_answer) answer;
+	VEC(struct api_pending_folder) pending;
+	struct arena pending_arena;
+	VEC(struct api_seen) seen;
+	bool stepping;
+	bool reload_due;
+
+	uv_timer_t timer;
+	uint64_t timer_at_ns;
+	uv_timer_t stop_timer;
+	uv_signal_t signal[3];
+	bool stopping;
+	bool net_closed;
+	int exit_code;
+};
+
+/* syncd.c */
+struct now syncd_now(void);
+/* Give the engine an event and do what it asks for. */
+void syncd_step(struct syncd *sd, struct event *ev);
+int syncd_open(struct syncd *sd, const char *home, struct err *err);
+int syncd_run(struct syncd *sd);
+void syncd_close(struct syncd *sd);
+/* Read the configuration and put it in force. */
+int syncd_reload(struct syncd *sd, struct err *err);
+void syncd_stop(struct syncd *sd);
+
+/* syncd_disk.c: stores, commits, disk, watcher */
+int syncd_disk_open(struct syncd *sd);
+void syncd_disk_effect(struct syncd *sd, const struct effect *ef);
+void syncd_commit(struct syncd *sd, const struct effect *ef);
+void syncd_watch(struct syncd *sd, const struct effect *ef);
+/* Give back memory after a long walk. */
+void syncd_trim(struct syncd *sd, uint32_t folder);
+bool syncd_disk_is_idle(const struct syncd *sd);
+
+/* syncd_net.c */
+int syncd_net_open(struct syncd *sd, struct err *err);
+int syncd_net_configure(struct syncd *sd, struct err *err);
+void syncd_send(struct syncd *sd, const struct effect *ef);
+void syncd_drop(struct syncd *sd, const struct effect *ef);
+
+/* syncd_note.c: what the engine has to tell */
+void syncd_note(struct syncd *sd, const struct effect *ef);
+/* A device's name as configured, or empty. */
+struct slice syncd_device_name(const struct syncd *sd, const struct devid *id);
+
+/* syncd_api.c */
+int syncd_api_open(struct syncd *sd, struct err *err);
+
+#endif

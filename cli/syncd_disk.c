@@ -1,0 +1,289 @@
+/*
+ * The daemon's disk: stores, commits, roots, watches.  See syncd.h.
+ */
+#include <malloc.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/syncd.h"
+#include "engine/base/assert.h"
+#include "engine/base/hash.h"
+#include "engine/base/mem.h"
+#include "engine/store_lmdb.h"
+
+#define SYNCD_CHECK_MS 1000u /* of looking at a store before it is used */
+
+static struct syncd_folder *
+syncd_folder(struct syncd *sd, uint32_t number)
+{
+	while (sd->folder.len <= number)
+		*VEC_ADD(&sd->folder) = (struct syncd_folder){ 0 };
+	return &sd->folder.item[number];
+}
+
+/* --- Opening a folder: the root first, then its store --- */
+
+struct syncd_open_job {
+	struct job job;
+	struct syncd *sd;
+	uint32_t folder;
+	uint64_t id;
+	struct root_facts root;
+	char *dir; /* of the store; owned */
+	bool set_aside;
+	bool rebuilt;
+};
+
+/* Worker: is the store whole?  One that is not is set aside. */
+static void
+syncd_open_run(struct job *job)
+{
+	struct syncd_open_job *oj = (struct syncd_open_job *)(void *)job;
+	int rc = 0;
+
+	if (!oj->set_aside)
+		rc = store_lmdb_check(oj->dir, SYNCD_CHECK_MS, &job->err);
+	if (oj->set_aside || rc == ERR_CORRUPT) {
+		job->err = (struct err){ 0 };
+		if (store_lmdb_set_aside(oj->dir, &job->err) == 0)
+			oj->rebuilt = true;
+		else if (job->err.code == ERR_NOT_FOUND)
+			job->err = (struct err){ 0 };
+	}
+}
+
+static void
+syncd_open_done(struct job *job)
+{
+	struct syncd_open_job *oj = (struct syncd_open_job *)(void *)job;
+	struct syncd *sd = oj->sd;
+	struct syncd_folder *sf = syncd_folder(sd, oj->folder);
+	struct event ev = { .kind = EVENT_DONE };
+	struct err err = job->err;
+
+	if (err.code == 0)
+		store_lmdb_open(&sf->store, oj->dir, &err);
+	ev.u.done.id = oj->id;
+	ev.u.done.code = err.code;
+	ev.u.done.text = slice_str(err.text);
+	ev.u.done.root = oj->root;
+	ev.u.done.store = sf->store;
+	ev.u.done.store_rebuilt = oj->rebuilt;
+	sf->open = true;
+	syncd_step(sd, &ev);
+	mem_free(oj->dir);
+	mem_free(oj);
+}
+
+/* Index directories are named by a hash: folder IDs may hold anything. */
+static char *
+syncd_store_dir(const struct syncd *sd, const char *id)
+{
+	const struct hash128 h = hash_u128(slice_str(id));
+	const size_t len = strlen(sd->home.index_dir) + 40;
+	char *dir = mem_alloc(len);
+
+	snprintf(dir, len, "%s/%016llx%016llx", sd->home.index_dir,
+	    (unsigned long long)h.hi, (unsigned long long)h.lo);
+	return dir;
+}
+
+static void
+syncd_root_opened(struct syncd *sd, uint32_t number, struct event *ev)
+{
+	struct syncd_folder *sf = syncd_folder(sd, number);
+	struct syncd_open_job *oj;
+
+	sf->open_id = 0;
+	if (ev->u.done.code != 0) {
+		syncd_step(sd, ev);
+		return;
+	}
+	oj = mem_zalloc(sizeof(*oj));
+	oj->job.run = syncd_open_run;
+	oj->job.on_done = syncd_open_done;
+	oj->sd = sd;
+	oj->folder = number;
+	oj->id = ev->u.done.id;
+	oj->root = ev->u.done.root;
+	oj->dir = syncd_store_dir(sd, sf->id);
+	oj->set_aside = sf->rebuild;
+	pool_uv_add(sd->pool, &oj->job, JOB_SYNC);
+}
+
+static void
+syncd_on_disk_done(void *arg, struct event *ev)
+{
+	struct syncd *sd = arg;
+
+	for (uint32_t i = 0; i < sd->folder.len; i++) {
+		struct syncd_folder *sf = &sd->folder.item[i];
+
+		if (sf->open_id == ev->u.done.id) {
+			syncd_root_opened(sd, i, ev);
+			return;
+		}
+		if (sf->close_id == ev->u.done.id) {
+			store_lmdb_close(sf->store);
+			sf->store = NULL;
+			sf->close_id = 0;
+			sf->open = false;
+			break;
+		}
+	}
+	syncd_step(sd, ev);
+}
+
+void
+syncd_disk_effect(struct syncd *sd, const struct effect *ef)
+{
+	struct syncd_folder *sf = syncd_folder(sd, ef->folder);
+
+	if (ef->kind == EFFECT_OPEN_FOLDER) {
+		const int32_t at =
+		    config_find_folder(&sd->cfg, ef->u.open.folder_id);
+
+		mem_free(sf->id);
+		*sf = (struct syncd_folder){ .open_id = ef->id,
+			.rebuild = ef->u.open.rebuild };
+		sf->id = mem_zalloc(ef->u.open.folder_id.len + 1);
+		memcpy(sf->id, ef->u.open.folder_id.ptr,
+		    ef->u.open.folder_id.len);
+		sf->watch = at >= 0 && sd->cfg.folder[at].watch;
+	} else if (ef->kind == EFFECT_CLOSE_FOLDER) {
+		watch_uv_folder(sd->watch, ef->folder, false);
+		disk_uv_watch(sd->disk, ef->folder, false);
+		sf->close_id = ef->id;
+	}
+	disk_uv_do(sd->disk, ef);
+}
+
+/* --- Commits --- */
+
+struct syncd_commit_job {
+	struct job job;
+	struct syncd *sd;
+	uint64_t id;
+	struct store_lmdb_commit *commit;
+};
+
+static void
+syncd_commit_run(struct job *job)
+{
+	store_lmdb_commit_run(((struct syncd_commit_job *)(void *)job)->commit);
+}
+
+static void
+syncd_commit_done(struct job *job)
+{
+	struct syncd_commit_job *cj = (struct syncd_commit_job *)(void *)job;
+	struct event ev = { .kind = EVENT_DONE };
+	struct err err = { 0 };
+
+	ev.u.done.id = cj->id;
+	ev.u.done.code = store_lmdb_commit_finish(cj->commit, &err);
+	ev.u.done.text = slice_str(err.text);
+	syncd_step(cj->sd, &ev);
+	mem_free(cj);
+}
+
+void
+syncd_commit(struct syncd *sd, const struct effect *ef)
+{
+	struct syncd_folder *sf = syncd_folder(sd, ef->folder);
+	struct store_lmdb_commit *commit =
+	    sf->store == NULL ? NULL : store_lmdb_commit_begin(sf->store);
+	struct syncd_commit_job *cj;
+
+	if (commit == NULL) { /* there is nothing to write */
+		*VEC_ADD(&sd->answer) = (struct syncd_answer){ .id = ef->id };
+		return;
+	}
+	cj = mem_zalloc(sizeof(*cj));
+	cj->job.run = syncd_commit_run;
+	cj->job.on_done = syncd_commit_done;
+	cj->sd = sd;
+	cj->id = ef->id;
+	cj->commit = commit;
+	pool_uv_add(sd->pool, &cj->job, JOB_SYNC);
+}
+
+void
+syncd_trim(struct syncd *sd, uint32_t folder)
+{
+	struct syncd_folder *sf = syncd_folder(sd, folder);
+
+	if (sf->store != NULL)
+		store_lmdb_trim(sf->store);
+	malloc_trim(0);
+}
+
+/* --- Watching --- */
+
+static int
+syncd_watch_dir(void *arg, uint32_t folder, int dir_fd)
+{
+	struct syncd *sd = arg;
+
+	(void)folder;
+	return watch_uv_add(sd->watch, dir_fd);
+}
+
+static void
+syncd_watched(void *arg, uint32_t folder, struct slice path, int wd)
+{
+	struct syncd *sd = arg;
+
+	watch_uv_added(sd->watch, folder, path, wd);
+}
+
+static void
+syncd_on_changes(void *arg, const struct change_batch *batch)
+{
+	struct syncd *sd = arg;
+	struct event ev = { .kind = EVENT_CHANGES };
+	struct change_hint *hint = mem_array(batch->count, sizeof(*hint));
+
+	for (uint32_t i = 0; i < batch->count; i++)
+		hint[i] = (struct change_hint){ .path = batch->change[i].path,
+			.subtree = batch->change[i].subtree };
+	ev.u.changes.folder = batch->folder;
+	ev.u.changes.hint = hint;
+	ev.u.changes.count = batch->count;
+	ev.u.changes.overflow = batch->overflow;
+	ev.u.changes.state = (enum watch_state)batch->cover;
+	syncd_step(sd, &ev);
+	mem_free(hint);
+}
+
+void
+syncd_watch(struct syncd *sd, const struct effect *ef)
+{
+	const bool on = ef->u.watch.on && syncd_folder(sd, ef->folder)->watch;
+
+	watch_uv_folder(sd->watch, ef->folder, on);
+	disk_uv_watch(sd->disk, ef->folder, on);
+}
+
+int
+syncd_disk_open(struct syncd *sd)
+{
+	const struct disk_uv_hooks hooks = { .done = syncd_on_disk_done,
+		.watch_dir = syncd_watch_dir,
+		.watched = syncd_watched,
+		.arg = sd };
+
+	sd->pool = pool_uv_new(sd->loop, 0);
+	sd->disk = disk_uv_new(sd->pool, &hooks);
+	sd->watch = watch_uv_new(sd->loop, syncd_on_changes, sd);
+	return 0;
+}
+
+bool
+syncd_disk_is_idle(const struct syncd *sd)
+{
+	for (size_t i = 0; i < sd->folder.len; i++)
+		if (sd->folder.item[i].open || sd->folder.item[i].open_id != 0)
+			return false;
+	return disk_uv_idle(sd->disk) && pool_uv_idle(sd->pool);
+}

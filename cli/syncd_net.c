@@ -1,0 +1,219 @@
+/*
+ * The daemon's network: peers to the engine, messages both ways.  See syncd.h.
+ */
+#include <stdio.h>
+
+#include "cli/syncd.h"
+#include "engine/base/mem.h"
+
+static void
+syncd_on_peer_up(void *arg, const struct devid *id, const struct hello *hello,
+    const struct net_peer_info *info)
+{
+	struct syncd *sd = arg;
+	struct event ev = { .kind = EVENT_PEER_UP };
+	struct events_item item = { .type = EVENTS_DEVICE_UP,
+		.wall_ns = syncd_now().wall_ns,
+		.device = *id,
+		.device_name = syncd_device_name(sd, id),
+		.text = slice_str(info->address) };
+	char client[160];
+
+	snprintf(client, sizeof(client), "%.*s %.*s",
+	    SLICE_FMT(hello->client_name), SLICE_FMT(hello->client_version));
+	ev.u.peer.device = *id;
+	ev.u.peer.features = info->features;
+	ev.u.peer.client = slice_str(client);
+	ev.u.peer.address = slice_str(info->address);
+	events_put(sd->events, &item);
+	syncd_step(sd, &ev);
+}
+
+/* What was being sent to it will not arrive. */
+static void
+syncd_fail_sent(struct syncd *sd, const struct devid *id)
+{
+	for (struct umap_item *it = NULL;
+	     (it = umap_next(&sd->sent, it)) != NULL;) {
+		struct syncd_sent *sent = it->value;
+
+		if (!devid_equal(&sent->device, id))
+			continue;
+		*VEC_ADD(&sd->answer) =
+		    (struct syncd_answer){ .id = sent->id, .code = ERR_CLOSED };
+		umap_remove(&sd->sent, it->key);
+		mem_free(sent);
+	}
+}
+
+static void
+syncd_on_peer_down(void *arg, const struct devid *id, const char *reason)
+{
+	struct syncd *sd = arg;
+	struct event ev = { .kind = EVENT_PEER_DOWN };
+	struct events_item item = { .type = EVENTS_DEVICE_DOWN,
+		.wall_ns = syncd_now().wall_ns,
+		.device = *id,
+		.device_name = syncd_device_name(sd, id),
+		.text = slice_str(reason) };
+
+	events_put(sd->events, &item);
+	log_info(&sd->log, "syncd down device=%.*s reason=\"%s\"",
+	    SLICE_FMT(item.device_name), reason);
+	syncd_fail_sent(sd, id);
+	ev.u.peer.device = *id;
+	syncd_step(sd, &ev);
+}
+
+static void
+syncd_on_message(void *arg, const struct devid *id, const struct message *m,
+    struct payload *data)
+{
+	struct event ev = { .kind = EVENT_MESSAGE };
+
+	ev.u.message.device = *id;
+	ev.u.message.message = m;
+	ev.u.message.payload = data;
+	syncd_step(arg, &ev);
+}
+
+static void
+syncd_on_sent(void *arg, const struct devid *id, uint64_t tag)
+{
+	struct syncd *sd = arg;
+	struct event ev = { .kind = EVENT_DONE };
+	struct syncd_sent *sent = umap_remove(&sd->sent, tag);
+
+	(void)id;
+	if (sent == NULL)
+		return;
+	mem_free(sent);
+	ev.u.done.id = tag;
+	syncd_step(sd, &ev);
+}
+
+static void
+syncd_on_pending_device(void *arg, const struct devid *id, const char *name,
+    const char *address)
+{
+	struct syncd *sd = arg;
+	struct events_item item = { .type = EVENTS_PENDING_DEVICE,
+		.wall_ns = syncd_now().wall_ns,
+		.device = *id,
+		.text = slice_str(name) };
+	char text[DEVID_TEXT_LEN + 1];
+
+	devid_text(id, text);
+	log_info(&sd->log, "syncd stranger id=%s address=%s", text, address);
+	events_put(sd->events, &item);
+}
+
+void
+syncd_send(struct syncd *sd, const struct effect *ef)
+{
+	struct syncd_sent *sent = NULL;
+	int rc = ERR_CLOSED;
+
+	if (sd->net != NULL && !sd->stopping)
+		rc = net_send(sd->net, &ef->u.send.device, &ef->u.send.message,
+		    ef->u.send.payload, ef->id);
+	else
+		payload_free(ef->u.send.payload);
+	if (rc == ERR_LIMIT)
+		net_drop(sd->net, &ef->u.send.device,
+		    "it does not read what it asked for");
+	if (ef->id == 0)
+		return;
+	if (rc < 0) {
+		*VEC_ADD(&sd->answer) =
+		    (struct syncd_answer){ .id = ef->id, .code = rc };
+		return;
+	}
+	sent = mem_alloc(sizeof(*sent));
+	*sent =
+	    (struct syncd_sent){ .id = ef->id, .device = ef->u.send.device };
+	umap_put(&sd->sent, ef->id, sent);
+}
+
+void
+syncd_drop(struct syncd *sd, const struct effect *ef)
+{
+	char reason[512];
+
+	snprintf(reason, sizeof(reason), "%.*s", SLICE_FMT(ef->u.drop.reason));
+	if (sd->net != NULL)
+		net_drop(sd->net, &ef->u.drop.device, reason);
+}
+
+/* The configuration, as the network wants it; borrows sd->cfg. */
+static void
+syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
+{
+	const struct setup *su = &sd->cfg.setup;
+	struct net_peer_config *peer =
+	    arena_array(ar, su->device_count, sizeof(*peer));
+	const char **listen =
+	    arena_array(ar, sd->cfg.mesh.listen_count, sizeof(*listen));
+
+	for (uint32_t i = 0; i < su->device_count; i++) {
+		const struct setup_device *dev = &su->device[i];
+		const char **address =
+		    arena_array(ar, dev->address_count, sizeof(*address));
+
+		for (uint32_t k = 0; k < dev->address_count; k++)
+			address[k] = arena_str(ar, dev->address[k]);
+		peer[i] = (struct net_peer_config){ .id = dev->id,
+			.name = arena_str(ar, dev->name),
+			.address = address,
+			.address_count = dev->address_count,
+			.compression = sd->cfg.device[i].compression,
+			.paused = dev->paused };
+	}
+	for (size_t i = 0; i < sd->cfg.mesh.listen_count; i++)
+		listen[i] = arena_str(ar, sd->cfg.mesh.listen[i]);
+	*out = (struct net_config){ .identity = sd->identity,
+		.device_name = arena_str(ar, su->name),
+		.client_version = HOLDFAST_VERSION,
+		.features = FEATURE_ZSTD | FEATURE_CHUNKS,
+		.listen = listen,
+		.listen_count = sd->cfg.mesh.listen_count,
+		.announce = sd->cfg.mesh.announce,
+		.announce_port = sd->cfg.mesh.announce_port,
+		.peer = peer,
+		.peer_count = su->device_count };
+}
+
+int
+syncd_net_open(struct syncd *sd, struct err *err)
+{
+	static const struct net_callbacks callbacks = {
+		.on_peer_up = syncd_on_peer_up,
+		.on_peer_down = syncd_on_peer_down,
+		.on_message = syncd_on_message,
+		.on_sent = syncd_on_sent,
+		.on_pending_device = syncd_on_pending_device,
+	};
+	struct net_config cfg;
+	struct arena ar = { 0 };
+	int rc;
+
+	arena_init(&ar);
+	syncd_net_config(sd, &cfg, &ar);
+	rc = net_open(&sd->net, sd->loop, &cfg, &callbacks, sd, &sd->log, err);
+	arena_fini(&ar);
+	return rc;
+}
+
+int
+syncd_net_configure(struct syncd *sd, struct err *err)
+{
+	struct net_config cfg;
+	struct arena ar = { 0 };
+	int rc;
+
+	arena_init(&ar);
+	syncd_net_config(sd, &cfg, &ar);
+	rc = net_configure(sd->net, &cfg, err);
+	arena_fini(&ar);
+	return rc;
+}
