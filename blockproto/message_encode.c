@@ -119,14 +119,18 @@ put_version(struct buf *out, uint32_t tag, struct version v)
 static void
 put_blocks(struct buf *out, const struct entry *e)
 {
+	int64_t offset = 0;
+
 	buf_reserve(out, (size_t)e->block_count * ENCODE_BLOCK_LEN);
 	for (uint32_t i = 0; i < e->block_count; i++) {
+		const uint32_t len = blocks_len(e->size, e->block_size, i);
 		const size_t at = put_open(out, FILE_BLOCK);
 
-		put_i64(out, BLOCK_OFFSET, (int64_t)i * e->block_size);
-		put_u64(out, BLOCK_LEN, blocks_len(e->size, e->block_size, i));
+		put_i64(out, BLOCK_OFFSET, offset);
+		put_u64(out, BLOCK_LEN, len);
 		put_bytes(out, BLOCK_HASH, slice_of(e->block[i].b, DIGEST_LEN));
 		put_close(out, at);
+		offset += len;
 	}
 }
 
