@@ -65,7 +65,7 @@ bool disk_uv_takes(enum effect_kind kind);
  */
 void disk_uv_do(struct disk *disk, const struct effect *effect);
 
-/* Put watches on directories when they are listed? */
+/* Put watches on directories when they are listed?  After OPEN_FOLDER. */
 void disk_uv_watch(struct disk *disk, uint32_t folder, bool on);
 
 #endif

@@ -81,6 +81,9 @@ void fs_posix_work_fini(struct fs_posix_work *work);
 int fs_posix_do(struct fs_root *root, const struct effect *effect,
     struct fs_posix_work *work, struct event *done, struct err *err);
 
+/* Does one syncfs() tell of every write error here?  Linux 5.8. */
+bool fs_posix_can_syncfs(const struct fs_root *root);
+
 /* LIST_DIR in two steps, so that a watch can be put in between. */
 int fs_posix_dir_open(struct fs_root *root, struct slice path, int *fd,
     struct err *err);

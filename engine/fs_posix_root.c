@@ -366,6 +366,12 @@ fs_posix_make_marker(const char *path, struct err *err)
 	return rc;
 }
 
+bool
+fs_posix_can_syncfs(const struct fs_root *root)
+{
+	return root->syncfs;
+}
+
 void
 fs_posix_set_walk(struct fs_root *root, bool by_component)
 {
