@@ -5,6 +5,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/path.h"
+#include "engine/decide.h"
 #include "engine/pull.h"
 
 /* Forget all that this device told us. */
@@ -184,6 +185,42 @@ exchange_index_grew(struct folder *f)
 }
 
 /*
+ * A deletion came that has not seen our edit.  Ours wins here, but newer
+ * Syncthings would have the deletion win: announce the edit anew, above both,
+ * and everyone agrees.  docs/design/0003-winner.md.
+ */
+static void
+exchange_revive(struct folder *f, struct slice path)
+{
+	struct arena *scratch = core_scratch(f->en);
+	const struct row *row = index_row(f->ix, path, scratch);
+	struct err err = { 0 };
+	struct version v;
+	struct entry e;
+
+	if (row == NULL || row->local < 0 || row->local != row->global ||
+	    decide(row, f->cfg.mode, f->cfg.ignore_perms).kind !=
+		VERDICT_REVIVE)
+		return;
+	e = row_local(row)->entry;
+	e.name = path;
+	if (e.block == NULL && e.block_count > 0 &&
+	    index_blocks(f->ix, &e, &e.block, scratch, &err) < 0)
+		return;
+	v = e.version;
+	for (uint32_t i = 0; i < row->version_count; i++)
+		if (row->version[i].entry.deleted)
+			v = version_merge(v, row->version[i].entry.version,
+			    scratch);
+	e.modified_by = core_self_short(f->en);
+	e.version = version_bump(v, e.modified_by,
+	    core_now(f->en).wall_ns / (int64_t)CLOCK_S, scratch);
+	index_put_local(f->ix, &e, &row->seen, 0);
+	log_info(core_log(f->en), "exchange revive path=%s",
+	    path_print(scratch, path));
+}
+
+/*
  * One entry that came.  False when the connection must end: what Syncthing
  * drops for, we drop for.  Anything else that is wrong costs the entry only.
  */
@@ -215,6 +252,8 @@ exchange_entry_came(struct peer *p, struct folder *f, struct share *sh,
 		folder_met_error(f, err.code, slice_str(err.text));
 		return false;
 	}
+	if (e.deleted)
+		exchange_revive(f, e.name);
 	return true;
 }
 
