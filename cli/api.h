@@ -33,7 +33,7 @@
 
 #define API_SCHEMA "syncctl/1"
 #define API_EVENTS_MAX 500u /* events in one answer */
-#define API_WAIT_MAX_S 600u /* a long poll's longest wait */
+#define API_WAIT_MAX_S 60u  /* a long poll waits no longer */
 #define API_BODY_MAX 65536u /* bytes of a request's body */
 
 /* A folder that a device offers and that we do not have. */

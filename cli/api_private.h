@@ -1,0 +1,59 @@
+/*
+ * What the handlers of the local API share.  Private to cli/api*.c.
+ */
+#ifndef HOLDFAST_CLI_API_PRIVATE_H
+#define HOLDFAST_CLI_API_PRIVATE_H
+
+#include "cli/api.h"
+#include "cli/cmd_exit.h"
+
+struct api {
+	struct api_backend be;
+	struct events *events;
+};
+
+/* One request in work. */
+struct api_call {
+	struct api *api;
+	const struct api_request *rq;
+	struct slice word; /* what the "*" of the route stands for */
+	bool final;
+	struct arena ar;
+	struct api_answer *out;
+};
+
+typedef void api_handler_fn(struct api_call *call);
+
+/* Handlers: api_status.c, api_explain.c, api.c. */
+api_handler_fn api_status_all, api_status_folders, api_status_devices,
+    api_status_pending;
+api_handler_fn api_explain_path, api_explain_ignore, api_explain_rules,
+    api_explain_conflicts;
+
+/* {"schema": ...}: every answer begins so. */
+json_t *api_object(void);
+/* Answer 200 with `body`; takes it. */
+void api_reply(struct api_call *call, json_t *body);
+/* Answer a failure; `next` is what to type, or NULL. */
+void api_fail(struct api_call *call, const struct err *err, const char *next);
+/* A query argument as a slice; empty when absent. */
+struct slice api_query(const struct api_call *call, const char *name);
+
+/* JSON values; text that is no UTF-8 is escaped. */
+json_t *api_text(struct slice s);
+json_t *api_time(int64_t wall_ns); /* null for 0 */
+/* From a file's modification time, which may be any number. */
+json_t *api_mtime(int64_t s, int32_t ns);
+json_t *api_devid(const struct devid *id);
+/* A device's name in this report; its ID when it has none. */
+json_t *api_device_name(const struct status_report *rp, const struct devid *id);
+/* {"code", "what", "effect", "do"} */
+json_t *api_reason(struct arena *ar, enum reason r, struct slice subject);
+
+/* The folder or device that a person means, in the report. */
+int api_find_folder(const struct status_report *rp, struct slice text,
+    uint32_t *out, struct arena *ar, struct err *err);
+int api_find_device(const struct status_report *rp, struct slice text,
+    uint32_t *out, struct arena *ar, struct err *err);
+
+#endif

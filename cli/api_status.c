@@ -1,0 +1,790 @@
+/*
+ * Status as JSON: folders, devices, what is pending, what is wrong.
+ *
+ * The problems and the exit code are made here and nowhere else, so that
+ * syncctl, curl and a monitor are told the same.  FEATURES.md E2, E4, E5.
+ */
+#include "cli/api_private.h"
+
+#include <stdio.h>
+
+#include "engine/base/mem.h"
+
+/* One answer in the making. */
+struct api_view {
+	struct api_call *call;
+	struct status_report rp;
+	struct net_status net;
+	struct api_facts facts;
+	struct now now;
+	/* What was asked for; -1: everything. */
+	int32_t only_folder, only_device;
+	json_t *problems;
+	enum cmd_exit exit;
+};
+
+/* Worst wins: 6 over 5 over 4 over 0. */
+static void
+api_view_worsen(struct api_view *v, enum cmd_exit code)
+{
+	if (code > v->exit)
+		v->exit = code;
+}
+
+static const char *
+api_health(enum cmd_exit code)
+{
+	switch ((int)code) {
+	case CMD_OK:
+		return "healthy";
+	case CMD_WORKING:
+		return "working";
+	case CMD_ATTENTION:
+		return "attention";
+	default:
+		return "stopped";
+	}
+}
+
+static void
+api_set_count(json_t *o, const char *key, int64_t n)
+{
+	json_object_set_new(o, key, json_integer(n));
+}
+
+/* --- Problems --- */
+
+struct api_problem {
+	const char *code; /* "folder.disk-full" */
+	bool stopped;
+	struct slice subject;
+	int64_t since_wall_ns;
+	const char *what, *effect, *todo; /* todo may be NULL */
+	int64_t items, bytes;             /* touched; 0: unknown or none */
+};
+
+static void
+api_problem(struct api_view *v, const char *kind, const struct api_problem *p)
+{
+	json_t *o = json_object();
+	json_t *effect = json_object();
+	json_t *next = json_array();
+	char id[16];
+
+	snprintf(id, sizeof(id), "p-%zu", json_array_size(v->problems) + 1);
+	json_object_set_new(o, "id", json_string(id));
+	json_object_set_new(o, "code", json_string(p->code));
+	json_object_set_new(o, "severity",
+	    json_string(p->stopped ? "stopped" : "warning"));
+	json_object_set_new(o, "kind", json_string(kind));
+	json_object_set_new(o, "subject", api_text(p->subject));
+	json_object_set_new(o, "since", api_time(p->since_wall_ns));
+	json_object_set_new(o, "what", api_text(slice_str(p->what)));
+	json_object_set_new(effect, "text", api_text(slice_str(p->effect)));
+	api_set_count(effect, "files", p->items);
+	api_set_count(effect, "bytes", p->bytes);
+	json_object_set_new(o, "effect", effect);
+	if (p->todo != NULL)
+		json_array_append_new(next, api_text(slice_str(p->todo)));
+	json_object_set_new(o, "next", next);
+	json_array_append_new(v->problems, o);
+	api_view_worsen(v, p->stopped ? CMD_STOPPED : CMD_ATTENTION);
+}
+
+static const char *
+api_todo(struct arena *ar, enum reason r, struct slice subject)
+{
+	const char *todo = reason_do(r);
+	const char *at = todo == NULL ? NULL : strstr(todo, "%s");
+
+	if (at == NULL)
+		return todo;
+	return arena_printf(ar, "%.*s%.*s%s", (int)(at - todo), todo,
+	    SLICE_FMT(subject), at + 2);
+}
+
+/* A reason's sentence, and the detail when there is one. */
+static const char *
+api_what(struct arena *ar, enum reason r, struct slice detail)
+{
+	if (detail.len == 0)
+		return reason_what(r);
+	return arena_printf(ar, "%s  (%.*s)", reason_what(r),
+	    SLICE_FMT(detail));
+}
+
+/* The folder itself: halted, or a warning such as too few watches. */
+static void
+api_problem_folder(struct api_view *v, const struct status_folder *f)
+{
+	struct arena *ar = &v->call->ar;
+	struct api_problem p = { 0 };
+	enum reason r = f->reason;
+
+	if (r == REASON_NONE && f->watch == WATCH_PARTIAL)
+		r = REASON_WATCH_LIMIT;
+	if (r == REASON_NONE && f->watch == WATCH_FAILED)
+		r = REASON_WATCH_FAILED;
+	if (f->state == STATUS_PAUSED ||
+	    (f->state != STATUS_HALTED && reason_severity(r) == REASON_INFO))
+		return;
+	p.code = arena_printf(ar, "folder.%s", reason_name(r));
+	p.stopped =
+	    f->state == STATUS_HALTED || reason_severity(r) == REASON_STOPPED;
+	p.subject = f->id;
+	p.since_wall_ns = f->since_wall_ns;
+	p.what = api_what(ar, r, f->text);
+	p.effect = reason_effect(r);
+	p.todo = api_todo(ar, r, f->id);
+	p.items = f->need.items;
+	p.bytes = f->need.bytes;
+	api_problem(v, "folder", &p);
+}
+
+/* Items that failed: one problem a reason, the first path as its example. */
+static void
+api_problem_items(struct api_view *v, const struct status_folder *f)
+{
+	struct arena *ar = &v->call->ar;
+	bool told[REASON_COUNT] = { false };
+
+	for (uint32_t i = 0; i < f->problem_listed; i++) {
+		const struct status_problem *first = &f->problem[i];
+		const enum reason r = first->reason;
+		struct api_problem p = { 0 };
+
+		if (told[r] || reason_severity(r) == REASON_INFO)
+			continue;
+		told[r] = true;
+		p.since_wall_ns = first->since_wall_ns;
+		for (uint32_t j = i; j < f->problem_listed; j++) {
+			const struct status_problem *other = &f->problem[j];
+
+			if (other->reason != r)
+				continue;
+			p.items++;
+			if (other->since_wall_ns < p.since_wall_ns)
+				p.since_wall_ns = other->since_wall_ns;
+		}
+		p.code = arena_printf(ar, "item.%s", reason_name(r));
+		p.subject = f->id;
+		p.what =
+		    p.items == 1
+			? arena_printf(ar, "%.*s: %s", SLICE_FMT(first->path),
+			      api_what(ar, r, first->text))
+			: arena_printf(ar, "%lld items, first %.*s: %s",
+			      (long long)p.items, SLICE_FMT(first->path),
+			      api_what(ar, r, first->text));
+		p.effect = reason_effect(r);
+		p.todo = api_todo(ar, r, f->id);
+		api_problem(v, "folder", &p);
+	}
+}
+
+static void
+api_problem_conflicts(struct api_view *v, const struct status_folder *f)
+{
+	struct arena *ar = &v->call->ar;
+	struct api_problem p = { 0 };
+
+	if (f->conflicts <= 0)
+		return;
+	p.code = "folder.conflict";
+	p.subject = f->id;
+	p.what = arena_printf(ar, "%lld conflict %s.", (long long)f->conflicts,
+	    f->conflicts == 1 ? "copy" : "copies");
+	p.effect = reason_effect(REASON_CONFLICT);
+	p.todo = api_todo(ar, REASON_CONFLICT, f->id);
+	p.items = f->conflicts;
+	api_problem(v, "folder", &p);
+}
+
+/* When a device was last connected, as far as anyone knows; 0: never. */
+static int64_t
+api_last_seen(const struct api_view *v, const struct devid *id,
+    const struct net_peer_status *peer)
+{
+	int64_t seen = 0;
+
+	if (peer != NULL && peer->connected)
+		return v->now.wall_ns;
+	if (peer != NULL)
+		seen = peer->last_seen_wall_ns;
+	for (size_t i = 0; i < v->facts.seen_count; i++)
+		if (devid_equal(&v->facts.seen[i].device, id) &&
+		    v->facts.seen[i].wall_ns > seen)
+			seen = v->facts.seen[i].wall_ns;
+	return seen;
+}
+
+static uint64_t
+api_max_silence(const struct api_view *v, const struct devid *id)
+{
+	const struct config *cfg = v->facts.config;
+
+	for (uint32_t i = 0; i < cfg->setup.device_count; i++)
+		if (devid_equal(&cfg->setup.device[i].id, id))
+			return cfg->device[i].max_silence_ns;
+	return 0;
+}
+
+static void
+api_problem_device(struct api_view *v, const struct status_device *d,
+    int64_t seen)
+{
+	struct arena *ar = &v->call->ar;
+	const uint64_t limit = api_max_silence(v, &d->id);
+	const int64_t silent = v->now.wall_ns - seen;
+	struct api_problem p = { 0 };
+
+	if (d->paused || d->connected || seen == 0 || limit == 0 ||
+	    silent <= 0 || (uint64_t)silent <= limit)
+		return;
+	p.code = "device.stale";
+	p.subject = d->name;
+	p.since_wall_ns = seen;
+	p.what = arena_printf(ar, "Not seen for %llu days (limit %llu).",
+	    (unsigned long long)silent / (24 * CLOCK_HOUR),
+	    (unsigned long long)(limit / (24 * CLOCK_HOUR)));
+	p.effect = arena_printf(ar, "%lld changed items have not reached it.",
+	    (long long)(d->behind.items + d->behind.deletes));
+	p.todo = arena_printf(ar,
+	    "Start it, or raise the limit:  syncctl config set "
+	    "device.%.*s.max-silence 30d",
+	    SLICE_FMT(d->name));
+	p.items = d->behind.items + d->behind.deletes;
+	p.bytes = d->behind.bytes;
+	api_problem(v, "device", &p);
+}
+
+/* --- Folders --- */
+
+static json_t *
+api_totals(const struct totals *t)
+{
+	json_t *o = json_object();
+
+	api_set_count(o, "files", t->files);
+	api_set_count(o, "dirs", t->dirs);
+	api_set_count(o, "links", t->links);
+	api_set_count(o, "deleted", t->deleted);
+	api_set_count(o, "bytes", t->bytes);
+	return o;
+}
+
+static json_t *
+api_need(const struct need_totals *n)
+{
+	json_t *o = json_object();
+
+	api_set_count(o, "items", n->items);
+	api_set_count(o, "deletes", n->deletes);
+	api_set_count(o, "bytes", n->bytes);
+	return o;
+}
+
+static bool
+api_needs_nothing(const struct need_totals *n)
+{
+	return n->items == 0 && n->deletes == 0;
+}
+
+static json_t *
+api_folder_scan(const struct status_scan *s)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "running", json_boolean(s->running));
+	api_set_count(o, "passes", (int64_t)s->passes);
+	api_set_count(o, "dirs", (int64_t)s->dirs);
+	api_set_count(o, "files", (int64_t)s->files);
+	api_set_count(o, "hashed_bytes", (int64_t)s->hashed_bytes);
+	json_object_set_new(o, "last_end", api_time(s->last_end_wall_ns));
+	api_set_count(o, "changing", s->changing);
+	api_set_count(o, "failed", s->failed);
+	return o;
+}
+
+static const char *
+api_watch_name(enum watch_state w)
+{
+	switch (w) {
+	case WATCH_OFF:
+		return "off";
+	case WATCH_FULL:
+		return "full";
+	case WATCH_PARTIAL:
+		return "partial";
+	case WATCH_FAILED:
+		return "failed";
+	}
+	return "off";
+}
+
+static json_t *
+api_folder_shares(const struct api_view *v, const struct status_folder *f)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < f->share_count; i++) {
+		const struct status_share *s = &f->share[i];
+		json_t *o = json_object();
+
+		json_object_set_new(o, "name",
+		    api_device_name(&v->rp, &s->device));
+		json_object_set_new(o, "id", api_devid(&s->device));
+		json_object_set_new(o, "connected", json_boolean(s->connected));
+		json_object_set_new(o, "known", json_boolean(s->known));
+		json_object_set_new(o, "reason",
+		    s->reason == REASON_NONE
+			? json_null()
+			: json_string(reason_name(s->reason)));
+		json_object_set_new(o, "need", api_need(&s->need));
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
+static json_t *
+api_folder_errors(const struct status_folder *f)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < f->problem_listed; i++) {
+		const struct status_problem *p = &f->problem[i];
+		json_t *o = json_object();
+
+		json_object_set_new(o, "path", api_text(p->path));
+		json_object_set_new(o, "reason",
+		    json_string(reason_name(p->reason)));
+		json_object_set_new(o, "text", api_text(p->text));
+		json_object_set_new(o, "since", api_time(p->since_wall_ns));
+		api_set_count(o, "tries", p->tries);
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
+static json_t *
+api_folder_copies(const struct status_folder *f)
+{
+	json_t *o = json_object();
+
+	api_set_count(o, "have", f->copies_have);
+	api_set_count(o, "want", f->copies_want);
+	return o;
+}
+
+static json_t *
+api_folder_change(const struct api_view *v, const struct status_change *c)
+{
+	json_t *o;
+
+	if (c->wall_ns == 0)
+		return json_null();
+	o = json_object();
+	json_object_set_new(o, "time", api_time(c->wall_ns));
+	json_object_set_new(o, "device",
+	    devid_is_none(&c->device) ? json_null()
+				      : api_device_name(&v->rp, &c->device));
+	json_object_set_new(o, "path", api_text(c->path));
+	return o;
+}
+
+static json_t *
+api_folder(const struct api_view *v, const struct status_folder *f)
+{
+	json_t *o = json_object();
+	const uint64_t left = f->need.bytes > f->bytes_done
+				  ? (uint64_t)(f->need.bytes - f->bytes_done)
+				  : 0;
+
+	json_object_set_new(o, "id", api_text(f->id));
+	json_object_set_new(o, "name", api_text(f->id));
+	json_object_set_new(o, "label", api_text(f->label));
+	json_object_set_new(o, "path", api_text(f->path));
+	json_object_set_new(o, "mode", json_string(config_mode_name(f->mode)));
+	json_object_set_new(o, "state",
+	    json_string(status_state_name(f->state)));
+	json_object_set_new(o, "reason",
+	    f->reason == REASON_NONE ? json_null()
+				     : json_string(reason_name(f->reason)));
+	json_object_set_new(o, "text", api_text(f->text));
+	json_object_set_new(o, "since", api_time(f->since_wall_ns));
+	json_object_set_new(o, "idle", json_boolean(f->idle));
+	json_object_set_new(o, "local", api_totals(&f->local));
+	json_object_set_new(o, "global", api_totals(&f->global));
+	json_object_set_new(o, "need", api_need(&f->need));
+	api_set_count(o, "need_bytes", f->need.bytes);
+	api_set_count(o, "need_items", f->need.items + f->need.deletes);
+	api_set_count(o, "changed_here", f->changed);
+	api_set_count(o, "items_in_work", f->items);
+	api_set_count(o, "bytes_done", f->bytes_done);
+	api_set_count(o, "bytes_left", (int64_t)left);
+	api_set_count(o, "received_bytes", (int64_t)f->received);
+	api_set_count(o, "rate", (int64_t)f->rate);
+	json_object_set_new(o, "seconds_left",
+	    f->rate == 0 || left == 0
+		? json_null()
+		: json_integer((json_int_t)(left / f->rate + 1)));
+	json_object_set_new(o, "copies", api_folder_copies(f));
+	json_object_set_new(o, "last_change",
+	    api_folder_change(v, &f->last_change));
+	json_object_set_new(o, "scan", api_folder_scan(&f->scan));
+	json_object_set_new(o, "watch", json_string(api_watch_name(f->watch)));
+	api_set_count(o, "ignore_rules", f->ignore_rules);
+	api_set_count(o, "conflicts", f->conflicts < 0 ? 0 : f->conflicts);
+	api_set_count(o, "error_count", f->problem_count);
+	json_object_set_new(o, "errors", api_folder_errors(f));
+	json_object_set_new(o, "devices", api_folder_shares(v, f));
+	return o;
+}
+
+static bool
+api_is_shared(const struct status_folder *f, const struct devid *id)
+{
+	for (uint32_t i = 0; i < f->share_count; i++)
+		if (devid_equal(&f->share[i].device, id))
+			return true;
+	return false;
+}
+
+/* The folder's part in the exit code. */
+static void
+api_judge_folder(struct api_view *v, const struct status_folder *f)
+{
+	api_problem_folder(v, f);
+	api_problem_items(v, f);
+	api_problem_conflicts(v, f);
+	if (f->state == STATUS_PAUSED || f->state == STATUS_HALTED)
+		return;
+	if (f->state != STATUS_IN_SYNC)
+		api_view_worsen(v, CMD_WORKING);
+	for (uint32_t i = 0; i < f->share_count; i++) {
+		const struct status_share *s = &f->share[i];
+
+		if (v->only_device >= 0 &&
+		    !devid_equal(&s->device, &v->rp.device[v->only_device].id))
+			continue;
+		if (s->reason != REASON_PAUSED && !api_needs_nothing(&s->need))
+			api_view_worsen(v, CMD_WORKING);
+	}
+}
+
+static json_t *
+api_folders(struct api_view *v)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < v->rp.folder_count; i++) {
+		const struct status_folder *f = &v->rp.folder[i];
+
+		if (v->only_folder >= 0 && v->only_folder != (int32_t)i)
+			continue;
+		if (v->only_device >= 0 &&
+		    !api_is_shared(f, &v->rp.device[v->only_device].id))
+			continue;
+		json_array_append_new(list, api_folder(v, f));
+		api_judge_folder(v, f);
+	}
+	return list;
+}
+
+/* --- Devices --- */
+
+static const struct net_peer_status *
+api_peer(const struct api_view *v, const struct devid *id)
+{
+	for (size_t i = 0; i < v->net.peer_count; i++)
+		if (devid_equal(&v->net.peer[i].id, id))
+			return &v->net.peer[i];
+	return NULL;
+}
+
+static json_t *
+api_device_path(const struct net_peer_status *p)
+{
+	json_t *o = json_object();
+
+	if (p == NULL || !p->connected) {
+		json_object_set_new(o, "kind", json_string("none"));
+		return o;
+	}
+	json_object_set_new(o, "kind", json_string("direct"));
+	json_object_set_new(o, "network", json_string(p->lan ? "lan" : "wan"));
+	json_object_set_new(o, "address", api_text(slice_str(p->address)));
+	json_object_set_new(o, "dialled", json_boolean(p->dialled));
+	json_object_set_new(o, "tls", api_text(slice_str(p->tls)));
+	json_object_set_new(o, "since", api_time(p->since_wall_ns));
+	return o;
+}
+
+static json_t *
+api_device_ways(const struct net_peer_status *p)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; p != NULL && i < p->way_count; i++) {
+		const struct net_address_status *w = &p->way[i];
+		json_t *o = json_object();
+
+		json_object_set_new(o, "address",
+		    api_text(slice_str(w->address)));
+		json_object_set_new(o, "found", json_boolean(w->found));
+		json_object_set_new(o, "error", api_text(slice_str(w->error)));
+		json_object_set_new(o, "tried", api_time(w->tried_wall_ns));
+		api_set_count(o, "retry_in_s",
+		    (int64_t)(w->retry_in_ns / CLOCK_S));
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
+static const char *
+api_device_state(const struct status_device *d, const struct net_peer_status *p)
+{
+	if (d->paused)
+		return "paused";
+	if (!d->connected && (p == NULL || !p->connected))
+		return "offline";
+	return api_needs_nothing(&d->behind) ? "in_sync" : "behind";
+}
+
+static json_t *
+api_device(const struct api_view *v, const struct status_device *d,
+    int64_t seen)
+{
+	const struct net_peer_status *p = api_peer(v, &d->id);
+	const bool up = p != NULL && p->connected;
+	json_t *o = json_object();
+
+	json_object_set_new(o, "name", api_text(d->name));
+	json_object_set_new(o, "id", api_devid(&d->id));
+	json_object_set_new(o, "state", json_string(api_device_state(d, p)));
+	json_object_set_new(o, "connected", json_boolean(d->connected));
+	json_object_set_new(o, "paused", json_boolean(d->paused));
+	json_object_set_new(o, "client",
+	    p != NULL && p->client[0] != '\0' ? api_text(slice_str(p->client))
+					      : api_text(d->client));
+	json_object_set_new(o, "path", api_device_path(p));
+	json_object_set_new(o, "rtt_us",
+	    up && p->rtt_ns > 0
+		? json_integer((json_int_t)(p->rtt_ns / CLOCK_US))
+		: json_null());
+	api_set_count(o, "bytes_in", p == NULL ? 0 : (int64_t)p->bytes_in);
+	api_set_count(o, "bytes_out", p == NULL ? 0 : (int64_t)p->bytes_out);
+	api_set_count(o, "behind_items", d->behind.items + d->behind.deletes);
+	api_set_count(o, "behind_bytes", d->behind.bytes);
+	json_object_set_new(o, "last_seen", api_time(seen));
+	json_object_set_new(o, "last_error",
+	    p == NULL ? json_string("") : api_text(slice_str(p->last_error)));
+	json_object_set_new(o, "addresses", api_device_ways(p));
+	return o;
+}
+
+static json_t *
+api_devices(struct api_view *v)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < v->rp.device_count; i++) {
+		const struct status_device *d = &v->rp.device[i];
+		const int64_t seen =
+		    api_last_seen(v, &d->id, api_peer(v, &d->id));
+
+		if (v->only_device >= 0 && v->only_device != (int32_t)i)
+			continue;
+		if (v->only_folder >= 0 &&
+		    !api_is_shared(&v->rp.folder[v->only_folder], &d->id))
+			continue;
+		json_array_append_new(list, api_device(v, d, seen));
+		api_problem_device(v, d, seen);
+	}
+	return list;
+}
+
+/* --- Pending --- */
+
+static json_t *
+api_pending(const struct api_view *v)
+{
+	json_t *o = json_object();
+	json_t *devices = json_array();
+	json_t *folders = json_array();
+
+	for (size_t i = 0; i < v->net.pending_count; i++) {
+		const struct net_pending_status *p = &v->net.pending[i];
+		json_t *d = json_object();
+
+		json_object_set_new(d, "id", api_devid(&p->id));
+		json_object_set_new(d, "name", api_text(slice_str(p->name)));
+		json_object_set_new(d, "address",
+		    api_text(slice_str(p->address)));
+		json_object_set_new(d, "time", api_time(p->wall_ns));
+		json_array_append_new(devices, d);
+	}
+	for (size_t i = 0; i < v->facts.pending_folder_count; i++) {
+		const struct api_pending_folder *p =
+		    &v->facts.pending_folder[i];
+		json_t *f = json_object();
+
+		json_object_set_new(f, "id", api_text(p->id));
+		json_object_set_new(f, "label", api_text(p->label));
+		json_object_set_new(f, "device",
+		    api_device_name(&v->rp, &p->device));
+		json_object_set_new(f, "time", api_time(p->wall_ns));
+		json_array_append_new(folders, f);
+	}
+	json_object_set_new(o, "devices", devices);
+	json_object_set_new(o, "folders", folders);
+	return o;
+}
+
+/* --- The whole --- */
+
+static void
+api_view_open(struct api_view *v, struct api_call *call)
+{
+	const struct api_backend *be = &call->api->be;
+
+	memset(v, 0, sizeof(*v));
+	v->call = call;
+	v->now = be->now(be->arg);
+	be->status(be->arg, &call->ar, &v->rp);
+	be->net(be->arg, &call->ar, &v->net);
+	be->facts(be->arg, &call->ar, &v->facts);
+	v->only_folder = -1;
+	v->only_device = -1;
+	v->problems = json_array();
+}
+
+/* "subject": a folder, or else a device.  False: answered already. */
+static bool
+api_view_choose(struct api_view *v)
+{
+	struct api_call *call = v->call;
+	const struct slice subject = api_query(call, "subject");
+	struct err err = { 0 };
+	uint32_t i;
+	int rc;
+
+	if (subject.len == 0)
+		return true;
+	rc = api_find_folder(&v->rp, subject, &i, &call->ar, &err);
+	if (rc == 0) {
+		v->only_folder = (int32_t)i;
+		return true;
+	}
+	if (rc == ERR_NOT_FOUND) {
+		rc = api_find_device(&v->rp, subject, &i, &call->ar, &err);
+		if (rc == 0) {
+			v->only_device = (int32_t)i;
+			return true;
+		}
+	}
+	if (rc == ERR_NOT_FOUND)
+		err_set(&err, ERR_NOT_FOUND, "no folder or device \"%.*s\"",
+		    SLICE_FMT(subject));
+	json_decref(v->problems);
+	api_fail(call, &err, "syncctl status");
+	return false;
+}
+
+static void
+api_add_network(const struct api_view *v, json_t *o)
+{
+	json_t *listen = json_array();
+
+	for (size_t i = 0; i < v->net.listen_count; i++)
+		json_array_append_new(listen,
+		    api_text(slice_str(v->net.listen[i])));
+	json_object_set_new(o, "listen", listen);
+	json_object_set_new(o, "announcing", json_boolean(v->net.announcing));
+	json_object_set_new(o, "announce_error",
+	    api_text(slice_str(
+		v->net.announce_error == NULL ? "" : v->net.announce_error)));
+}
+
+/* A refused reload: the daemon goes on with the old configuration. */
+static void
+api_problem_config(struct api_view *v)
+{
+	const struct api_problem p = {
+		.code = "config.refused",
+		.subject = slice_str(v->facts.config_file),
+		.what = arena_str(&v->call->ar, v->facts.config_error),
+		.effect = "The configuration as it was before is in force.",
+		.todo = "syncctl config check",
+	};
+
+	if (v->facts.config_error.len > 0)
+		api_problem(v, "config", &p);
+}
+
+void
+api_status_all(struct api_call *call)
+{
+	struct api_view v;
+	json_t *o, *folders, *devices;
+	int64_t up_ns;
+
+	api_view_open(&v, call);
+	if (!api_view_choose(&v))
+		return;
+	folders = api_folders(&v);
+	devices = api_devices(&v);
+	if (v.only_folder < 0 && v.only_device < 0)
+		api_problem_config(&v);
+	up_ns = v.now.wall_ns - v.facts.started_wall_ns;
+	o = api_object();
+	json_object_set_new(o, "exit", json_integer(v.exit));
+	json_object_set_new(o, "health", json_string(api_health(v.exit)));
+	json_object_set_new(o, "node", api_text(v.rp.name));
+	json_object_set_new(o, "id", api_devid(&v.rp.self));
+	json_object_set_new(o, "version", json_string(HOLDFAST_VERSION));
+	json_object_set_new(o, "time", api_time(v.now.wall_ns));
+	api_set_count(o, "time_ms", v.now.wall_ns / (int64_t)CLOCK_MS);
+	api_set_count(o, "uptime_s", up_ns > 0 ? up_ns / (int64_t)CLOCK_S : 0);
+	api_add_network(&v, o);
+	json_object_set_new(o, "folders", folders);
+	json_object_set_new(o, "devices", devices);
+	json_object_set_new(o, "pending", api_pending(&v));
+	json_object_set_new(o, "problems", v.problems);
+	api_reply(call, o);
+}
+
+void
+api_status_folders(struct api_call *call)
+{
+	struct api_view v;
+	json_t *o = api_object();
+
+	api_view_open(&v, call);
+	json_object_set_new(o, "folders", api_folders(&v));
+	json_decref(v.problems);
+	api_reply(call, o);
+}
+
+void
+api_status_devices(struct api_call *call)
+{
+	struct api_view v;
+	json_t *o = api_object();
+
+	api_view_open(&v, call);
+	json_object_set_new(o, "devices", api_devices(&v));
+	json_decref(v.problems);
+	api_reply(call, o);
+}
+
+void
+api_status_pending(struct api_call *call)
+{
+	struct api_view v;
+	json_t *o = api_object();
+
+	api_view_open(&v, call);
+	json_object_set_new(o, "pending", api_pending(&v));
+	json_decref(v.problems);
+	api_reply(call, o);
+}
