@@ -1,0 +1,169 @@
+"""What lands on a system: cmake --install, units, man pages, a .deb."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Sequence
+
+import pytest
+
+from lib import node
+from lib.world import World
+
+pytestmark = pytest.mark.slow
+
+
+def run(*argv: object, cwd: Path | None = None,
+        env: dict[str, str] | None = None) -> str:
+    done = subprocess.run([str(a) for a in argv], cwd=cwd,
+                          capture_output=True, timeout=300,
+                          env=dict(os.environ, **(env or {})))
+    text = (done.stdout + done.stderr).decode("utf-8", "replace")
+    assert done.returncode == 0, f"{argv}: {done.returncode}\n{text}"
+    return text
+
+
+@pytest.fixture(scope="module")
+def build_dir() -> Path:
+    place = node.bin_dir()
+    if not (place / "CMakeCache.txt").exists():
+        pytest.skip(f"{place} is no build directory")
+    return place
+
+
+@pytest.fixture(scope="module")
+def installed(build_dir: Path,
+              tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tree below DESTDIR, with the usual prefix."""
+    dest = tmp_path_factory.mktemp("dest")
+    run("cmake", "--install", build_dir, "--prefix", "/usr",
+        env={"DESTDIR": str(dest)})
+    return dest
+
+
+def find(root: Path, name: str) -> Path:
+    found = [p for p in root.rglob(name) if p.is_file()]
+    assert found, f"{name} is not installed: " + ", ".join(
+        str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
+    return found[0]
+
+
+def test_programs_are_installed_and_run(installed: Path,
+                                        tmp_path: Path) -> None:
+    for name in ("syncd", "syncctl"):
+        path = installed / "usr/bin" / name
+        assert path.exists(), name
+    ctl = installed / "usr/bin/syncctl"
+    assert run(ctl, "version")
+    assert run(ctl, "--home", tmp_path / "h", "id").count("-") == 7
+    assert run(installed / "usr/bin/syncd", "--version")
+
+
+def test_man_pages_are_valid(installed: Path) -> None:
+    pages = [p for p in (installed / "usr/share/man").rglob("*")
+             if p.is_file()]
+    names = {p.name.removesuffix(".gz") for p in pages}
+    assert {"syncctl.1"} <= names
+    assert {"syncd.1", "syncd.8"} & names
+    if shutil.which("man") is None:
+        pytest.skip("no man to check them")
+    for page in pages:
+        text = run("man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8",
+                   "-Z", page)
+        assert "warning" not in text.lower(), f"{page.name}: {text[:500]}"
+
+
+def sections(path: Path) -> dict[str, list[str]]:
+    out: dict[str, list[str]] = {}
+    here: list[str] = []
+    for line in path.read_text().splitlines():
+        line = line.strip()
+        if line.startswith("["):
+            here = out.setdefault(line, [])
+        elif line and not line.startswith("#"):
+            here.append(line)
+    return out
+
+
+def units(installed: Path) -> Sequence[Path]:
+    return [p for p in installed.rglob("*.service") if p.is_file()]
+
+
+def test_units_are_there_and_valid(installed: Path) -> None:
+    places = {p.parent.name for p in units(installed)}
+    assert {"system", "user"} <= places, units(installed)
+    for path in units(installed):
+        service = sections(path)["[Service]"]
+        assert any(line.startswith("Type=notify") for line in service)
+        assert any(line.startswith("ExecStart=/usr/bin/syncd")
+                   for line in service)
+        assert any(line.startswith("ExecReload=") for line in service)
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd-analyze")
+    for path in units(installed):
+        # The program is below DESTDIR, so let it look there.
+        copy = path.with_name("check-" + path.name)
+        copy.write_text(path.read_text().replace(
+            "/usr/bin/", f"{installed}/usr/bin/"))
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no",
+             *(["--user"] if path.parent.name == "user" else []),
+             str(copy)], capture_output=True, timeout=60,
+            env=dict(os.environ, XDG_RUNTIME_DIR="/tmp"))
+        text = (done.stdout + done.stderr).decode()
+        copy.unlink()
+        assert path.name not in text, text
+
+
+def test_units_are_hardened(installed: Path) -> None:
+    wanted = ("NoNewPrivileges=", "ProtectSystem=", "PrivateTmp=",
+              "RestrictAddressFamilies=", "SystemCallFilter=",
+              "MemoryDenyWriteExecute=", "CapabilityBoundingSet=",
+              "ProtectKernelModules=", "RestrictNamespaces=")
+    for path in units(installed):
+        if path.parent.name != "system":
+            continue
+        text = path.read_text()
+        for word in wanted:
+            assert word in text, f"{path.name}: {word}"
+
+
+def test_completions_are_installed(installed: Path) -> None:
+    names = [str(p.relative_to(installed)) for p in installed.rglob("*")
+             if "completion" in str(p) or "site-functions" in str(p)]
+    if not names:
+        pytest.skip("completions come from `syncctl completion` only")
+    assert any("bash" in n for n in names)
+
+
+def test_the_package_is_whole(build_dir: Path, tmp_path: Path) -> None:
+    for tool in ("cpack", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"no {tool}")
+    run("cpack", "-G", "DEB", "-B", tmp_path, cwd=build_dir)
+    packages = list(tmp_path.glob("*.deb"))
+    assert packages
+    listing = "".join(run("dpkg-deb", "-c", p) for p in packages)
+    for name in ("usr/bin/syncd", "usr/bin/syncctl", ".service", ".1"):
+        assert name in listing, name
+    info = "".join(run("dpkg-deb", "-I", p) for p in packages)
+    for field in ("Package:", "Version:", "Architecture:", "Depends:",
+                  "Description:", "Maintainer:"):
+        assert field in info, field
+    for library in ("libuv1", "liblmdb0", "libgnutls30"):
+        assert library in info, library
+
+
+def test_the_installed_programs_work_from_there(installed: Path,
+                                                world: World) -> None:
+    """A whole start and stop of what was installed."""
+    made = world.node("A", start=False)
+    made.argv[0] = str(installed / "usr/bin/syncd")
+    made.ctl_path = installed / "usr/bin/syncctl"
+    made.folder_add(world.dir("a"), "f1")
+    made.start()
+    assert made.ctl("status", "-q", check=False).code in (0, 4)
+    assert made.stop() == 0
