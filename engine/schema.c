@@ -621,6 +621,26 @@ row_find_local(const struct row *row)
 	return -1;
 }
 
+/* No device may be in two sets. */
+static bool
+row_sets_are_disjoint(const struct row *row)
+{
+	for (uint32_t w = 0; w < DEVSET_WORDS; w++) {
+		uint64_t all = 0;
+
+		for (uint32_t i = 0; i < row->version_count; i++) {
+			const struct row_version *v = &row->version[i];
+			const uint64_t a = v->holders.word[w];
+			const uint64_t b = v->shadows.word[w];
+
+			if ((a & b) != 0 || ((a | b) & all) != 0)
+				return false;
+			all |= a | b;
+		}
+	}
+	return true;
+}
+
 static const struct entry *
 row_seen_base(const struct row *row)
 {
@@ -725,6 +745,8 @@ schema_row_decode(struct slice key, struct slice value, struct row *out,
 	seen_take(&r, row_seen_base(out), &out->seen);
 	if (!row_ends(&r))
 		return err_set(err, ERR_CORRUPT, "row does not end");
+	if (!row_sets_are_disjoint(out))
+		return err_set(err, ERR_CORRUPT, "device twice in a row");
 	return 0;
 }
 

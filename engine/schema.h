@@ -4,8 +4,8 @@
  * It turns rows into bytes and back, and makes the keys they stand under; it
  * keeps nothing and decides nothing.  Every record ends up behind a checksum
  * over its key and its bytes, so that a record in the wrong place is damage
- * too.  Bytes from the disk are not believed: a decoder refuses with
- * ERR_CORRUPT whatever the encoder could not have written.
+ * too.  Bytes from the disk are not believed, whatever their checksum: a
+ * decoder answers ERR_CORRUPT to what is out of bounds.
  *
  * Thread: any (the check of a store runs apart).  Layout: docs/formats.md.
  */
