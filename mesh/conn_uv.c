@@ -44,7 +44,7 @@ struct conn {
 	struct addr address;
 	struct buf flight; /* ciphertext on its way to tcp */
 	size_t flight_at;
-	bool paused, reading, resume, working, said_bye, shut, lean;
+	bool paused, reading, resume, working, lean;
 	uint64_t deadline_ns; /* of TLS, of CLOSING */
 	uint64_t heard_ns, moved_ns;
 	uint64_t bytes_in, bytes_out;
@@ -81,10 +81,11 @@ conn_fail(struct conn *c, const struct err *err)
 
 	if (c->state == CONN_DEAD)
 		return;
-	/* An alert tells the other side why; it goes if the socket takes it. */
+	/* The last TLS words, or an alert; they go if the socket takes them. */
 	if (c->tls != NULL && c->state != CONN_DIALLING &&
 	    !tcp_is_writing(c->tcp) && c->flight_at == c->flight.len) {
 		c->flight.len = c->flight_at = 0;
+		tls_end(c->tls);
 		tls_output_take(c->tls, &c->flight);
 		if (c->flight.len > 0)
 			(void)tcp_write(c->tcp, c->flight.ptr, c->flight.len);
@@ -125,11 +126,6 @@ conn_fill_flight(struct conn *c, struct err *err)
 	rc = c->session != NULL ? tls_flush(c->tls, err) : 0;
 	if (rc < 0)
 		return rc;
-	if (c->state == CONN_CLOSING && !c->said_bye &&
-	    session_is_finished(c->session)) {
-		c->said_bye = true;
-		tls_end(c->tls);
-	}
 	tls_output_take(c->tls, &c->flight);
 	return 0;
 }
@@ -167,13 +163,8 @@ conn_pump_out(struct conn *c)
 			conn_fail(c, &err);
 			return false;
 		}
-		if (c->flight.len == 0) {
-			if (c->said_bye && !c->shut) {
-				c->shut = true;
-				tcp_shutdown(c->tcp);
-			}
+		if (c->flight.len == 0)
 			break;
-		}
 		c->moved_ns = uv_hrtime();
 		c->lean = false;
 		n = tcp_write(c->tcp, c->flight.ptr, c->flight.len);
@@ -538,6 +529,10 @@ conn_close(struct conn *c, const char *reason)
 	c->deadline_ns = uv_hrtime() + CONN_CLOSE_NS;
 	if (c->state == CONN_UP) {
 		m.u.close.reason = slice_str(reason);
+		/*
+		 * The end comes after the peer's own: an end of stream right
+		 * behind the Close makes a Syncthing overlook its words.
+		 */
 		(void)session_send(c->session, &m, NULL, 0, NULL);
 	} else {
 		c->deadline_ns = uv_hrtime(); /* nobody to talk to */

@@ -511,12 +511,6 @@ session_queued(const struct session *s)
 	return s->queued;
 }
 
-bool
-session_is_finished(const struct session *s)
-{
-	return s->closing && s->queued == 0;
-}
-
 const struct hello *
 session_hello(const struct session *s)
 {

@@ -86,8 +86,6 @@ bool session_output(struct session *s, struct slice *out);
 /* The first `n` bytes of session_output() were written. */
 void session_output_done(struct session *s, size_t n, uint64_t now_ns);
 size_t session_queued(const struct session *s); /* bytes waiting */
-/* A CLOSE was queued and has left: nothing more will come. */
-bool session_is_finished(const struct session *s);
 
 /* The peer's Hello; NULL before it came.  Lives as long as the session. */
 const struct hello *session_hello(const struct session *s);

@@ -40,7 +40,6 @@ struct tcp {
 	uv_timer_t timer;
 	uv_connect_t connect;
 	uv_write_t write;
-	uv_shutdown_t shutdown;
 	uv_getaddrinfo_t resolve;
 	struct addr to; /* as asked; then the real other end */
 	struct addrinfo *list, *next;
@@ -527,13 +526,6 @@ bool
 tcp_is_writing(const struct tcp *t)
 {
 	return t->writing;
-}
-
-void
-tcp_shutdown(struct tcp *t)
-{
-	ASSERT(t->open && !t->closing);
-	(void)uv_shutdown(&t->shutdown, (uv_stream_t *)&t->handle, NULL);
 }
 
 const struct addr *

@@ -63,8 +63,6 @@ void tcp_read(struct tcp *t, bool on);
  */
 size_t tcp_write(struct tcp *t, const uint8_t *ptr, size_t len);
 bool tcp_is_writing(const struct tcp *t);
-/* Nothing more will be written; the peer reads an end after what was. */
-void tcp_shutdown(struct tcp *t);
 /* No more callbacks; frees it when the loop has let go. */
 void tcp_close(struct tcp *t, void (*on_closed)(void *), void *arg);
 /* The other end; valid once open. */
