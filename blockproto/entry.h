@@ -63,7 +63,10 @@ int entry_check(const struct entry *e, struct err *err);
  */
 void entry_normalise(struct entry *e, struct arena *arena);
 
-/* Same bytes: type, deletion, size and block list or link target. */
+/*
+ * Same bytes: type, deletion, size and block list or link target.  Where a
+ * list is not at hand (a row of the index) blocks_hash stands for it.
+ */
 bool entry_same_content(const struct entry *a, const struct entry *b);
 /* Same permissions, as far as both have any. */
 bool entry_same_perms(const struct entry *a, const struct entry *b);
