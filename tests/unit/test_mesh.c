@@ -1,0 +1,383 @@
+/* Whom to dial when, and who may stay. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/base/limits.h"
+#include "mesh/mesh.h"
+
+#define T0 (1000 * CLOCK_S)
+
+static struct devid
+device(uint8_t n)
+{
+	struct devid id = { { 0 } };
+
+	id.b[0] = n;
+	return id;
+}
+
+static struct addr
+parse(const char *text)
+{
+	struct addr a;
+
+	assert_int_equal(addr_parse(&a, slice_str(text), NULL), 0);
+	return a;
+}
+
+/* A mesh of device 5 with one peer at one address ("" = dynamic only). */
+static struct mesh *
+mesh_with(uint8_t peer, const char *address)
+{
+	const struct devid own = device(5);
+	struct mesh *m = mesh_new(&own, 1);
+	const struct addr at = parse(address[0] != '\0' ? address : "dynamic");
+	const struct mesh_peer_config cfg = { .id = device(peer),
+		.name = "peer",
+		.address = &at,
+		.address_count = 1 };
+
+	mesh_configure(m, &cfg, 1, T0);
+	return m;
+}
+
+static struct now
+at(uint64_t ns)
+{
+	return (struct now){ .mono_ns = ns, .wall_ns = 77 };
+}
+
+static void
+mesh_dials_at_once_and_then_backs_off_to_a_minute(void **state)
+{
+	struct mesh *m = mesh_with(9, "tcp://hub:1");
+	struct mesh_dial d;
+	uint64_t now = T0, want = 1;
+
+	(void)state;
+	assert_int_equal(mesh_wake_at(m, now), T0);
+	for (int i = 0; i < 10; i++) {
+		assert_true(mesh_next(m, now, &d));
+		assert_false(mesh_next(m, now, &d));
+		assert_int_equal(mesh_wake_at(m, now), CLOCK_NEVER);
+		mesh_dial_failed(m, &d, "refused", at(now));
+		assert_in_range(mesh_wake_at(m, now) - now,
+		    want * CLOCK_S * 3 / 4, want * CLOCK_S * 5 / 4);
+		assert_false(mesh_next(m, now, &d));
+		now = mesh_wake_at(m, now);
+		want = want * 2 > 60 ? 60 : want * 2;
+	}
+	assert_string_equal(mesh_address_at(m, &d.id, 0)->error, "refused");
+	mesh_refresh(m, now - 1);
+	assert_true(mesh_next(m, now - 1, &d));
+	mesh_free(m);
+}
+
+static void
+mesh_does_not_dial_who_is_connected_or_paused(void **state)
+{
+	struct mesh *m = mesh_with(9, "tcp://hub:1");
+	const struct devid peer = device(9);
+	const struct addr a = parse("tcp://hub:1");
+	struct mesh_peer_config cfg = { .id = peer,
+		.name = "peer",
+		.address = &a,
+		.address_count = 1,
+		.paused = true };
+	struct mesh_dial d;
+
+	(void)state;
+	assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, T0), MESH_ACCEPT);
+	assert_false(mesh_next(m, T0, &d));
+	mesh_down(m, &peer, T0);
+	mesh_configure(m, &cfg, 1, T0);
+	assert_false(mesh_next(m, T0 + 100 * CLOCK_S, &d));
+	assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, T0), MESH_PAUSED);
+	cfg.paused = false;
+	mesh_configure(m, &cfg, 1, T0 + 1);
+	assert_true(mesh_next(m, T0 + 1, &d));
+	mesh_free(m);
+}
+
+static void
+mesh_redials_a_lost_peer_at_once_but_not_for_ever(void **state)
+{
+	struct mesh *m = mesh_with(9, "tcp://hub:1");
+	const struct devid peer = device(9);
+	struct mesh_dial d;
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		const uint64_t now = T0 + (uint64_t)i * CLOCK_S;
+
+		assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, now),
+		    MESH_ACCEPT);
+		mesh_up(m, &peer, NULL, now);
+		mesh_down(m, &peer, now);
+		assert_int_equal(mesh_next(m, now, &d), i < 3);
+		if (i < 3)
+			mesh_dial_ended(m, &d);
+	}
+	/* Two minutes later it may again. */
+	assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, T0), MESH_ACCEPT);
+	mesh_up(m, &peer, NULL, T0);
+	mesh_down(m, &peer, T0 + 130 * CLOCK_S);
+	assert_true(mesh_next(m, T0 + 130 * CLOCK_S, &d));
+	mesh_free(m);
+}
+
+static void
+mesh_lets_the_smaller_id_redial_first(void **state)
+{
+	struct mesh *m = mesh_with(3, "tcp://hub:1");
+	const struct devid peer = device(3);
+	struct mesh_dial d;
+
+	(void)state;
+	mesh_judge(m, &peer, MESH_ACCEPTED, T0);
+	mesh_up(m, &peer, NULL, T0);
+	mesh_down(m, &peer, T0);
+	assert_false(mesh_next(m, T0, &d));
+	assert_true(mesh_next(m, T0 + CLOCK_S, &d));
+	mesh_free(m);
+}
+
+static void
+mesh_keeps_what_the_smaller_id_dialled(void **state)
+{
+	struct mesh *big = mesh_with(3, "tcp://hub:1");
+	struct mesh *small = mesh_with(9, "tcp://hub:1");
+	const struct devid three = device(3), nine = device(9);
+
+	(void)state;
+	/* We are 5; 3 is smaller: its call wins over ours. */
+	assert_int_equal(mesh_judge(big, &three, MESH_DIALLED, T0),
+	    MESH_ACCEPT);
+	assert_int_equal(mesh_judge(big, &three, MESH_ACCEPTED, T0),
+	    MESH_REPLACE);
+	assert_int_equal(mesh_judge(big, &three, MESH_DIALLED, T0),
+	    MESH_SURPLUS);
+	/* 9 is bigger: ours wins, whichever came first. */
+	assert_int_equal(mesh_judge(small, &nine, MESH_DIALLED, T0),
+	    MESH_ACCEPT);
+	assert_int_equal(mesh_judge(small, &nine, MESH_ACCEPTED, T0),
+	    MESH_SURPLUS);
+	mesh_down(small, &nine, T0);
+	assert_int_equal(mesh_judge(small, &nine, MESH_ACCEPTED, T0),
+	    MESH_ACCEPT);
+	assert_int_equal(mesh_judge(small, &nine, MESH_DIALLED, T0),
+	    MESH_REPLACE);
+	/* An established one stays, whoever dials. */
+	mesh_up(small, &nine, NULL, T0);
+	assert_int_equal(
+	    mesh_judge(small, &nine, MESH_DIALLED, T0 + CLOCK_HOUR),
+	    MESH_SURPLUS);
+	assert_int_equal(
+	    mesh_judge(small, &nine, MESH_ACCEPTED, T0 + CLOCK_HOUR),
+	    MESH_SURPLUS);
+	mesh_free(big);
+	mesh_free(small);
+}
+
+static void
+mesh_lets_a_peer_call_again_when_its_first_call_hangs(void **state)
+{
+	struct mesh *m = mesh_with(9, "");
+	const struct devid peer = device(9);
+
+	(void)state;
+	mesh_judge(m, &peer, MESH_ACCEPTED, T0);
+	assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, T0 + CLOCK_S),
+	    MESH_SURPLUS);
+	assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, T0 + 3 * CLOCK_S),
+	    MESH_REPLACE);
+	mesh_free(m);
+}
+
+static void
+mesh_knows_itself_and_strangers(void **state)
+{
+	struct mesh *m = mesh_with(9, "");
+	const struct devid own = device(5), other = device(7);
+
+	(void)state;
+	assert_int_equal(mesh_judge(m, &own, MESH_DIALLED, T0), MESH_OWN);
+	assert_int_equal(mesh_judge(m, &other, MESH_ACCEPTED, T0),
+	    MESH_UNKNOWN);
+	mesh_free(m);
+}
+
+static void
+mesh_forgets_announced_addresses_after_90_s(void **state)
+{
+	struct mesh *m = mesh_with(9, "");
+	const struct devid peer = device(9), other = device(7);
+	const struct addr a = parse("tcp://192.168.1.5:22000");
+	const struct addr q = parse("quic://192.168.1.5:22000");
+	struct mesh_dial d;
+
+	(void)state;
+	assert_int_equal(mesh_wake_at(m, T0), CLOCK_NEVER);
+	assert_false(mesh_found(m, &other, &a, 1, T0));
+	assert_false(mesh_found(m, &peer, &q, 1, T0));
+	assert_true(mesh_found(m, &peer, &a, 1, T0));
+	assert_false(mesh_found(m, &peer, &a, 1, T0));
+	assert_true(mesh_next(m, T0, &d));
+	mesh_dial_failed(m, &d, "refused", at(T0));
+	assert_false(mesh_next(m, T0, &d));
+	/* A new instance: it started anew, so dial at once. */
+	assert_true(mesh_found(m, &peer, &a, 2, T0));
+	assert_true(mesh_next(m, T0, &d));
+	mesh_dial_failed(m, &d, "refused", at(T0));
+	assert_false(mesh_next(m, T0 + 91 * CLOCK_S, &d));
+	assert_null(mesh_address_at(m, &peer, 0));
+	mesh_free(m);
+}
+
+static void
+mesh_does_not_listen_to_announcements_of_fixed_peers(void **state)
+{
+	struct mesh *m = mesh_with(9, "tcp://10.0.0.1:1");
+	const struct devid peer = device(9);
+	const struct addr a = parse("tcp://192.168.1.5:22000");
+
+	(void)state;
+	assert_false(mesh_found(m, &peer, &a, 1, T0));
+	mesh_free(m);
+}
+
+static void
+mesh_keeps_what_it_knows_through_a_new_configuration(void **state)
+{
+	struct mesh *m = mesh_with(9, "tcp://hub:1");
+	const struct addr two[] = { parse("tcp://hub:1"),
+		parse("tcp://hub:2") };
+	struct mesh_peer_config cfg = { .id = device(9),
+		.name = "new",
+		.address = two,
+		.address_count = 2 };
+	const struct devid peer = device(9);
+	struct mesh_dial d;
+
+	(void)state;
+	assert_true(mesh_next(m, T0, &d));
+	mesh_dial_failed(m, &d, "refused", at(T0));
+	mesh_configure(m, &cfg, 1, T0);
+	assert_string_equal(mesh_name(m, &peer), "new");
+	assert_string_equal(mesh_address_at(m, &peer, 0)->error, "refused");
+	assert_true(mesh_next(m, T0, &d)); /* the new one */
+	assert_int_equal(d.addr.port, 2);
+	/* Removed while it is being dialled. */
+	mesh_configure(m, NULL, 0, T0);
+	assert_false(mesh_has(m, &peer));
+	mesh_dial_failed(m, &d, "late", at(T0));
+	mesh_dial_ended(m, &d);
+	mesh_down(m, &peer, T0);
+	mesh_free(m);
+}
+
+static void
+mesh_bounds_the_dials_that_run_at_once(void **state)
+{
+	const struct devid own = device(5);
+	struct mesh *m = mesh_new(&own, 1);
+	struct addr way[8];
+	struct mesh_peer_config cfg[20];
+	struct mesh_dial d;
+	char text[64];
+	size_t count = 0;
+
+	(void)state;
+	for (int i = 0; i < 8; i++) {
+		snprintf(text, sizeof(text), "tcp://hub:%d", i + 1);
+		way[i] = parse(text);
+	}
+	for (uint8_t i = 0; i < 20; i++)
+		cfg[i] =
+		    (struct mesh_peer_config){ .id = device((uint8_t)(i + 10)),
+			    .name = "x",
+			    .address = way,
+			    .address_count = 8 };
+	mesh_configure(m, cfg, 1, T0);
+	while (mesh_next(m, T0, &d))
+		count++;
+	assert_int_equal(count, 4); /* to one peer */
+	mesh_configure(m, cfg, 20, T0);
+	while (mesh_next(m, T0, &d))
+		count++;
+	assert_int_equal(count, LIMIT_DIALS);
+	assert_int_equal(mesh_wake_at(m, T0), CLOCK_NEVER);
+	mesh_dial_ended(m, &d);
+	mesh_free(m);
+}
+
+static void
+mesh_remembers_strangers_within_bounds(void **state)
+{
+	struct mesh *m = mesh_with(9, "");
+	size_t count = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 300; i++) {
+		struct devid id = device(100);
+
+		id.b[1] = (uint8_t)i;
+		id.b[2] = (uint8_t)(i >> 8);
+		assert_true(
+		    mesh_stranger_add(m, &id, SLICE_LIT("phone\n\x1b[31m"),
+			"1.2.3.4:5", (int64_t)(i + 1)));
+		assert_false(mesh_stranger_add(m, &id, SLICE_LIT("phone"),
+		    "1.2.3.4:5", (int64_t)(i + 2)));
+	}
+	while (mesh_stranger_at(m, count) != NULL)
+		count++;
+	assert_int_equal(count, LIMIT_STRANGERS);
+	mesh_free(m);
+}
+
+static void
+mesh_cleans_text_of_peers(void **state)
+{
+	char out[8];
+
+	(void)state;
+	mesh_clean_text(out, sizeof(out), SLICE_LIT("a\nb\x7f"));
+	assert_string_equal(out, "a?b?");
+	mesh_clean_text(out, sizeof(out), SLICE_LIT("abcdef\xc3\xa9"));
+	assert_string_equal(out, "abcdef");
+	mesh_clean_text(out, sizeof(out), SLICE_LIT("\xff"));
+	assert_string_equal(out, "(not UT");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+		    mesh_dials_at_once_and_then_backs_off_to_a_minute),
+		cmocka_unit_test(mesh_does_not_dial_who_is_connected_or_paused),
+		cmocka_unit_test(
+		    mesh_redials_a_lost_peer_at_once_but_not_for_ever),
+		cmocka_unit_test(mesh_lets_the_smaller_id_redial_first),
+		cmocka_unit_test(mesh_keeps_what_the_smaller_id_dialled),
+		cmocka_unit_test(
+		    mesh_lets_a_peer_call_again_when_its_first_call_hangs),
+		cmocka_unit_test(mesh_knows_itself_and_strangers),
+		cmocka_unit_test(mesh_forgets_announced_addresses_after_90_s),
+		cmocka_unit_test(
+		    mesh_does_not_listen_to_announcements_of_fixed_peers),
+		cmocka_unit_test(
+		    mesh_keeps_what_it_knows_through_a_new_configuration),
+		cmocka_unit_test(mesh_bounds_the_dials_that_run_at_once),
+		cmocka_unit_test(mesh_remembers_strangers_within_bounds),
+		cmocka_unit_test(mesh_cleans_text_of_peers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
