@@ -87,6 +87,20 @@ identity_check_kind(const struct identity *id, struct err *err)
 	    id->key_text);
 }
 
+/* GnuTLS itself lets a wrong Ed25519 key pass. */
+static bool
+identity_fits(gnutls_x509_privkey_t key, const gnutls_pcert_st *cert)
+{
+	uint8_t of_key[32], of_cert[32];
+	size_t key_len = sizeof(of_key), cert_len = sizeof(of_cert);
+
+	return gnutls_x509_privkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256,
+		   of_key, &key_len) >= 0 &&
+	       gnutls_pubkey_get_key_id(cert->pubkey, GNUTLS_KEYID_USE_SHA256,
+		   of_cert, &cert_len) >= 0 &&
+	       key_len == cert_len && memcmp(of_key, of_cert, key_len) == 0;
+}
+
 /*
  * The DER bytes exactly as the file has them: they are what is hashed and what
  * is sent, so nothing may encode them anew.
@@ -130,14 +144,18 @@ identity_use(struct identity *id, const gnutls_datum_t *der,
 		goto out;
 	}
 	has_pcert = true;
+	if (!identity_fits(x509_key, &pcert)) {
+		rc = err_set(err, ERR_CORRUPT,
+		    IDENTITY_CERT " and " IDENTITY_KEY " do not belong "
+				  "together; restore both from one backup");
+		goto out;
+	}
 	rc = gnutls_certificate_allocate_credentials(&id->cred);
 	if (rc >= 0)
 		rc = gnutls_certificate_set_key(id->cred, NULL, 0, &pcert, 1,
 		    key);
 	if (rc < 0) {
-		rc = identity_tls(err, rc,
-		    IDENTITY_CERT " and " IDENTITY_KEY " do not belong "
-				  "together; restore both from one backup");
+		rc = identity_tls(err, rc, IDENTITY_CERT);
 		goto out;
 	}
 	/* What both hold is the credentials' now. */
