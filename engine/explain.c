@@ -284,8 +284,8 @@ explain_conflicts(const struct folder *f, struct slice path,
 {
 	const struct slice base = path_base(path);
 	const size_t dot = slice_rfind(base, '.');
-	const size_t stem = path.len - base.len +
-			    (dot == SIZE_MAX || dot == 0 ? base.len : dot);
+	const size_t stem =
+	    path.len - base.len + (dot == SIZE_MAX ? base.len : dot);
 	const struct slice prefix = slice_str(arena_printf(arena,
 	    "%.*s.sync-conflict-", SLICE_FMT(slice_to(path, stem))));
 	struct slice *list =

@@ -179,6 +179,8 @@ ignore_include(struct ignore *ig, struct ignore_file *file, struct slice name,
 	struct slice path;
 
 	name = ignore_trim(name);
+	while (slice_has_prefix(name, SLICE_LIT("./")))
+		name = slice_from(name, 2);
 	if (name.len == 0) {
 		err_set(err, ERR_INVALID, "#include without a file name");
 		return ignore_bad(file, err);
@@ -203,6 +205,17 @@ ignore_include(struct ignore *ig, struct ignore_file *file, struct slice name,
 	}
 	ig->wanted = path;
 	return 0;
+}
+
+/* The same line under another escape character is another rule. */
+static bool
+ignore_is_repeated(struct ignore *ig, const struct ignore_file *file,
+    struct slice line)
+{
+	const char *key = arena_printf(&ig->arena, "%c%.*s", (char)file->escape,
+	    SLICE_FMT(line));
+
+	return map_put(&ig->seen, slice_str(key), ig) != NULL;
 }
 
 static int
@@ -235,11 +248,12 @@ ignore_line(struct ignore *ig, struct ignore_file *file, struct slice line,
 			return 0;
 		}
 	}
-	if (slice_has_prefix(line, include) && line.len > include.len &&
-	    (line.ptr[include.len] == ' ' || line.ptr[include.len] == '\t'))
+	if (slice_has_prefix(line, include) &&
+	    (line.len == include.len || line.ptr[include.len] == ' ' ||
+		line.ptr[include.len] == '\t'))
 		return ignore_include(ig, file, slice_from(line, include.len),
 		    err);
-	if (map_put(&ig->seen, line, ig) != NULL)
+	if (ignore_is_repeated(ig, file, line))
 		return 0;
 	file->begun = true;
 	rc = ignore_add_rule(ig, file, arena_dup(&ig->arena, line), err);

@@ -28,30 +28,66 @@ ignore_rune(struct slice *s)
 }
 
 /*
- * Lower case of the scripts people name files in: Latin, Greek, Cyrillic.  The
- * locale's tables are not used: the answer must be the same everywhere.
+ * Lower case of the scripts people name files in: Latin, Greek, Cyrillic,
+ * Armenian, full-width Latin.  The locale's tables are not used: the answer
+ * must be the same everywhere.
  */
 static uint32_t
 ignore_lower(uint32_t r)
 {
-	if (r >= 'A' && r <= 'Z')
-		return r + 32;
+	/* Where capitals and small letters stand apart. */
+	static const struct {
+		uint32_t first, last, add;
+	} apart[] = {
+		{ 'A', 'Z', 32 },
+		{ 0xc0, 0xd6, 32 },
+		{ 0xd8, 0xde, 32 },
+		{ 0x386, 0x386, 38 },
+		{ 0x388, 0x38a, 37 },
+		{ 0x38c, 0x38c, 64 },
+		{ 0x38e, 0x38f, 63 },
+		{ 0x391, 0x3a1, 32 },
+		{ 0x3a3, 0x3ab, 32 },
+		{ 0x400, 0x40f, 80 },
+		{ 0x410, 0x42f, 32 },
+		{ 0x4c0, 0x4c0, 15 },
+		{ 0x531, 0x556, 48 },
+		{ 0xff21, 0xff3a, 32 },
+	};
+	/* Where each capital, even or odd, is followed by its small letter. */
+	static const struct {
+		uint32_t first, last;
+	} pair[] = {
+		{ 0x100, 0x12f },
+		{ 0x132, 0x137 },
+		{ 0x139, 0x148 },
+		{ 0x14a, 0x177 },
+		{ 0x179, 0x17e },
+		{ 0x1cd, 0x1dc },
+		{ 0x1de, 0x1ef },
+		{ 0x1f8, 0x21f },
+		{ 0x222, 0x233 },
+		{ 0x460, 0x481 },
+		{ 0x48a, 0x4bf },
+		{ 0x4c1, 0x4ce },
+		{ 0x4d0, 0x52f },
+		{ 0x1e00, 0x1e95 },
+		{ 0x1ea0, 0x1eff },
+	};
+
 	if (r < 0xc0)
-		return r;
-	if ((r >= 0xc0 && r <= 0xde && r != 0xd7) ||
-	    (r >= 0x391 && r <= 0x3a9 && r != 0x3a2) ||
-	    (r >= 0x410 && r <= 0x42f))
-		return r + 32;
-	if (r >= 0x400 && r <= 0x40f)
-		return r + 80;
-	if ((r >= 0x100 && r <= 0x137 && r != 0x130) ||
-	    (r >= 0x14a && r <= 0x177) || (r >= 0x1e00 && r <= 0x1e95) ||
-	    (r >= 0x1ea0 && r <= 0x1eff) || (r >= 0x460 && r <= 0x481) ||
-	    (r >= 0x48a && r <= 0x4bf) || (r >= 0x4d0 && r <= 0x52f))
-		return r | 1;
-	if ((r >= 0x139 && r <= 0x148) || (r >= 0x179 && r <= 0x17e))
-		return r + (r & 1);
-	return r == 0x178 ? 0xff : r;
+		return r >= 'A' && r <= 'Z' ? r + 32 : r;
+	if (r == 0x178)
+		return 0xff;
+	if (r == 0x1e9e)
+		return 0xdf;
+	for (size_t i = 0; i < sizeof(apart) / sizeof(*apart); i++)
+		if (r >= apart[i].first && r <= apart[i].last)
+			return r + apart[i].add;
+	for (size_t i = 0; i < sizeof(pair) / sizeof(*pair); i++)
+		if (r >= pair[i].first && r <= pair[i].last)
+			return r + ((r ^ pair[i].first ^ 1) & 1);
+	return r;
 }
 
 struct ignore_compiler {
@@ -76,9 +112,11 @@ static void
 ignore_emit_loop(struct ignore_compiler *c, enum ignore_op op)
 {
 	const uint32_t split = ignore_emit(c, GLOB_SPLIT, 0, 0);
+	uint32_t jump;
 
 	ignore_emit(c, op, 0, 0);
-	c->out->inst.item[ignore_emit(c, GLOB_JUMP, 0, 0)].x = split;
+	jump = ignore_emit(c, GLOB_JUMP, 0, 0); /* may move the array */
+	c->out->inst.item[jump].x = split;
 	c->out->inst.item[split].x = (uint32_t)c->out->inst.len;
 }
 
