@@ -1,0 +1,477 @@
+/*
+ * Recovery: what a crash left half done, told from intents and the disk.
+ *
+ * RELIABILITY.md 5.1.  For a file that was to be put at a name:
+ *
+ *	the temp holds what was staged    nothing happened; it may be resumed
+ *	the temp holds something else     it was exchanged: that is the old file
+ *	the temp is gone                  it was put where nothing was
+ *
+ * In the last two the row becomes the target, as the disk was then; what a
+ * person did to the name since is found by the scan that follows, as an edit
+ * of it.  Nothing that a temp holds is dropped before that is committed, and
+ * nothing that no intent explains is dropped at all: it gets a name.
+ */
+#include "engine/base/assert.h"
+#include "engine/base/mem.h"
+#include "engine/base/path.h"
+#include "engine/conflict.h"
+#include "engine/intent.h"
+#include "engine/pull_state.h"
+#include "engine/scan.h"
+
+/* Temps nobody resumed for this long are of no use. */
+#define RECOVER_TEMP_MAX_S (7 * 24 * 3600)
+#define RECOVER_KEEP_TRIES 1000u
+
+enum recover_fate {
+	FATE_NONE,
+	FATE_DROP, /* the temp is superseded */
+	FATE_NAME, /* the temp gets a name: it is a person's */
+};
+
+/* One intent. */
+struct recovery {
+	struct recover *rec;
+	uint64_t id;
+	struct intent in; /* in rec->arena */
+	enum recover_fate fate;
+	struct slice name; /* of FATE_NAME */
+	uint32_t tries;
+	bool move_dir; /* its rows are to be rewritten */
+	struct identity now;
+};
+
+struct recover {
+	struct pull *pl;
+	struct arena arena;
+	struct map temps; /* name -> struct identity, in the arena */
+	VEC(struct recovery *) all;
+	uint32_t left;
+	size_t next; /* of `all`, in the last step */
+	void (*done)(struct folder *f);
+};
+
+void
+pull_recover_free(struct pull *pl)
+{
+	struct recover *rec = pl->recover;
+
+	if (rec == NULL)
+		return;
+	map_fini(&rec->temps);
+	VEC_FINI(&rec->all);
+	arena_fini(&rec->arena);
+	mem_free(rec);
+	pl->recover = NULL;
+}
+
+/* Temps no intent names: to be resumed, or too old. */
+static void
+recover_temps(struct recover *rec)
+{
+	struct pull *pl = rec->pl;
+	struct folder *f = pl->f;
+	const int64_t now_s = core_now(f->en).wall_ns / (int64_t)CLOCK_S;
+
+	for (struct map_item *it = NULL;
+	     (it = map_next(&rec->temps, it)) != NULL;) {
+		const struct identity *seen = it->value;
+		struct effect *ef;
+
+		if (seen->type == IDENTITY_FILE &&
+		    now_s - seen->ctime_s < RECOVER_TEMP_MAX_S) {
+			map_put(&pl->temps, it->key, pl);
+			continue;
+		}
+		if (seen->type == IDENTITY_DIR)
+			continue;
+		ef = core_tell(f, EFFECT_DROP_TEMP);
+		ef->temp = arena_dup(core_scratch(f->en), it->key);
+	}
+}
+
+static void
+recover_end(struct recover *rec)
+{
+	struct folder *f = rec->pl->f;
+	void (*done)(struct folder *) = rec->done;
+
+	recover_temps(rec);
+	pull_recover_free(rec->pl);
+	done(f);
+}
+
+/* Last: temps are named or dropped, renames of directories finished. */
+
+static void recover_next(struct recover *rec);
+
+static void
+recover_move_done(struct pull *pl)
+{
+	recover_next(pl->recover);
+}
+
+static void
+recover_named(struct folder *f, void *arg, const struct event *ev)
+{
+	struct recovery *rc = arg;
+
+	/* Not flushed: the intent stays for the next start. */
+	if (ev->u.done.code == 0)
+		index_remove_intent(f->ix, rc->id);
+	scan_hint(f, rc->name, false);
+	recover_next(rc->rec);
+}
+
+/* The name is there; the intent may go when it is sure to stay. */
+static void
+recover_flush(struct recovery *rc)
+{
+	struct folder *f = rc->rec->pl->f;
+	struct slice *dir = arena_alloc(core_scratch(f->en), sizeof(*dir));
+	struct effect *ef = core_ask(f, EFFECT_SYNC_DIRS, recover_named, rc);
+
+	*dir = path_parent(rc->name);
+	ef->u.sync.name = dir;
+	ef->u.sync.count = 1;
+}
+
+static void
+recover_temp_done(struct folder *f, void *arg, const struct event *ev)
+{
+	struct recovery *rc = arg;
+	const int code = ev->u.done.code;
+
+	if (rc->fate == FATE_NAME && code == ERR_EXISTS &&
+	    ++rc->tries < RECOVER_KEEP_TRIES) {
+		rc->name = conflict_name(rc->in.path, core_now(f->en).wall_ns,
+		    core_setup(f->en)->zone_s, core_self_short(f->en),
+		    rc->tries, &rc->rec->arena);
+		rc->rec->next--;
+	} else if (rc->fate == FATE_DROP) {
+		index_remove_intent(f->ix, rc->id);
+	} else if (code == 0) {
+		recover_flush(rc);
+		return;
+	} else {
+		/* It stays where it is, and its intent with it. */
+		log_error(core_log(f->en),
+		    "pull recover path=%s temp=%.*s text=\"%.*s\"",
+		    path_print(core_scratch(f->en), rc->in.path),
+		    SLICE_FMT(rc->in.temp), SLICE_FMT(ev->u.done.text));
+	}
+	recover_next(rc->rec);
+}
+
+static void
+recover_next(struct recover *rec)
+{
+	struct folder *f = rec->pl->f;
+
+	while (rec->next < rec->all.len) {
+		struct recovery *rc = rec->all.item[rec->next++];
+		struct effect *ef;
+
+		map_remove(&rec->temps, rc->in.temp);
+		if (rc->move_dir) {
+			pull_move_dir_resume(rec->pl, rc->in.from, rc->in.path,
+			    &rc->now, rc->id, recover_move_done);
+			return;
+		}
+		if (rc->fate == FATE_NONE)
+			continue;
+		ef = core_ask(f,
+		    rc->fate == FATE_DROP ? EFFECT_DROP_TEMP : EFFECT_PUT_BACK,
+		    recover_temp_done, rc);
+		ef->temp = rc->in.temp;
+		ef->path = rc->name;
+		return;
+	}
+	recover_end(rec);
+}
+
+static void
+recover_committed(struct folder *f, void *arg, const struct event *ev)
+{
+	(void)f;
+	if (ev->u.done.code == 0)
+		recover_next(arg);
+	/* Else the folder is halting; the next start tries again. */
+}
+
+/* Judging one intent */
+
+static void
+recover_drop(struct recovery *rc)
+{
+	rc->fate = FATE_DROP;
+}
+
+static void
+recover_name(struct recovery *rc, struct slice name)
+{
+	struct folder *f = rc->rec->pl->f;
+
+	rc->fate = FATE_NAME;
+	rc->name = name;
+	if (name.len == 0)
+		rc->name = conflict_name(rc->in.path, core_now(f->en).wall_ns,
+		    core_setup(f->en)->zone_s, core_self_short(f->en), 0,
+		    &rc->rec->arena);
+}
+
+/* Nothing happened: forget the intent; the temp may be resumed. */
+static void
+recover_forget(struct recovery *rc)
+{
+	index_remove_intent(rc->rec->pl->f->ix, rc->id);
+	scan_hint(rc->rec->pl->f, rc->in.path, false);
+	if (rc->in.from.len > 0)
+		scan_hint(rc->rec->pl->f, rc->in.from, false);
+}
+
+/* Does the index still say what it said when the intent was written? */
+static bool
+recover_is_due(const struct recovery *rc, const struct row *row)
+{
+	const struct row_version *v = row == NULL ? NULL : row_local(row);
+
+	if ((v != NULL) != rc->in.had)
+		return false;
+	return v == NULL || version_equal(v->entry.version, rc->in.before);
+}
+
+/* Make `target` what this device has at `path`; false: nobody has it now. */
+static bool
+recover_put(struct recovery *rc, struct slice path, struct version target,
+    const struct identity *seen)
+{
+	struct pull *pl = rc->rec->pl;
+	const struct row *row = index_row(pl->f->ix, path, &pl->row);
+	struct err err = { 0 };
+
+	if (slice_equal(path, rc->in.path) && !recover_is_due(rc, row))
+		return true; /* put before the crash, or changed since */
+
+	for (uint32_t i = 0; row != NULL && i < row->version_count; i++) {
+		struct entry e = row->version[i].entry;
+		const struct digest *block = e.block;
+
+		if (!version_equal(e.version, target))
+			continue;
+		if ((int32_t)i == row->local)
+			return true;
+		if (e.type == ENTRY_FILE && !e.deleted && block == NULL &&
+		    e.block_count > 0 &&
+		    index_blocks(pl->f->ix, &e, &block, &pl->row, &err) < 0)
+			return false;
+		e.block = block;
+		index_put_local(pl->f->ix, &e, seen, 0);
+		return true;
+	}
+	return false;
+}
+
+/* The old file is in the temp: what becomes of it? */
+static void
+recover_kept(struct recovery *rc, const struct identity *temp)
+{
+	if (rc->in.keep.len > 0)
+		recover_name(rc, rc->in.keep);
+	else if (identity_same_object(temp, &rc->in.base))
+		recover_drop(rc);
+	else
+		recover_name(rc, SLICE_EMPTY);
+}
+
+static bool
+is_inode(const struct identity *a, const struct identity *b)
+{
+	return a->type == b->type && a->ino == b->ino;
+}
+
+static void
+recover_file(struct recovery *rc, const struct identity *temp)
+{
+	struct pull *pl = rc->rec->pl;
+	const struct identity *seen = &rc->in.staged;
+
+	if (temp != NULL && is_inode(temp, &rc->in.staged)) {
+		recover_forget(rc);
+		map_put(&pl->temps, rc->in.temp, pl);
+		return;
+	}
+	/* As we left it, if it is still so: a later edit must be found. */
+	if (identity_same_object(&rc->now, &rc->in.staged))
+		seen = &rc->now;
+	if (!recover_put(rc, rc->in.path, rc->in.target, seen))
+		log_warn(core_log(pl->f->en),
+		    "pull recover path=%s: its version is not known any more",
+		    path_print(core_scratch(pl->f->en), rc->in.path));
+	scan_hint(pl->f, rc->in.path, false);
+	if (temp != NULL)
+		recover_kept(rc, temp);
+	else
+		index_remove_intent(pl->f->ix, rc->id);
+}
+
+static void
+recover_link(struct recovery *rc, const struct identity *temp,
+    struct slice target)
+{
+	struct pull *pl = rc->rec->pl;
+	const struct row *row = index_row(pl->f->ix, rc->in.path, &pl->row);
+	bool there = false;
+
+	for (uint32_t i = 0; row != NULL && i < row->version_count; i++)
+		if (version_equal(row->version[i].entry.version,
+			rc->in.target) &&
+		    rc->now.type == IDENTITY_LINK &&
+		    slice_equal(row->version[i].entry.link_target, target))
+			there = true;
+	if (there)
+		recover_put(rc, rc->in.path, rc->in.target, &rc->now);
+	scan_hint(pl->f, rc->in.path, false);
+	if (temp == NULL)
+		index_remove_intent(pl->f->ix, rc->id);
+	else if (identity_same_object(temp, &rc->in.base) && there)
+		recover_kept(rc, temp);
+	else if (temp->type == IDENTITY_LINK)
+		recover_drop(rc); /* ours: made, and never put */
+	else
+		recover_name(rc, SLICE_EMPTY);
+}
+
+static void
+recover_remove(struct recovery *rc, const struct identity *temp)
+{
+	struct pull *pl = rc->rec->pl;
+	static const struct identity absent;
+
+	if (temp == NULL) {
+		recover_forget(rc);
+		return;
+	}
+	if (rc->in.replace &&
+	    recover_is_due(rc, index_row(pl->f->ix, rc->in.path, &pl->row)))
+		index_forget_local(pl->f->ix, rc->in.path);
+	else if (!rc->in.replace)
+		recover_put(rc, rc->in.path, rc->in.target, &absent);
+	scan_hint(pl->f, rc->in.path, false);
+	recover_kept(rc, temp);
+}
+
+static void
+recover_move(struct recovery *rc)
+{
+	static const struct identity absent;
+
+	if (!identity_same_object(&rc->now, &rc->in.base)) {
+		recover_forget(rc);
+		return;
+	}
+	if (rc->in.kind == INTENT_MOVE_DIR) {
+		rc->move_dir = true;
+		return;
+	}
+	recover_put(rc, rc->in.path, rc->in.target, &rc->now);
+	recover_put(rc, rc->in.from, rc->in.gone, &absent);
+	recover_forget(rc);
+}
+
+static void
+recover_looked(struct folder *f, void *arg, const struct event *ev)
+{
+	struct recovery *rc = arg;
+	struct recover *rec = rc->rec;
+	const struct identity *temp = map_find(&rec->temps, rc->in.temp);
+
+	if (ev->u.done.code == 0)
+		rc->now = ev->u.done.seen;
+	arena_clear(&rec->pl->row);
+	switch (rc->in.kind) {
+	case INTENT_FILE:
+		recover_file(rc, temp);
+		break;
+	case INTENT_LINK:
+		recover_link(rc, temp, ev->u.done.link_target);
+		break;
+	case INTENT_REMOVE:
+		recover_remove(rc, temp);
+		break;
+	case INTENT_MOVE:
+	case INTENT_MOVE_DIR:
+		recover_move(rc);
+		break;
+	}
+	if (--rec->left == 0)
+		core_commit(f, recover_committed, rec);
+}
+
+static void
+recover_look(struct recover *rec)
+{
+	struct folder *f = rec->pl->f;
+	struct slice record;
+	uint64_t id = 0;
+
+	while (index_next_intent(f->ix, id, &id, &record, &rec->arena)) {
+		struct recovery *rc = arena_zalloc(&rec->arena, sizeof(*rc));
+		struct effect *ef;
+
+		rc->rec = rec;
+		rc->id = id;
+		if (!intent_decode(record, &rc->in, &rec->arena)) {
+			log_error(core_log(f->en),
+			    "pull recover: an intent cannot be read");
+			index_remove_intent(f->ix, id);
+			continue;
+		}
+		*VEC_ADD(&rec->all) = rc;
+		ef = core_ask(f, EFFECT_STAT, recover_looked, rc);
+		ef->path = rc->in.path;
+		rec->left++;
+	}
+	if (rec->left == 0)
+		recover_end(rec);
+	else
+		log_info(core_log(f->en), "pull recover intents=%u",
+		    (unsigned)rec->left);
+}
+
+static void
+recover_listed(struct folder *f, void *arg, const struct event *ev)
+{
+	struct recover *rec = arg;
+	const int code = ev->u.done.code;
+
+	if (code != 0 && code != ERR_NOT_FOUND) {
+		folder_halt(f,
+		    code == ERR_MISSING_ROOT ? REASON_ROOT_MISSING
+		    : code == ERR_FULL       ? REASON_DISK_FULL
+					     : REASON_UNWRITABLE,
+		    "staging: %.*s", SLICE_FMT(ev->u.done.text));
+		return;
+	}
+	for (uint32_t i = 0; i < ev->u.done.entry_count; i++) {
+		const struct dir_entry *de = &ev->u.done.entry[i];
+		struct identity *seen = arena_alloc(&rec->arena, sizeof(*seen));
+
+		*seen = de->seen;
+		map_put(&rec->temps, de->name, seen);
+	}
+	recover_look(rec);
+}
+
+void
+pull_recover(struct folder *f, void (*done)(struct folder *f))
+{
+	struct recover *rec = mem_zalloc(sizeof(*rec));
+
+	ASSERT(f->pull->recover == NULL);
+	f->pull->recover = rec;
+	rec->pl = f->pull;
+	rec->done = done;
+	core_ask(f, EFFECT_LIST_TEMPS, recover_listed, rec);
+}

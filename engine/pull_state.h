@@ -1,0 +1,155 @@
+/*
+ * The inside of the pull: shared by pull*.c, fetch.c, reuse.c and writer.c.
+ *
+ * pull.c plans: it walks the rows that need work and makes items.
+ * pull_item.c carries one item from plan to end; pull_move.c recognises
+ * renames; pull_recover.c mends what a crash left.
+ */
+#ifndef HOLDFAST_ENGINE_PULL_STATE_H
+#define HOLDFAST_ENGINE_PULL_STATE_H
+
+#include "engine/base/list.h"
+#include "engine/base/map.h"
+#include "engine/base/vec.h"
+#include "engine/decide.h"
+#include "engine/folder.h"
+#include "engine/item.h"
+#include "engine/pull.h"
+
+/* Items loading at once whose block lists together are larger than this wait:
+ * 8 MiB of hashes. */
+#define PULL_BLOCKS_MAX (256u * 1024)
+/* Paths that failed and are remembered; beyond it they are tried each pass. */
+#define PULL_PARKED_MAX 16384u
+/* While a peer's index still pours in, what may turn out a rename waits. */
+#define PULL_HOLD_QUIET_NS (100 * CLOCK_MS)
+#define PULL_HOLD_MAX_NS (2 * CLOCK_S)
+#define PULL_RETRY_NS CLOCK_MIN
+#define PULL_RETRY_MAX_NS CLOCK_HOUR
+
+enum pull_pass {
+	PASS_NONE,
+	PASS_FORWARD, /* makes and changes, in path order */
+	PASS_DELETE,  /* deletes, deepest first */
+};
+
+/* A path that cannot proceed until its row changes or time passes. */
+struct parked {
+	enum reason reason;
+	struct slice text; /* owned */
+	int64_t since_wall_ns;
+	uint64_t retry_ns; /* mono */
+	uint64_t sign;     /* of the row then */
+	uint32_t tries;
+	uint32_t pass; /* last met */
+};
+
+/* A directory that waits until nothing in it is in work. */
+struct below {
+	uint32_t count;
+	struct item *waits; /* borrows */
+};
+
+struct writer;
+struct move_dir;
+struct recover;
+
+struct pull {
+	struct folder *f;
+	struct core_timer timer;
+	struct arena row; /* of the row in work */
+	bool stopped;
+	bool again; /* something changed since this pass began */
+	enum pull_pass pass;
+	uint32_t pass_no;
+	struct buf cursor;      /* path of the last row met */
+	uint64_t hold_since_ns; /* 0: not holding */
+	struct core_timer retry;
+
+	struct map items;  /* path -> struct item; MOVE: both paths */
+	struct map parked; /* path -> struct parked, owned */
+	struct map below;  /* directory -> struct below, owned */
+	struct map owned;  /* path -> PULL_QUIET or PULL_ASKED */
+	struct map temps;  /* staging names that may be resumed -> itself */
+	uint32_t item_count;
+	uint64_t block_count; /* of items in work */
+	struct list hungry;   /* want blocks */
+	struct list late;     /* directories that get permissions last */
+	uint32_t copying;     /* COPY_TEMPs under way, all items */
+	uint64_t in_flight;   /* bytes asked and being written, all items */
+	uint64_t received;
+	struct writer *writer;
+	struct move_dir *move; /* the directory rename in work, or NULL */
+	uint32_t adopted;      /* puts of this step that nobody waits for */
+	struct map no_move;    /* new directories that are no renames */
+	struct recover *recover;
+};
+
+/* pull.c */
+void pull_plan_soon(struct pull *pl);
+struct item *pull_find(const struct pull *pl, struct slice path);
+/* A staging name for `path` in this version: the same again after a restart. */
+struct slice pull_temp_name(struct item *it, struct slice path,
+    struct version version);
+void pull_park(struct pull *pl, struct slice path, enum reason reason,
+    const char *text);
+uint64_t pull_sign(const struct row *row);
+/* The row's version with its whole block list, owned by the item. */
+bool pull_own_version(struct item *it, const struct row_version *v,
+    struct entry *out);
+enum reason pull_reason_of(const struct pull *pl, int code);
+
+/* pull_item.c */
+/* In work from here on; begins loading where there is something to load. */
+void pull_item_start(struct item *it);
+/* Loaded, or nothing to load: to the writer as soon as its parent is there. */
+void pull_item_loaded(struct item *it);
+/* It cannot go on now: remember why, try later. */
+void pull_item_fail(struct item *it, enum reason reason, const char *text);
+/* The same for an effect's answer: halts the folder where that is due. */
+void pull_item_error(struct item *it, int code, struct slice text);
+/* Give up without a word: it is planned again when still needed. */
+void pull_item_cancel(struct item *it);
+/* Done, or done with: forget it. */
+void pull_item_end(struct item *it);
+/* An answer due to it came; frees it when it was ending and this the last. */
+bool pull_item_answered(struct item *it);
+/* A directory made writable to be filled gets its permissions. */
+void pull_item_finish_late(struct item *it);
+/* While we act on a name, what is seen there is ours: pull_owns(). */
+void pull_own(struct pull *pl, struct slice path);
+void pull_disown(struct pull *pl, struct slice path);
+
+/* pull_rmdir.c: the directory `it` was to remove is not empty. */
+void pull_rmdir_refused(struct item *it);
+/* The edit of ours that a deletion did not see, announced above both. */
+void pull_revive(struct pull *pl, const struct row *row);
+
+/* pull_move.c: renames recognised by content. */
+enum pull_move {
+	PULL_MOVE_NO,
+	PULL_MOVE_MAYBE,   /* when more of a peer's index has come */
+	PULL_MOVE_STAND,   /* when its parent is there */
+	PULL_MOVE_STARTED, /* pl->move is it */
+};
+/*
+ * An item that renames into place the content of `row`, a file that is new
+ * here; NULL when nothing fits.  *wait: what fits is not deleted (yet).
+ */
+struct item *pull_move_plan(struct pull *pl, const struct row *row, bool *wait);
+/* A directory that is new here: is it one of ours, renamed as a whole? */
+enum pull_move pull_move_dir_plan(struct pull *pl, const struct row *row);
+/* Is `path` in a directory being renamed?  Remembers the question. */
+bool pull_move_dir_owns(struct pull *pl, struct slice path);
+/* A person changed `path`: what was compared is not so any more. */
+void pull_move_dir_changed(struct pull *pl, struct slice path);
+/* After a crash: go on with the rows; pull_recover.c. */
+void pull_move_dir_resume(struct pull *pl, struct slice from, struct slice to,
+    const struct identity *seen, uint64_t intent,
+    void (*done)(struct pull *pl));
+void pull_move_free(struct pull *pl);
+
+/* pull_recover.c */
+void pull_recover_free(struct pull *pl);
+
+#endif

@@ -1,0 +1,835 @@
+/*
+ * The writer.  See writer.h.
+ *
+ * A batch goes
+ *
+ *	STAGING  temps are flushed
+ *	INTENDED intents are being committed
+ *	ACTING   names are changed
+ *	NAMED    waits for earlier batches, then directories are flushed
+ *	PUTTING  rows are being committed
+ *	CLEANING what was taken off the names is dropped
+ *
+ * and is freed.  An item that fails on the way leaves its batch at once; what
+ * happened to the others does not depend on it.
+ */
+#include "engine/writer.h"
+
+#include "engine/base/assert.h"
+#include "engine/base/limits.h"
+#include "engine/base/mem.h"
+#include "engine/base/path.h"
+#include "engine/conflict.h"
+#include "engine/intent.h"
+#include "engine/scan.h"
+
+/* Batches under way at once; more would only hold more temps. */
+#define WRITER_BATCHES_MAX 4u
+#define WRITER_BATCH_ITEMS LIMIT_STEP_ROWS
+/* Conflict names tried, a second apart each. */
+#define WRITER_KEEP_TRIES 1000u
+
+enum batch_stage {
+	BATCH_STAGING,
+	BATCH_INTENDED,
+	BATCH_ACTING,
+	BATCH_NAMED,
+	BATCH_FLUSHING,
+	BATCH_PUTTING,
+	BATCH_CLEANING,
+};
+
+struct batch {
+	struct list_node node; /* in writer->batches, oldest first */
+	struct writer *wr;
+	enum batch_stage stage;
+	struct list items;
+	uint32_t left; /* answers due in this stage */
+	bool cleaned;  /* intents were removed after the commit */
+};
+
+struct writer {
+	struct pull *pl;
+	struct list ready;
+	struct list batches;
+	struct buf record; /* scratch, for one intent */
+};
+
+#define BATCH_EACH(b, n)                                                       \
+	for (struct list_node *n = list_first(&(b)->items), *n##_next;         \
+	     n != NULL && (n##_next = list_next(&(b)->items, n), true);        \
+	     n = n##_next)
+#define ITEM_OF(n) LIST_ITEM(n, struct item, node)
+
+static void batch_name(struct batch *b);
+static void act_keep(struct item *it);
+
+struct writer *
+writer_new(struct pull *pl)
+{
+	struct writer *wr = mem_zalloc(sizeof(*wr));
+
+	wr->pl = pl;
+	list_init(&wr->ready);
+	list_init(&wr->batches);
+	return wr;
+}
+
+void
+writer_free(struct writer *wr)
+{
+	struct list_node *n;
+
+	while ((n = list_first(&wr->batches)) != NULL) {
+		struct batch *b = LIST_ITEM(n, struct batch, node);
+
+		/* The folder closed over it; the index tells the rest. */
+		BATCH_EACH(b, i)
+		{
+			list_remove(&b->items, i);
+			ITEM_OF(i)->batch = NULL;
+			ITEM_OF(i)->ops = 0;
+			ITEM_OF(i)->state = ITEM_ENDING;
+			pull_item_end(ITEM_OF(i));
+		}
+		list_remove(&wr->batches, n);
+		mem_free(b);
+	}
+	buf_fini(&wr->record);
+	mem_free(wr);
+}
+
+bool
+writer_is_idle(const struct writer *wr)
+{
+	return wr->ready.count == 0 && wr->batches.count == 0;
+}
+
+void
+writer_add(struct writer *wr, struct item *it)
+{
+	it->state = ITEM_READY;
+	list_add(&wr->ready, &it->node);
+	writer_pump(wr);
+}
+
+void
+writer_remove(struct writer *wr, struct item *it)
+{
+	list_remove(&wr->ready, &it->node);
+}
+
+/* Does it leave a batch that goes on without it? */
+static void
+batch_leave(struct batch *b, struct item *it)
+{
+	list_remove(&b->items, &it->node);
+	it->batch = NULL;
+	it->state = ITEM_LOADING;
+}
+
+static void
+batch_drop_intent(struct item *it)
+{
+	if (it->intent == 0)
+		return;
+	index_remove_intent(it->pl->f->ix, it->intent);
+	it->intent = 0;
+}
+
+static void
+item_disown(struct item *it)
+{
+	pull_disown(it->pl, it->path);
+	if (it->from.len > 0)
+		pull_disown(it->pl, it->from);
+}
+
+/* Not done, and nothing happened: it leaves, and its path is free again. */
+static void
+batch_abandon(struct batch *b, struct item *it)
+{
+	batch_drop_intent(it);
+	batch_leave(b, it);
+	item_disown(it);
+	pull_item_cancel(it);
+}
+
+static void
+batch_fail(struct batch *b, struct item *it, int code, struct slice text)
+{
+	batch_drop_intent(it);
+	batch_leave(b, it);
+	item_disown(it);
+	if (it->kind == ITEM_RMDIR && code == ERR_BUSY)
+		pull_rmdir_refused(it);
+	else
+		pull_item_error(it, code, text);
+}
+
+/* The batch is empty or done with. */
+static void
+batch_end(struct batch *b)
+{
+	struct writer *wr = b->wr;
+
+	ASSERT(b->items.count == 0);
+	list_remove(&wr->batches, &b->node);
+	mem_free(b);
+	writer_pump(wr);
+}
+
+/* CLEANING */
+
+/* The intents that went last need no commit of their own. */
+static void
+batch_cleaned(struct batch *b)
+{
+	if (b->left == 0)
+		batch_end(b);
+}
+
+static void
+clean_item_end(struct item *it)
+{
+	struct batch *b = it->batch;
+
+	b->left--;
+	if (!it->intent_stays)
+		batch_drop_intent(it);
+	batch_leave(b, it);
+	pull_item_end(it);
+	batch_cleaned(b);
+}
+
+static void
+clean_done(struct folder *f, void *arg, const struct event *ev)
+{
+	struct item *it = arg;
+
+	it->ops--;
+	if (ev->u.done.code == ERR_CHANGED) {
+		/* A program still had the old file open and wrote to it. */
+		it->keep = item_own(it,
+		    conflict_name(it->path, core_now(f->en).wall_ns,
+			core_setup(f->en)->zone_s, it->entry.modified_by, 0,
+			core_scratch(f->en)));
+		act_keep(it);
+		return;
+	}
+	clean_item_end(it);
+}
+
+static void
+clean_note(struct item *it)
+{
+	struct folder *f = it->pl->f;
+	struct effect_note *note = core_note(f, NOTE_REMOTE_CHANGE);
+	struct arena *scratch = core_scratch(f->en);
+	const struct entry *e = &it->entry;
+
+	note->path = arena_dup(scratch, it->path);
+	note->action = slice_str(item_action(it));
+	for (uint32_t i = 0; i < f->share_count; i++)
+		if (devid_short(&f->share[i].device) == e->modified_by)
+			note->device = f->share[i].device;
+	note->bytes = e->size;
+	folder_changed(f, e->modified_by, it->path);
+	if (it->keep_now.len == 0)
+		return;
+	note = core_note(f, NOTE_CONFLICT);
+	note->path = arena_dup(scratch, it->keep_now);
+	note->reason = REASON_CONFLICT;
+	log_info(core_log(f->en), "writer conflict path=%s copy=%s",
+	    path_print(scratch, it->path), path_print(scratch, it->keep_now));
+}
+
+static void
+batch_clean_item(struct batch *b, struct item *it)
+{
+	struct folder *f = it->pl->f;
+	struct effect *ef;
+
+	clean_note(it);
+	item_disown(it);
+	if (it->keep_now.len > 0)
+		scan_hint(f, it->keep_now, false);
+	if (it->kept.type == IDENTITY_ABSENT || it->intent_stays) {
+		b->left++;
+		clean_item_end(it);
+		return;
+	}
+	ef = core_ask(f, EFFECT_DROP_TEMP, clean_done, it);
+	ef->temp = arena_dup(core_scratch(f->en), it->temp);
+	ef->want = it->kept;
+	it->ops++;
+	b->left++;
+}
+
+static void
+batch_put_done(struct folder *f, void *arg, const struct event *ev)
+{
+	struct batch *b = arg;
+
+	b->stage = BATCH_CLEANING;
+	if (ev->u.done.code != 0) {
+		/* The folder is halting: the intents stay, and tell it all. */
+		BATCH_EACH(b, n)
+		{
+			struct item *it = ITEM_OF(n);
+
+			batch_leave(b, it);
+			item_disown(it);
+			pull_item_end(it);
+		}
+		batch_end(b);
+		return;
+	}
+	b->left = 1; /* ours */
+	BATCH_EACH(b, n)
+	batch_clean_item(b, ITEM_OF(n));
+	b->left--;
+	f->pull->again = true;
+	batch_cleaned(b);
+	pull_plan_soon(f->pull);
+}
+
+/* PUTTING */
+
+/* What the index says of an item that was done. */
+static void
+batch_put_item(struct item *it)
+{
+	struct index *ix = it->pl->f->ix;
+	static const struct identity absent;
+	uint32_t flags = 0;
+
+	if (it->replace) {
+		/* Its new version is made next, at a free name. */
+		index_forget_local(ix, it->path);
+		return;
+	}
+	if (it->kind == ITEM_REMOVE || it->kind == ITEM_RMDIR) {
+		index_put_local(ix, &it->entry, &absent, 0);
+		return;
+	}
+	if (it->implicit && it->pl->f->cfg.mode == FOLDER_RECEIVE_ONLY)
+		flags = ROW_LOCAL_CHANGED;
+	if (it->kind == ITEM_MOVE)
+		index_put_local(ix, &it->gone, &absent, 0);
+	index_put_local(ix, &it->entry, &it->seen, flags);
+}
+
+static void
+batch_put(struct batch *b)
+{
+	b->stage = BATCH_PUTTING;
+	BATCH_EACH(b, n)
+	{
+		struct item *it = ITEM_OF(n);
+
+		batch_put_item(it);
+		/* What is kept in a temp is a person's until it is dropped:
+		 * the intent says whose it was. */
+		if (it->kept.type == IDENTITY_ABSENT && !it->intent_stays)
+			batch_drop_intent(it);
+	}
+	core_commit(b->wr->pl->f, batch_put_done, b);
+}
+
+/* NAMED: directories, in the order of batches. */
+
+static void
+batch_flushed(struct folder *f, void *arg, const struct event *ev)
+{
+	struct batch *b = arg;
+	struct list_node *next = list_next(&b->wr->batches, &b->node);
+	struct writer *wr = b->wr;
+
+	(void)f;
+	if (ev->u.done.code != 0) {
+		/* A failed flush is final.  Nothing is claimed; a scan looks
+		 * at what is there. */
+		BATCH_EACH(b, n)
+		{
+			scan_hint(wr->pl->f, ITEM_OF(n)->path, false);
+			batch_fail(b, ITEM_OF(n), ev->u.done.code,
+			    ev->u.done.text);
+		}
+	}
+	if (b->items.count == 0)
+		batch_end(b);
+	else
+		batch_put(b);
+	if (next != NULL &&
+	    LIST_ITEM(next, struct batch, node)->stage == BATCH_NAMED)
+		batch_name(LIST_ITEM(next, struct batch, node));
+}
+
+static bool
+batch_is_first_to_name(const struct batch *b)
+{
+	const struct list_node *n = list_first(&b->wr->batches);
+
+	for (; n != &b->node; n = list_next(&b->wr->batches, n))
+		if (LIST_ITEM(n, struct batch, node)->stage < BATCH_PUTTING)
+			return false;
+	return true;
+}
+
+static void
+batch_add_dir(struct map *seen, struct slice *dir, uint32_t *count,
+    struct slice path)
+{
+	const struct slice parent = path_parent(path);
+
+	if (path.len == 0 || map_put(seen, parent, seen) != NULL)
+		return;
+	dir[(*count)++] = parent;
+}
+
+/* Every directory whose names changed, once. */
+static void
+batch_name(struct batch *b)
+{
+	struct folder *f = b->wr->pl->f;
+	struct arena *scratch = core_scratch(f->en);
+	struct slice *dir =
+	    arena_array(scratch, b->items.count * 3 + 1, sizeof(*dir));
+	struct map seen = { 0 };
+	struct effect *ef;
+	uint32_t count = 0;
+
+	b->stage = BATCH_NAMED;
+	if (!batch_is_first_to_name(b))
+		return;
+	b->stage = BATCH_FLUSHING;
+	BATCH_EACH(b, n)
+	{
+		struct item *it = ITEM_OF(n);
+
+		batch_add_dir(&seen, dir, &count, it->path);
+		batch_add_dir(&seen, dir, &count, it->from);
+		batch_add_dir(&seen, dir, &count, it->keep_now);
+	}
+	map_fini(&seen);
+	for (uint32_t i = 0; i < count; i++)
+		dir[i] = arena_dup(scratch, dir[i]);
+	ef = core_ask(f, EFFECT_SYNC_DIRS, batch_flushed, b);
+	ef->u.sync.name = dir;
+	ef->u.sync.count = count;
+}
+
+/* ACTING */
+
+static void
+batch_acted(struct batch *b)
+{
+	if (--b->left > 0)
+		return;
+	if (b->items.count > 0) {
+		batch_name(b);
+		return;
+	}
+	/* Nobody is left; those behind must not wait for us. */
+	struct list_node *next = list_next(&b->wr->batches, &b->node);
+
+	b->stage = BATCH_CLEANING;
+	if (next != NULL &&
+	    LIST_ITEM(next, struct batch, node)->stage == BATCH_NAMED)
+		batch_name(LIST_ITEM(next, struct batch, node));
+	batch_end(b);
+}
+
+static void
+act_kept(struct folder *f, void *arg, const struct event *ev)
+{
+	struct item *it = arg;
+	const int code = ev->u.done.code;
+
+	it->ops--;
+	if (code == ERR_EXISTS && it->keep_tries < WRITER_KEEP_TRIES) {
+		it->keep_tries++;
+		it->keep_now = SLICE_EMPTY;
+		act_keep(it);
+		return;
+	}
+	if (code == 0) {
+		it->kept.type = IDENTITY_ABSENT;
+	} else {
+		/* The bytes stay in the temp, and the intent with them: the
+		 * next start tries again.  The row is put all the same. */
+		log_error(core_log(f->en),
+		    "writer conflict-copy failed path=%s text=\"%.*s\"",
+		    path_print(core_scratch(f->en), it->path),
+		    SLICE_FMT(ev->u.done.text));
+		it->keep_now = SLICE_EMPTY;
+		it->intent_stays = true;
+	}
+	if (it->batch->stage == BATCH_ACTING) {
+		batch_acted(it->batch);
+		return;
+	}
+	/* Its name is not flushed: until the next start the intent says that
+	 * these bytes are a person's. */
+	it->intent_stays = true;
+	if (it->keep_now.len > 0)
+		scan_hint(f, it->keep_now, false);
+	clean_item_end(it);
+}
+
+/* What came off the name was not replaced by choice: it gets a name. */
+static void
+act_keep(struct item *it)
+{
+	struct folder *f = it->pl->f;
+	struct arena *scratch = core_scratch(f->en);
+	struct slice name = it->keep;
+	struct effect *ef;
+
+	if (it->keep_tries > 0)
+		name = conflict_name(it->path, core_now(f->en).wall_ns,
+		    core_setup(f->en)->zone_s, it->entry.modified_by,
+		    it->keep_tries, scratch);
+	it->keep_now = item_own(it, name);
+	ef = core_ask(f, EFFECT_PUT_BACK, act_kept, it);
+	ef->path = arena_dup(scratch, it->keep_now);
+	ef->temp = arena_dup(scratch, it->temp);
+	it->ops++;
+}
+
+static void act_done(struct folder *f, void *arg, const struct event *ev);
+
+static struct effect_meta
+act_meta(const struct item *it)
+{
+	const struct entry *e = &it->entry;
+
+	return (struct effect_meta){
+		.set_perms = e->type != ENTRY_LINK && !e->no_perms &&
+			     !it->pl->f->cfg.ignore_perms,
+		.perms = e->perms & 0777u,
+		.set_mtime = e->type == ENTRY_FILE,
+		.mtime_s = e->mtime_s,
+		.mtime_ns = e->mtime_ns,
+	};
+}
+
+/* Moved, with other permissions or another time than it had. */
+static void
+act_meta_too(struct item *it)
+{
+	struct folder *f = it->pl->f;
+	struct effect *ef = core_ask(f, EFFECT_SET_META, act_done, it);
+
+	it->set_meta = false;
+	it->ops++;
+	ef->path = arena_dup(core_scratch(f->en), it->path);
+	ef->want = it->seen;
+	ef->u.meta = act_meta(it);
+}
+
+static void
+act_done(struct folder *f, void *arg, const struct event *ev)
+{
+	struct item *it = arg;
+	struct batch *b = it->batch;
+	const int code = ev->u.done.code;
+
+	(void)f;
+	it->ops--;
+	if (code != 0) {
+		batch_fail(b, it, code, ev->u.done.text);
+		batch_acted(b);
+		return;
+	}
+	it->acted = true;
+	it->seen = ev->u.done.seen;
+	it->kept = ev->u.done.kept;
+	if (it->set_meta) {
+		act_meta_too(it);
+		return;
+	}
+	if (it->keep.len > 0 && it->kept.type == IDENTITY_FILE) {
+		act_keep(it);
+		return;
+	}
+	batch_acted(b);
+}
+
+static void
+act_start(struct item *it)
+{
+	static const enum effect_kind kind[] = {
+		[ITEM_FILE] = EFFECT_FINISH_FILE,
+		[ITEM_LINK] = EFFECT_MAKE_LINK,
+		[ITEM_META] = EFFECT_SET_META,
+		[ITEM_REMOVE] = EFFECT_REMOVE,
+		[ITEM_RMDIR] = EFFECT_REMOVE,
+		[ITEM_MOVE] = EFFECT_MOVE,
+	};
+	struct folder *f = it->pl->f;
+	struct arena *scratch = core_scratch(f->en);
+	struct effect *ef = core_ask(f, kind[it->kind], act_done, it);
+
+	it->ops++;
+	ef->path = arena_dup(scratch, it->path);
+	ef->temp = arena_dup(scratch, it->temp);
+	ef->want = it->want;
+	if (it->kind == ITEM_LINK) {
+		ef->u.link.target = arena_dup(scratch, it->entry.link_target);
+	} else if (it->kind == ITEM_META) {
+		ef->u.meta = act_meta(it);
+	} else if (it->kind == ITEM_MOVE) {
+		ef->path = arena_dup(scratch, it->from);
+		ef->want = it->want_from;
+		ef->u.move.to = arena_dup(scratch, it->path);
+		ef->u.move.want_to = it->want;
+	}
+}
+
+static void
+batch_act(struct batch *b)
+{
+	b->stage = BATCH_ACTING;
+	b->left = 1; /* ours */
+	BATCH_EACH(b, n)
+	{
+		struct item *it = ITEM_OF(n);
+
+		if (it->acted)
+			continue; /* a directory, made before */
+		if (it->stale || b->wr->pl->stopped) {
+			batch_abandon(b, it);
+			continue;
+		}
+		b->left++;
+		act_start(it);
+	}
+	batch_acted(b);
+}
+
+/* INTENDED */
+
+static bool
+intent_kind_of(const struct item *it, enum intent_kind *out)
+{
+	switch (it->kind) {
+	case ITEM_FILE:
+		*out = INTENT_FILE;
+		return true;
+	case ITEM_LINK:
+		*out = INTENT_LINK;
+		return true;
+	case ITEM_REMOVE:
+		*out = INTENT_REMOVE;
+		return true;
+	case ITEM_MOVE:
+		*out = INTENT_MOVE;
+		return true;
+	case ITEM_DIR:
+	case ITEM_META:
+	case ITEM_RMDIR:
+	case ITEM_MOVE_DIR:
+		break; /* what they leave half done a scan understands */
+	}
+	return false;
+}
+
+static bool
+intent_put(struct writer *wr, struct item *it)
+{
+	struct intent in = {
+		.path = it->path,
+		.from = it->from,
+		.temp = it->temp,
+		.keep = it->keep,
+		.replace = it->replace,
+		.base = it->kind == ITEM_MOVE ? it->want_from : it->want,
+		.staged = it->staged,
+		.had = it->had,
+		.before = it->base,
+		.target = it->entry.version,
+		.gone = it->gone.version,
+	};
+
+	if (!intent_kind_of(it, &in.kind))
+		return false;
+	buf_clear(&wr->record);
+	intent_encode(&in, &wr->record);
+	it->intent = index_put_intent(wr->pl->f->ix, buf_slice(&wr->record));
+	return true;
+}
+
+/* Is the index still as it was when this was planned?  RELIABILITY.md I23. */
+static bool
+batch_base_is_same(struct pull *pl, struct slice path, bool had,
+    struct version base, struct identity *want)
+{
+	const struct row *row = index_row(pl->f->ix, path, &pl->row);
+	const struct row_version *local = row == NULL ? NULL : row_local(row);
+
+	if ((local != NULL) != had)
+		return false;
+	if (local == NULL)
+		return true;
+	if (!version_equal(local->entry.version, base))
+		return false;
+	*want = row->seen;
+	return true;
+}
+
+static bool
+batch_item_is_current(struct item *it)
+{
+	struct pull *pl = it->pl;
+	struct identity want = it->want;
+	const struct arena_mark mark = arena_mark(&pl->row);
+	bool same;
+
+	if (it->stale)
+		return false;
+	if (it->acted || it->kind == ITEM_MOVE)
+		return true; /* a scan would have made it stale */
+	same = batch_base_is_same(pl, it->path, it->had, it->base, &want);
+	arena_reset(&pl->row, mark);
+	/* Deleted here: whatever the row remembers, nothing is there. */
+	if (same && it->want.type != IDENTITY_ABSENT)
+		it->want = want;
+	return same;
+}
+
+static void
+batch_intent_done(struct folder *f, void *arg, const struct event *ev)
+{
+	struct batch *b = arg;
+
+	(void)f;
+	if (ev->u.done.code != 0) {
+		BATCH_EACH(b, n)
+		batch_abandon(b, ITEM_OF(n));
+	}
+	batch_act(b);
+}
+
+static void
+batch_intend(struct batch *b)
+{
+	struct pull *pl = b->wr->pl;
+	uint32_t intents = 0;
+
+	b->stage = BATCH_INTENDED;
+	BATCH_EACH(b, n)
+	{
+		struct item *it = ITEM_OF(n);
+
+		if (pl->stopped || !batch_item_is_current(it)) {
+			batch_abandon(b, it);
+			continue;
+		}
+		pull_own(pl, it->path);
+		if (it->from.len > 0)
+			pull_own(pl, it->from);
+		intents += intent_put(b->wr, it);
+	}
+	if (intents > 0)
+		core_commit(pl->f, batch_intent_done, b);
+	else
+		batch_act(b);
+	/* The next may be staged while this one is acted on. */
+	writer_pump(pl->writer);
+}
+
+/* STAGING */
+
+static void
+batch_staged(struct folder *f, void *arg, const struct event *ev)
+{
+	struct batch *b = arg;
+	const int code = ev->u.done.code;
+
+	(void)f;
+	if (code != 0) {
+		/* These pages may be lost without a second word: discard. */
+		BATCH_EACH(b, n)
+		{
+			struct item *it = ITEM_OF(n);
+			struct effect *ef;
+
+			if (it->kind != ITEM_FILE)
+				continue;
+			ef = core_tell(b->wr->pl->f, EFFECT_DROP_TEMP);
+			ef->temp =
+			    arena_dup(core_scratch(b->wr->pl->f->en), it->temp);
+			it->touched = false;
+			batch_fail(b, it, code, ev->u.done.text);
+		}
+	}
+	batch_intend(b);
+}
+
+static void
+batch_stage(struct batch *b)
+{
+	struct folder *f = b->wr->pl->f;
+	struct arena *scratch = core_scratch(f->en);
+	struct slice *temp =
+	    arena_array(scratch, b->items.count, sizeof(*temp));
+	uint32_t count = 0;
+	struct effect *ef;
+
+	b->stage = BATCH_STAGING;
+	BATCH_EACH(b, n)
+	{
+		struct item *it = ITEM_OF(n);
+
+		if (it->kind == ITEM_FILE)
+			temp[count++] = arena_dup(scratch, it->temp);
+	}
+	if (count == 0) {
+		batch_intend(b);
+		return;
+	}
+	ef = core_ask(f, EFFECT_SYNC_TEMPS, batch_staged, b);
+	ef->u.sync.name = temp;
+	ef->u.sync.count = count;
+}
+
+/* One batch is staged at a time: the next gathers while it is. */
+static bool
+writer_may_begin(const struct writer *wr)
+{
+	struct list_node *n = list_first(&wr->batches);
+
+	if (wr->ready.count == 0 || wr->batches.count >= WRITER_BATCHES_MAX ||
+	    wr->pl->stopped)
+		return false;
+	for (; n != NULL; n = list_next(&wr->batches, n))
+		if (LIST_ITEM(n, struct batch, node)->stage == BATCH_STAGING)
+			return false;
+	return true;
+}
+
+void
+writer_pump(struct writer *wr)
+{
+	struct list_node *n;
+	struct batch *b;
+
+	if (!writer_may_begin(wr))
+		return;
+	b = mem_zalloc(sizeof(*b));
+	b->wr = wr;
+	list_init(&b->items);
+	list_add(&wr->batches, &b->node);
+	while (b->items.count < WRITER_BATCH_ITEMS &&
+	       (n = list_first(&wr->ready)) != NULL) {
+		struct item *it = ITEM_OF(n);
+
+		list_remove(&wr->ready, n);
+		list_add(&b->items, n);
+		it->state = ITEM_BATCHED;
+		it->batch = b;
+	}
+	batch_stage(b);
+}

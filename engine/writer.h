@@ -1,0 +1,28 @@
+/*
+ * The writer: safe replacement, in batches.
+ *
+ * Private to the pull.  RELIABILITY.md 5.1, step by step, for many items at
+ * once: flush the temps, put intents into the index and commit them, act on the
+ * names, flush the directories, put the rows and commit them, and only then
+ * drop what was taken off the names.  While one batch is in its later steps the
+ * next begins; the flushes of directories keep the order of the batches, so
+ * that nothing in a directory is ever known longer than the directory.
+ */
+#ifndef HOLDFAST_ENGINE_WRITER_H
+#define HOLDFAST_ENGINE_WRITER_H
+
+#include "engine/pull_state.h"
+
+struct writer;
+
+struct writer *writer_new(struct pull *pl);
+void writer_free(struct writer *wr);
+/* `it` is ready: state ITEM_READY from here on. */
+void writer_add(struct writer *wr, struct item *it);
+void writer_remove(struct writer *wr, struct item *it);
+/* Begin a batch if there is reason to. */
+void writer_pump(struct writer *wr);
+/* Nothing ready and no batch under way? */
+bool writer_is_idle(const struct writer *wr);
+
+#endif
