@@ -257,8 +257,7 @@ syncd_on_stop_check(uv_timer_t *timer)
 {
 	struct syncd *sd = timer->data;
 
-	if (uv_hrtime() > sd->timer_at_ns &&
-	    uv_hrtime() - sd->timer_at_ns > SYNCD_STOP_MS * CLOCK_MS) {
+	if (uv_hrtime() - sd->stop_at_ns > SYNCD_STOP_MS * CLOCK_MS) {
 		log_warn(&sd->log, "syncd stop: not everything closed in time");
 		uv_stop(sd->loop);
 		return;
@@ -290,8 +289,7 @@ syncd_stop(struct syncd *sd)
 	ev.u.setup = sd->cfg.setup;
 	ev.u.setup.folder_count = 0;
 	syncd_step(sd, &ev);
-	uv_timer_stop(&sd->timer);
-	sd->timer_at_ns = uv_hrtime();
+	sd->stop_at_ns = uv_hrtime();
 	net_close(sd->net, syncd_on_net_closed, sd);
 	uv_timer_start(&sd->stop_timer, syncd_on_stop_check, 5, 5);
 }
@@ -362,6 +360,8 @@ syncd_open(struct syncd *sd, const char *home, struct err *err)
 	rc = home_init(&sd->home, home, err);
 	if (rc == 0)
 		rc = home_make(&sd->home, err);
+	if (rc == 0 && mkdir(sd->home.index_dir, 0700) < 0 && errno != EEXIST)
+		rc = err_sys(err, errno, "make %s", sd->home.index_dir);
 	if (rc == 0)
 		rc = syncd_lock(sd, err);
 	if (rc == 0)

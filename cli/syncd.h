@@ -91,6 +91,7 @@ struct syncd {
 	uv_timer_t timer;
 	uint64_t timer_at_ns;
 	uv_timer_t stop_timer;
+	uint64_t stop_at_ns; /* when stopping began */
 	uv_signal_t signal[3];
 	bool stopping;
 	bool net_closed;

@@ -69,7 +69,13 @@ syncd_open_done(struct job *job)
 	ev.u.done.root = oj->root;
 	ev.u.done.store = sf->store;
 	ev.u.done.store_rebuilt = oj->rebuilt;
-	sf->open = true;
+	sf->open = err.code == 0;
+	if (err.code != 0) { /* not opened, then: let go of the root too */
+		const struct effect ef = { .kind = EFFECT_CLOSE_FOLDER,
+			.folder = oj->folder };
+
+		disk_uv_do(sd->disk, &ef);
+	}
 	syncd_step(sd, &ev);
 	mem_free(oj->dir);
 	mem_free(oj);

@@ -494,6 +494,8 @@ folder_on_marker(struct folder *f, void *arg, const struct event *ev)
 		    "marker: %.*s", SLICE_FMT(ev->u.done.text));
 		return;
 	}
+	/* Only now could it be tried what this file system can do. */
+	f->root = ev->u.done.root;
 	if (index_is_new(f->ix) ||
 	    !index_root(f->ix, &(struct root_identity){ 0 }))
 		index_put_root(f->ix, &ev->u.done.root.identity);

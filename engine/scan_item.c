@@ -243,6 +243,15 @@ scan_on_hash(struct folder *f, void *arg, const struct event *ev)
 	scan_item_done(it);
 }
 
+/* A known file keeps its block size if it can: blocks stay comparable. */
+static uint32_t
+scan_block_size(const struct row *row, int64_t size)
+{
+	if (scan_has_local(row) && row_local(row)->entry.type == ENTRY_FILE)
+		return blocks_size_keep(size, row_local(row)->entry.block_size);
+	return blocks_size_for(size);
+}
+
 /* Begin as many hashes as may run at once. */
 void
 scan_item_go(struct scan *sc)
@@ -263,26 +272,23 @@ scan_item_go(struct scan *sc)
 		sc->hashing++;
 		ef = core_ask(f, EFFECT_HASH_FILE, scan_on_hash, it);
 		ef->path = it->path;
-		/* 0: by size; a known file keeps its block size if it can. */
-		ef->u.hash.block_size =
-		    scan_has_local(row) &&
-			    row_local(row)->entry.type == ENTRY_FILE
-			? row_local(row)->entry.block_size
-			: 0;
+		ef->u.hash.block_size = scan_block_size(row, it->size);
 	}
 }
 
 void
-scan_item_add(struct scan *sc, struct slice path)
+scan_item_add(struct scan *sc, struct slice path, int64_t size)
 {
 	struct scan_item *it = map_find(&sc->item, path);
 
 	if (it != NULL) {
+		it->size = size;
 		it->again = it->state == ITEM_HASHES;
 		return;
 	}
 	it = mem_zalloc(sizeof(*it));
 	it->sc = sc;
+	it->size = size;
 	it->path = slice_of(mem_dup(path.ptr, path.len), path.len);
 	core_timer_init(&it->timer, scan_on_rested, it);
 	map_put(&sc->item, it->path, it);

@@ -103,7 +103,7 @@ scan_new_file(struct scan_pass *ps, struct slice path,
 		return;
 	}
 	if (!scan_take_moved(ps, path, seen))
-		scan_item_add(ps->sc, path);
+		scan_item_add(ps->sc, path, seen->size);
 }
 
 static void
@@ -116,7 +116,7 @@ scan_look_file(struct scan_pass *ps, const struct row *row, struct slice path,
 		return;
 	}
 	if (!identity_same(&row->seen, seen))
-		scan_item_add(ps->sc, path);
+		scan_item_add(ps->sc, path, seen->size);
 }
 
 static void
@@ -542,7 +542,7 @@ scan_take_held(struct scan_pass *ps)
 		const struct scan_found found = ps->held.item[--ps->held.len];
 
 		if (!scan_take_moved(ps, found.path, &found.seen))
-			scan_item_add(ps->sc, found.path);
+			scan_item_add(ps->sc, found.path, found.seen.size);
 		scan_disown(found.path);
 	}
 }

@@ -69,6 +69,7 @@ struct scan_item {             /* a file to be hashed */
 	struct list_node node; /* in scan.queue while it WAITS */
 	struct scan *sc;
 	struct slice path; /* owned */
+	int64_t size;      /* when it was last looked at */
 	enum scan_item_state state;
 	uint32_t tries;
 	bool again;              /* a hint came while it was hashed */
@@ -103,7 +104,7 @@ void scan_pass_go(struct scan_pass *ps);
 void scan_pass_clear(struct scan_pass *ps);
 
 /* scan_item.c */
-void scan_item_add(struct scan *sc, struct slice path);
+void scan_item_add(struct scan *sc, struct slice path, int64_t size);
 void scan_item_go(struct scan *sc);
 void scan_item_free(struct scan_item *it);
 /*
