@@ -185,7 +185,7 @@ exchange_serve_begin(struct peer *p, struct exchange_serve *sv)
 	const struct row_version *v;
 	struct row *row;
 	struct effect *ef;
-	bool verify;
+	bool verify = false;
 
 	if (f == NULL || !folder_talks(f))
 		return RESPONSE_GENERIC;
