@@ -2,9 +2,8 @@
  * The store on LMDB: see store_lmdb.h.
  *
  * The directory holds data.mdb and lock.mdb (LMDB's), `lock` (ours: flock, so
- * that a second process is refused), `open` (there while a process has the
- * store open: found at the next open it says the last one did not end well)
- * and `damaged` (left by store_lmdb_fault()).
+ * that a second process is refused), `damaged` (left by store_lmdb_fault())
+ * and, for a while, compact/ (a smaller data.mdb in the making).
  *
  * Threads: `overlay` and the read transaction are the loop's.  `flying` is
  * not changed by anyone from commit_begin() to commit_finish(), so the worker
@@ -17,6 +16,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -44,7 +44,9 @@
 
 #define CHECK_CLEAN_MS 250u /* the last process closed the store */
 #define CHECK_UNCLEAN_MS 1000u
-#define CHECK_STUCK_S 20u /* a damaged page may lead in a circle */
+#define CHECK_STUCK_S 20u    /* a damaged page may lead in a circle */
+#define COMPACT_PAGES 512u   /* free ones, at least */
+#define COMPACT_BATCH 16384u /* records in a transaction */
 #define ASIDE_MAX 1000u
 #define PROBE_LEN (256 * (off_t)KIB)
 
@@ -55,6 +57,14 @@ struct store_lmdb_commit {
 	struct store_lmdb *st;
 	int rc; /* LMDB's or errno */
 	const char *what;
+};
+
+struct store_lmdb_compact {
+	struct store_lmdb *st;
+	char *dir;        /* of the new file; owned */
+	size_t txn_id;    /* of the state that was copied */
+	atomic_bool stop; /* set by the loop: it is in vain */
+	int rc;
 };
 
 struct store_lmdb {
@@ -69,7 +79,9 @@ struct store_lmdb {
 	struct omap *flying[STORE_TABLES];
 	struct store_lmdb_commit commit;
 	bool committing;
-	struct err err; /* code 0: sound */
+	struct store_lmdb_compact *compact; /* under way, or NULL */
+	bool closing;                       /* closed, but for `compact` */
+	struct err err;                     /* code 0: sound */
 	const uint8_t *map;
 	size_t map_len;
 	struct store_lmdb *next_open;
@@ -407,6 +419,8 @@ store_lmdb_commit_begin(struct store *st)
 		sl->overlay[t] = empty;
 	}
 	sl->committing = true;
+	if (sl->compact != NULL)
+		sl->compact->stop = true;
 	sl->commit = (struct store_lmdb_commit){ .st = sl };
 	return &sl->commit;
 }
@@ -630,52 +644,39 @@ find_map(struct store_lmdb *sl)
 	fclose(maps);
 }
 
+/* Take the lock of `dir`; its descriptor, or an error. */
+static int
+lock_dir(int dir_fd, const char *dir, struct err *err)
+{
+	const int fd =
+	    openat(dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int rc;
+
+	if (fd < 0)
+		return err_sys(err, errno, "open lock");
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return fd;
+	if (errno == EWOULDBLOCK)
+		rc = err_set(err, ERR_BUSY, "%s is in use", dir);
+	else
+		rc = err_sys(err, errno, "lock %s", dir);
+	close(fd);
+	return rc;
+}
+
 static int
 open_dir(struct store_lmdb *sl, struct err *err)
 {
-	int rc = 0;
-
 	if (mkdir(sl->dir, 0700) < 0 && errno != EEXIST)
 		return err_sys(err, errno, "make %s", sl->dir);
 	sl->dir_fd = open(sl->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (sl->dir_fd < 0)
 		return err_sys(err, errno, "open %s", sl->dir);
-	sl->lock_fd =
-	    openat(sl->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	sl->lock_fd = lock_dir(sl->dir_fd, sl->dir, err);
 	if (sl->lock_fd < 0)
-		return err_sys(err, errno, "open lock");
-	if (flock(sl->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno == EWOULDBLOCK)
-			rc = err_set(err, ERR_BUSY,
-			    "%s is used by another process", sl->dir);
-		else
-			rc = err_sys(err, errno, "lock %s", sl->dir);
-	}
-	return rc;
-}
-
-static bool
-has_file(const struct store_lmdb *sl, const char *name)
-{
-	return faccessat(sl->dir_fd, name, F_OK, 0) == 0;
-}
-
-/* Refuse what is marked or found to be damaged; set the mark of a user. */
-static int
-open_checked(struct store_lmdb *sl, struct err *err)
-{
-	int fd, rc;
-
-	if (has_file(sl, "damaged"))
+		return sl->lock_fd;
+	if (faccessat(sl->dir_fd, "damaged", F_OK, 0) == 0)
 		return err_set(err, ERR_CORRUPT, "damage was seen before");
-	rc = store_lmdb_check(sl->dir,
-	    has_file(sl, "open") ? CHECK_UNCLEAN_MS : CHECK_CLEAN_MS, err);
-	if (rc < 0)
-		return rc;
-	fd = openat(sl->dir_fd, "open", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return err_sys(err, errno, "mark as open");
-	close(fd);
 	return 0;
 }
 
@@ -694,8 +695,6 @@ store_lmdb_open(struct store **out, const char *dir, struct err *err)
 		sl->flying[t] = omap_new();
 	}
 	rc = open_dir(sl, err);
-	if (rc == 0)
-		rc = open_checked(sl, err);
 	if (rc == 0)
 		rc = open_env(sl, err);
 	if (rc < 0) {
@@ -725,6 +724,23 @@ unlist(struct store_lmdb *sl)
 	}
 }
 
+static void
+close_env(struct store_lmdb *sl)
+{
+	for (unsigned t = 0; t < STORE_TABLES; t++) {
+		if (sl->cursor[t] != NULL)
+			mdb_cursor_close(sl->cursor[t]);
+		sl->cursor[t] = NULL;
+	}
+	if (sl->read != NULL)
+		mdb_txn_abort(sl->read);
+	sl->read = NULL;
+	if (sl->env != NULL)
+		mdb_env_close(sl->env);
+	sl->env = NULL;
+	sl->map = NULL;
+}
+
 void
 store_lmdb_close(struct store *st)
 {
@@ -734,18 +750,16 @@ store_lmdb_close(struct store *st)
 		return;
 	sl = lmdb_of(st);
 	ASSERT(!sl->committing);
+	if (sl->compact != NULL) {
+		sl->compact->stop = true;
+		sl->closing = true;
+		return;
+	}
 	unlist(sl);
+	close_env(sl);
 	for (unsigned t = 0; t < STORE_TABLES; t++) {
-		if (sl->cursor[t] != NULL)
-			mdb_cursor_close(sl->cursor[t]);
 		omap_free(sl->overlay[t]);
 		omap_free(sl->flying[t]);
-	}
-	if (sl->read != NULL)
-		mdb_txn_abort(sl->read);
-	if (sl->env != NULL) {
-		mdb_env_close(sl->env);
-		unlinkat(sl->dir_fd, "open", 0);
 	}
 	if (sl->lock_fd >= 0)
 		close(sl->lock_fd);
@@ -753,6 +767,167 @@ store_lmdb_close(struct store *st)
 		close(sl->dir_fd);
 	mem_free(sl->dir);
 	mem_free(sl);
+}
+
+/* Compacting */
+
+/* Pages that are free in the state `txn` sees. */
+static size_t
+free_pages(MDB_txn *txn)
+{
+	MDB_cursor *cursor = NULL;
+	MDB_val key, value;
+	size_t sum = 0;
+
+	/* Table 0 is LMDB's own: lists of free pages, their count first. */
+	if (mdb_cursor_open(txn, 0, &cursor) != 0)
+		return 0;
+	while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
+		size_t count = 0;
+
+		if (value.mv_size >= sizeof(count))
+			memcpy(&count, value.mv_data, sizeof(count));
+		sum += count;
+	}
+	mdb_cursor_close(cursor);
+	return sum;
+}
+
+struct store_lmdb_compact *
+store_lmdb_compact_begin(struct store *st)
+{
+	struct store_lmdb *sl = lmdb_of(st);
+	struct store_lmdb_compact *c;
+	MDB_envinfo info;
+	size_t unused;
+
+	if (sl->compact != NULL || sl->committing || sl->err.code != 0 ||
+	    store_lmdb_pending(st) > 0 || mdb_env_info(sl->env, &info) != 0)
+		return NULL;
+	unused = free_pages(sl->read);
+	if (unused < COMPACT_PAGES || unused < info.me_last_pgno / 5)
+		return NULL;
+	c = mem_zalloc(sizeof(*c));
+	c->st = sl;
+	if (asprintf(&c->dir, "%s/compact", sl->dir) < 0) {
+		mem_free(c);
+		return NULL;
+	}
+	sl->compact = c;
+	return c;
+}
+
+static void
+compact_clean(const struct store_lmdb_compact *c)
+{
+	const int fd = open(c->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	unlinkat(fd, "data.mdb", 0);
+	close(fd);
+	rmdir(c->dir);
+}
+
+/* All records of one table, in order, so that the pages are full. */
+static int
+compact_table(struct store_lmdb_compact *c, MDB_txn *from, MDB_env *env,
+    enum store_table t)
+{
+	MDB_cursor *cursor = NULL;
+	MDB_txn *txn = NULL;
+	MDB_val key, value;
+	MDB_dbi dbi;
+	unsigned count = 0;
+	int rc;
+
+	rc = mdb_cursor_open(from, c->st->dbi[t], &cursor);
+	if (rc == 0)
+		rc = mdb_txn_begin(env, NULL, 0, &txn);
+	if (rc == 0)
+		rc = mdb_dbi_open(txn, table_names[t], MDB_CREATE, &dbi);
+	while (rc == 0) {
+		rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+		if (rc == 0)
+			rc = mdb_put(txn, dbi, &key, &value, MDB_APPEND);
+		if (rc != 0 || ++count % COMPACT_BATCH != 0)
+			continue;
+		rc = mdb_txn_commit(txn);
+		txn = NULL;
+		if (rc == 0)
+			rc = c->stop ? ECANCELED
+				     : mdb_txn_begin(env, NULL, 0, &txn);
+	}
+	if (rc == MDB_NOTFOUND) {
+		rc = mdb_txn_commit(txn);
+		txn = NULL;
+	}
+	if (txn != NULL)
+		mdb_txn_abort(txn);
+	if (cursor != NULL)
+		mdb_cursor_close(cursor);
+	return rc;
+}
+
+void
+store_lmdb_compact_run(struct store_lmdb_compact *c)
+{
+	MDB_txn *from = NULL;
+	MDB_env *env = NULL;
+
+	compact_clean(c);
+	c->rc = mkdir(c->dir, 0700) < 0 ? errno : 0;
+	if (c->rc == 0)
+		/* Nobody reads it before the one flush at the end. */
+		c->rc = env_open(c->dir, MDB_NOSYNC | MDB_NOLOCK, &env);
+	if (c->rc == 0)
+		c->rc = mdb_txn_begin(c->st->env, NULL, MDB_RDONLY, &from);
+	if (c->rc == 0)
+		c->txn_id = mdb_txn_id(from);
+	for (enum store_table t = 0; c->rc == 0 && t < STORE_TABLES; t++)
+		c->rc = compact_table(c, from, env, t);
+	if (c->rc == 0)
+		c->rc = mdb_env_sync(env, 1);
+	if (from != NULL)
+		mdb_txn_abort(from);
+	if (env != NULL)
+		mdb_env_close(env);
+}
+
+/* Both files hold the same; whichever has the name after a crash is right. */
+static bool
+compact_swap(struct store_lmdb *sl, const struct store_lmdb_compact *c)
+{
+	MDB_envinfo info;
+	bool swapped;
+
+	if (c->rc != 0 || c->stop || sl->committing || sl->err.code != 0 ||
+	    mdb_env_info(sl->env, &info) != 0 ||
+	    info.me_last_txnid != c->txn_id)
+		return false;
+	close_env(sl);
+	swapped = renameat(sl->dir_fd, "compact/data.mdb", sl->dir_fd,
+		      "data.mdb") == 0;
+	if (swapped)
+		fsync(sl->dir_fd);
+	if (open_env(sl, &sl->err) == 0)
+		find_map(sl);
+	return swapped && sl->err.code == 0;
+}
+
+bool
+store_lmdb_compact_finish(struct store_lmdb_compact *c)
+{
+	struct store_lmdb *sl = c->st;
+	const bool swapped = !sl->closing && compact_swap(sl, c);
+
+	compact_clean(c);
+	sl->compact = NULL;
+	if (sl->closing)
+		store_lmdb_close(&sl->base);
+	free(c->dir);
+	mem_free(c);
+	return swapped;
 }
 
 /* Checking, in a child process */
@@ -859,36 +1034,12 @@ check_child(const char *dir, unsigned limit_ms)
 	_exit(rc == 0 ? 0 : code_of(rc) == ERR_CORRUPT ? 1 : 2);
 }
 
-/* The file must be as long as its meta pages say: past its end is SIGBUS. */
 static int
-check_exists(const char *dir)
-{
-	char *path = NULL;
-	struct stat st;
-	int rc;
-
-	if (asprintf(&path, "%s/data.mdb", dir) < 0)
-		return -ENOMEM;
-	rc = stat(path, &st) < 0 ? -errno : 0;
-	free(path);
-	if (rc == 0 && st.st_size == 0)
-		return -ENOENT;
-	return rc;
-}
-
-int
-store_lmdb_check(const char *dir, unsigned limit_ms, struct err *err)
+check_in_child(const char *dir, unsigned limit_ms, struct err *err)
 {
 	int status = 0;
-	pid_t child;
-	int rc;
+	const pid_t child = fork();
 
-	rc = check_exists(dir);
-	if (rc == -ENOENT)
-		return 0;
-	if (rc < 0)
-		return err_sys(err, -rc, "look at store");
-	child = fork();
 	if (child < 0)
 		return err_sys(err, errno, "fork");
 	if (child == 0)
@@ -905,6 +1056,34 @@ store_lmdb_check(const char *dir, unsigned limit_ms, struct err *err)
 		return err_set(err, ERR_CORRUPT,
 		    "reading the store ends in signal %d", WTERMSIG(status));
 	return err_set(err, ERR_CORRUPT, "store is damaged");
+}
+
+int
+store_lmdb_check(const char *dir, unsigned limit_ms, struct err *err)
+{
+	const int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat st;
+	int lock_fd = -1;
+	int rc = 0;
+
+	if (dir_fd < 0)
+		return errno == ENOENT ? 0
+				       : err_sys(err, errno, "open %s", dir);
+	lock_fd = lock_dir(dir_fd, dir, err);
+	if (lock_fd < 0)
+		rc = lock_fd;
+	else if (faccessat(dir_fd, "damaged", F_OK, 0) == 0)
+		rc = err_set(err, ERR_CORRUPT, "damage was seen before");
+	else if (fstatat(dir_fd, "data.mdb", &st, 0) < 0)
+		rc = errno == ENOENT ? 0 : err_sys(err, errno, "data.mdb");
+	else if (st.st_size > 0)
+		rc = check_in_child(dir, limit_ms, err);
+	if (lock_fd >= 0)
+		close(lock_fd);
+	close(dir_fd);
+	if (rc < 0)
+		err_wrap(err, "store %s", dir);
+	return rc;
 }
 
 int

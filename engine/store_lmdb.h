@@ -10,12 +10,17 @@
  *	find, next, prev: overlay over flying over LMDB
  *
  * LMDB keeps no checksums and reads through a map: pages damaged on the disk
- * may end in a signal.  So a store is walked by a child process before it is
- * used, and a handler of SIGBUS and SIGSEGV asks store_lmdb_fault() whether
- * the address is ours: then a mark is left, and the next open answers
- * ERR_CORRUPT.  What to do then (set aside, rebuild) is the caller's.
+ * may end in a signal.  So store_lmdb_check() walks a store in a child process
+ * before it is opened, and a handler of SIGBUS and SIGSEGV asks
+ * store_lmdb_fault() whether the address is ours: then a mark is left, and the
+ * next check and the next open answer ERR_CORRUPT.  What to do then (set
+ * aside, rebuild) is the caller's.
  *
- * Thread: loop, but for store_lmdb_commit_run() and store_lmdb_fault().
+ * LMDB's file never shrinks: a storm of changes leaves it with as many free
+ * pages as used ones, or more.  store_lmdb_compact_begin() gives them back.
+ *
+ * Thread: loop, but for the two _run() functions and store_lmdb_fault();
+ * check and set_aside: any, while the store is closed.
  * Not for network file systems.  Layout: docs/formats.md.
  */
 #ifndef HOLDFAST_ENGINE_STORE_LMDB_H
@@ -24,12 +29,17 @@
 #include "engine/store.h"
 
 /*
- * Open the store in `dir`, made with mode 0700 when missing (not its parents).
- * ERR_BUSY: another process, or this one, has it open.  ERR_CORRUPT: damaged,
- * see store_lmdb_set_aside().  ERR_FULL, ERR_DENIED, ERR_IO.
+ * Open the store in `dir`, made with mode 0700 when missing (not its parents);
+ * store_lmdb_check() it before.  ERR_BUSY: another process, or this one, has
+ * it open.  ERR_CORRUPT: damaged, see store_lmdb_set_aside().  ERR_FULL,
+ * ERR_DENIED, ERR_IO.
  */
 int store_lmdb_open(struct store **out, const char *dir, struct err *err);
-/* What was not committed is lost.  No commit may be under way.  NULL is ok. */
+/*
+ * What was not committed is lost.  No commit may be under way.  While the file
+ * is being compacted, closing ends with store_lmdb_compact_finish().
+ * Accepts NULL.
+ */
 void store_lmdb_close(struct store *st);
 
 /* A commit under way; one at a time. */
@@ -49,9 +59,27 @@ int store_lmdb_commit_finish(struct store_lmdb_commit *commit, struct err *err);
 /* All three in a row; 0 when there is nothing to do. */
 int store_lmdb_commit(struct store *st, struct err *err);
 
+/* A new file without free pages, being written. */
+struct store_lmdb_compact;
+
+/*
+ * NULL unless that is worth it: over a fifth of the file is free, and at least
+ * 2 MiB.  To be called when no more commits are expected: one that begins
+ * while the file is rewritten makes the work vain, not wrong.
+ */
+struct store_lmdb_compact *store_lmdb_compact_begin(struct store *st);
+/* On any thread. */
+void store_lmdb_compact_run(struct store_lmdb_compact *compact);
+/*
+ * On the loop thread, after _run(); ends `compact`.  True when the store now
+ * has the smaller file; false when it was left as it was.
+ */
+bool store_lmdb_compact_finish(struct store_lmdb_compact *compact);
+
 /*
  * Is the store in `dir` whole, as far as `limit_ms` of reading tell?  Runs in
- * a child process.  0 (also when there is none yet), ERR_CORRUPT, ERR_IO.
+ * a child process.  0 (also when there is none yet), ERR_CORRUPT, ERR_BUSY
+ * (open somewhere), ERR_IO.
  */
 int store_lmdb_check(const char *dir, unsigned limit_ms, struct err *err);
 /* Rename the closed store in `dir` to DIR.damaged-N, the first N free. */

@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -75,7 +76,8 @@ open_store(void)
 	struct store *st = NULL;
 	struct err err = { 0 };
 
-	if (store_lmdb_open(&st, dir, &err) < 0)
+	if (store_lmdb_check(dir, 1000, &err) < 0 ||
+	    store_lmdb_open(&st, dir, &err) < 0)
 		fail_msg("%s", err.text);
 	return st;
 }
@@ -141,6 +143,7 @@ store_is_refused_to_a_second_user(void **state)
 	(void)state;
 	assert_int_equal(store_lmdb_open(&other, dir, &err), ERR_BUSY);
 	assert_null(other);
+	assert_int_equal(store_lmdb_check(dir, 1000, &err), ERR_BUSY);
 	store_lmdb_close(st);
 	store_lmdb_close(open_store());
 }
@@ -189,6 +192,26 @@ compare(struct store *st, const struct omap *model, struct rng *rng)
 	arena_fini(&arena);
 }
 
+static void *
+run_commit(void *arg)
+{
+	store_lmdb_commit_run(arg);
+	return NULL;
+}
+
+/* The commit on a thread of its own, as in the daemon, while we read. */
+static void
+compare_while_running(struct store *st, struct store_lmdb_commit *c,
+    const struct omap *model, struct rng *rng)
+{
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, run_commit, c), 0);
+	compare(st, model, rng);
+	compare(st, model, rng);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
 static void
 store_reads_through_overlay_and_commit_under_way(void **state)
 {
@@ -215,12 +238,8 @@ store_reads_through_overlay_and_commit_under_way(void **state)
 			omap_remove(model, slice_of(key, 2));
 		} else if (c == NULL) {
 			c = store_lmdb_commit_begin(st);
-			if (c != NULL && i % 2 == 0)
-				store_lmdb_commit_run(c);
-			else if (c != NULL) {
-				compare(st, model, &rng);
-				store_lmdb_commit_run(c);
-			}
+			if (c != NULL)
+				compare_while_running(st, c, model, &rng);
 		} else {
 			assert_null(store_lmdb_commit_begin(st));
 			assert_int_equal(store_lmdb_commit_finish(c, NULL), 0);
@@ -285,6 +304,7 @@ struct load {
 	struct rng rng;
 	uint32_t slot[8];
 	unsigned devices;
+	bool scattered;
 };
 
 static void
@@ -374,7 +394,6 @@ random_bytes_in_the_file_are_noticed(void **state)
 	for (int round = 0; round < 12; round++) {
 		struct load l;
 		struct file f;
-		struct store *again = NULL;
 		struct err err = { 0 };
 		int fd;
 
@@ -407,9 +426,8 @@ random_bytes_in_the_file_are_noticed(void **state)
 			}
 		}
 		close(fd);
-		assert_int_equal(store_lmdb_open(&again, dir, &err),
+		assert_int_equal(store_lmdb_check(dir, 1000, &err),
 		    ERR_CORRUPT);
-		assert_null(again);
 		assert_int_equal(store_lmdb_set_aside(dir, &err), 0);
 		assert_int_equal(stat(aside, &st), 0);
 		load_open(&l, 2);
@@ -441,6 +459,7 @@ fault_in_the_map_leaves_a_mark(void **state)
 	store_lmdb_trim(st);
 	assert_true(store_lmdb_fault((void *)(from + 5000)));
 	store_lmdb_close(st);
+	assert_int_equal(store_lmdb_check(dir, 1000, NULL), ERR_CORRUPT);
 	assert_int_equal(store_lmdb_open(&again, dir, NULL), ERR_CORRUPT);
 }
 
@@ -478,14 +497,20 @@ load_batch(struct load *l)
 		load_commit(l);
 }
 
-/* Files of this device, announced to and by all others. */
+/* In the order of their names, or all over the place. */
+static unsigned
+pick(const struct load *l, unsigned i, unsigned files)
+{
+	return l->scattered ? (unsigned)((uint64_t)i * 61681 % files) : i;
+}
+
 static void
 load_local(struct load *l, unsigned files)
 {
 	struct file f;
 
 	for (unsigned i = 0; i < files; i++) {
-		make_file(&f, i);
+		make_file(&f, pick(l, i, files));
 		index_put_local(l->ix, &f.e, &f.seen, 0);
 		load_batch(l);
 	}
@@ -497,30 +522,52 @@ load_remote(struct load *l, unsigned files, unsigned device)
 	struct file f;
 
 	for (unsigned i = 0; i < files; i++) {
-		make_file(&f, i);
+		make_file(&f, pick(l, i, files));
 		assert_int_equal(
 		    index_put_remote(l->ix, l->slot[device], &f.e, NULL), 0);
 		load_batch(l);
 	}
 }
 
+/* The budget is for 100,000 files; sanitizers may take fewer. */
 static unsigned
 file_count(void)
 {
 	const char *env = getenv("STORE_FILES");
 
-	return env != NULL ? (unsigned)strtoul(env, NULL, 10) : 20000;
+	return env != NULL ? (unsigned)strtoul(env, NULL, 10) : 100000;
+}
+
+static void *
+run_compact(void *arg)
+{
+	store_lmdb_compact_run(arg);
+	return NULL;
+}
+
+static bool
+compact(struct load *l)
+{
+	struct store_lmdb_compact *c = store_lmdb_compact_begin(l->st);
+	pthread_t thread;
+
+	if (c == NULL)
+		return false;
+	assert_int_equal(pthread_create(&thread, NULL, run_compact, c), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	return store_lmdb_compact_finish(c);
 }
 
 static void
-measure(unsigned devices, bool local_first)
+measure(unsigned devices, bool local_first, bool scattered)
 {
 	const unsigned files = file_count();
-	const double start = seconds();
+	double start = seconds();
 	struct load l;
-	double t, per_file;
+	double t, raw, per_file;
 
 	load_open(&l, devices);
+	l.scattered = scattered;
 	if (local_first)
 		load_local(&l, files);
 	for (unsigned d = 1; d < devices; d++)
@@ -529,10 +576,15 @@ measure(unsigned devices, bool local_first)
 		load_local(&l, files);
 	load_commit(&l);
 	t = seconds() - start;
+	raw = bytes_per_file(files);
+	start = seconds();
+	compact(&l);
 	per_file = bytes_per_file(files);
-	print_message("%u files, %u devices, %s first: %.0f bytes/file, "
-		      "%.2f s\n",
-	    files, devices, local_first ? "local" : "remote", per_file, t);
+	print_message("%u files, %u devices, %s, %s first: %.2f s, "
+		      "%.0f bytes/file, %.0f after %.2f s more\n",
+	    files, devices, scattered ? "scattered" : "in order",
+	    local_first ? "local" : "remote", t, raw, per_file,
+	    seconds() - start);
 	assert_int_equal(index_need_totals(l.ix, ROW_SELF).items, 0);
 	assert_int_equal(index_global_totals(l.ix).files, files);
 	load_close(&l);
@@ -543,21 +595,101 @@ static void
 state_of_one_device_is_300_bytes_a_file(void **state)
 {
 	(void)state;
-	measure(1, true);
+	measure(1, true, false);
 }
 
 static void
 state_of_five_devices_is_300_bytes_a_file(void **state)
 {
 	(void)state;
-	measure(5, true);
+	measure(5, true, true);
 }
 
 static void
 state_of_files_from_others_is_300_bytes_a_file(void **state)
 {
 	(void)state;
-	measure(5, false);
+	measure(5, false, true);
+}
+
+static void
+expect_files(struct load *l, unsigned files)
+{
+	struct arena arena = { 0 };
+	struct slice at = SLICE_EMPTY;
+	struct row *row;
+	unsigned count = 0;
+
+	while ((row = index_next(l->ix, at, &arena)) != NULL) {
+		at = row->path;
+		count++;
+	}
+	assert_int_equal(count, files);
+	assert_null(index_error(l->ix));
+	arena_fini(&arena);
+}
+
+/* Enough free pages that compacting is worth it. */
+static void
+load_waste(struct load *l)
+{
+	load_open(l, 2);
+	l->scattered = true;
+	load_local(l, 20000);
+	load_remote(l, 20000, 1);
+	load_local(l, 20000);
+	load_commit(l);
+}
+
+static void
+compact_file_holds_the_same_and_goes_on(void **state)
+{
+	struct load l;
+	struct file f;
+	uint64_t before;
+
+	(void)state;
+	load_waste(&l);
+	before = store_lmdb_bytes(l.st);
+	assert_true(compact(&l));
+	assert_true(store_lmdb_bytes(l.st) < before / 2);
+	assert_null(store_lmdb_compact_begin(l.st));
+	expect_files(&l, 20000);
+	make_file(&f, 30000);
+	index_put_local(l.ix, &f.e, &f.seen, 0);
+	load_commit(&l);
+	load_close(&l);
+	load_open(&l, 2);
+	expect_files(&l, 20001);
+	load_close(&l);
+}
+
+static void
+commit_or_close_while_compacting_makes_it_vain(void **state)
+{
+	struct store_lmdb_compact *c;
+	struct load l;
+	struct file f;
+
+	(void)state;
+	load_waste(&l);
+	c = store_lmdb_compact_begin(l.st);
+	assert_non_null(c);
+	assert_null(store_lmdb_compact_begin(l.st));
+	store_lmdb_compact_run(c);
+	make_file(&f, 30000);
+	index_put_local(l.ix, &f.e, &f.seen, 0);
+	load_commit(&l);
+	assert_false(store_lmdb_compact_finish(c));
+	expect_files(&l, 20001);
+	c = store_lmdb_compact_begin(l.st);
+	assert_non_null(c);
+	load_close(&l);
+	store_lmdb_compact_run(c);
+	assert_false(store_lmdb_compact_finish(c));
+	load_open(&l, 2);
+	expect_files(&l, 20001);
+	load_close(&l);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_root, remove_root)
@@ -572,6 +704,8 @@ main(void)
 		TEST(full_disk_keeps_the_last_commit_and_what_waits),
 		TEST(random_bytes_in_the_file_are_noticed),
 		TEST(fault_in_the_map_leaves_a_mark),
+		TEST(compact_file_holds_the_same_and_goes_on),
+		TEST(commit_or_close_while_compacting_makes_it_vain),
 		TEST(state_of_one_device_is_300_bytes_a_file),
 		TEST(state_of_five_devices_is_300_bytes_a_file),
 		TEST(state_of_files_from_others_is_300_bytes_a_file),
