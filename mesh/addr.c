@@ -388,7 +388,9 @@ addr_put_host(char *out, size_t at, const struct addr *a)
 		at = addr_put(out, at, "[");
 		at = addr_put_ip6(out, at, a->ip);
 		if (a->zone[0] != '\0') {
-			at = addr_put(out, at, "%");
+			/* As URLs want it only where it matters: "%2525x". */
+			at = addr_put(out, at,
+			    strncmp(a->zone, "25", 2) == 0 ? "%25" : "%");
 			at = addr_put(out, at, a->zone);
 		}
 		at = addr_put(out, at, "]");

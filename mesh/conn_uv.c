@@ -479,8 +479,7 @@ conn_pause(struct conn *c, bool pause)
 		return;
 	c->paused = pause;
 	c->resume = !pause;
-	if (!pause)
-		conn_want_work(c);
+	conn_want_work(c);
 }
 
 bool
@@ -501,10 +500,9 @@ conn_work(struct conn *c)
 		conn_pump_in(c);
 		if (c->state == CONN_DEAD)
 			return false;
-		if (!c->reading && !c->paused) {
-			c->reading = true;
-			tcp_read(c->tcp, true);
-		}
+		/* It may have stopped by itself, for want of space. */
+		c->reading = true;
+		tcp_read(c->tcp, true);
 	}
 	if (c->paused && c->reading && conn_is_live(c)) {
 		c->reading = false;

@@ -80,8 +80,9 @@ near_send(struct near *n)
 	if (n->udp == NULL)
 		rc = udp_open(&n->udp, n->loop, n->port, near_on_receive, n,
 		    &err);
-	if (rc == 0 && n->own.address_count > 0) {
-		announce_encode(&n->own, &datagram);
+	if (rc == 0) {
+		if (n->own.address_count > 0)
+			announce_encode(&n->own, &datagram);
 		(void)udp_send_near(n->udp, buf_slice(&datagram), &err);
 		buf_fini(&datagram);
 	}

@@ -11,6 +11,7 @@
  */
 #include "mesh/net_uv.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -453,7 +454,8 @@ net_on_stranger(struct link *l, const struct hello *hello, struct err *err)
 	mesh_clean_text(name, sizeof(name), hello->device_name);
 	devid_text(&l->id, text);
 	if (mesh_stranger_add(net->mesh, &l->id, hello->device_name, address,
-		net_wall_ns())) {
+		net_wall_ns()) &&
+	    net_may_log(net)) {
 		log_info(net->log, "mesh pending id=%s name=\"%s\" address=%s",
 		    text, name, address);
 		net->cb.on_pending_device(net->arg, &l->id, name, address);
@@ -1088,6 +1090,8 @@ net_open(struct net **out, uv_loop_t *loop, const struct net_config *cfg,
 	int rc;
 
 	*out = NULL;
+	/* A peer that goes away is an error of write(2), not the end of us. */
+	signal(SIGPIPE, SIG_IGN);
 	rc = uv_random(NULL, NULL, &seed, sizeof(seed), 0, NULL);
 	if (rc != 0)
 		return err_sys(err, -rc, "random numbers");

@@ -83,7 +83,10 @@ struct net_callbacks {
 	    const struct message *m, struct payload *data);
 	/* The bytes of the message sent with `tag` went to the system. */
 	void (*on_sent)(void *arg, const struct devid *id, uint64_t tag);
-	/* A stranger knocked; not for the same one within an hour. */
+	/*
+	 * A stranger knocked; not for the same one within an hour, and not when
+	 * very many do: net_status() has the list.
+	 */
 	void (*on_pending_device)(void *arg, const struct devid *id,
 	    const char *name, const char *address);
 };
@@ -91,7 +94,7 @@ struct net_callbacks {
 /*
  * Start: binds the listeners and begins to dial.  ERR_* with nothing left
  * behind when a listen address is wrong or taken.  Borrows `log` (may be NULL)
- * and copies `callbacks`.
+ * and copies `callbacks`.  SIGPIPE is ignored from here on.
  */
 int net_open(struct net **out, uv_loop_t *loop, const struct net_config *cfg,
     const struct net_callbacks *callbacks, void *arg, const struct log *log,

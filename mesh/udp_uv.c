@@ -151,7 +151,7 @@ int
 udp_send_near(struct udp *u, struct slice datagram, struct err *err)
 {
 	uv_interface_address_t *list = NULL;
-	bool sent = false;
+	bool sent = datagram.len == 0;
 	int count = 0;
 	int rc;
 
@@ -164,12 +164,13 @@ udp_send_near(struct udp *u, struct slice datagram, struct err *err)
 		if (ia->is_internal)
 			continue;
 		if (ia->address.address4.sin_family == AF_INET) {
-			if (u->has_v4 && udp_send_v4(u, datagram, ia))
+			if (u->has_v4 && datagram.len > 0 &&
+			    udp_send_v4(u, datagram, ia))
 				sent = true;
 		} else if (u->has_v6 && IN6_IS_ADDR_LINKLOCAL(
 					    &ia->address.address6.sin6_addr)) {
 			udp_join(u, ia);
-			if (udp_send_v6(u, datagram, ia))
+			if (datagram.len > 0 && udp_send_v6(u, datagram, ia))
 				sent = true;
 		}
 	}

@@ -31,7 +31,10 @@ typedef void udp_receive_fn(void *arg, struct slice datagram,
  */
 int udp_open(struct udp **out, uv_loop_t *loop, uint16_t port,
     udp_receive_fn *on_receive, void *arg, struct err *err);
-/* Send to everybody near, best effort; copies.  ERR_IO when no way worked. */
+/*
+ * Send to everybody near, best effort; copies.  ERR_IO when no way worked.  An
+ * empty datagram is not sent, but the interfaces there are now are listened on.
+ */
 int udp_send_near(struct udp *u, struct slice datagram, struct err *err);
 void udp_close(struct udp *u, void (*on_closed)(void *), void *arg);
 

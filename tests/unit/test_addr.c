@@ -36,6 +36,7 @@ addr_prints_what_it_read(void **state)
 	check_round("tcp://", "tcp://:22000");
 	check_round("quic6://[::1]", "quic6://[::1]:22000");
 	check_round("tcp://[fe80::1%25eth0]:5", "tcp://[fe80::1%eth0]:5");
+	check_round("tcp://[fe80::1%2525x]:5", "tcp://[fe80::1%2525x]:5");
 	check_round("tcp://1.2.3.4:5/?option=1", "tcp://1.2.3.4:5");
 	check_round("dynamic", "dynamic");
 }

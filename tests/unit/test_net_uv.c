@@ -389,6 +389,27 @@ net_holds_messages_back_while_paused(void **state)
 }
 
 static void
+net_holds_megabytes_back_while_paused(void **state)
+{
+	struct node a, b;
+
+	(void)state;
+	pair_open(&a, &b);
+	assert_true(run_until(NULL, &b.messages, 1, 2000));
+	net_pause_reading(b.net, identity_devid(a.id), true);
+	a.piece = MIB;
+	a.to_send = 64 * MIB;
+	node_push(&a);
+	run_until(NULL, &b.messages, 1000, 300);
+	assert_true(b.bytes <= 2 * MIB);
+	assert_true(a.to_send > 0);
+	net_pause_reading(b.net, identity_devid(a.id), false);
+	assert_true(run_until(NULL, &b.messages, 65, 10000));
+	assert_int_equal(b.bytes, 64 * MIB);
+	pair_close(&a, &b);
+}
+
+static void
 net_comes_back_after_a_drop(void **state)
 {
 	struct node a, b;
@@ -609,6 +630,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(net_carries_a_16_mib_response_unharmed),
 		cmocka_unit_test(net_refuses_what_does_not_fit_the_queue),
 		cmocka_unit_test(net_holds_messages_back_while_paused),
+		cmocka_unit_test(net_holds_megabytes_back_while_paused),
 		cmocka_unit_test(net_comes_back_after_a_drop),
 		cmocka_unit_test(net_redials_a_peer_that_restarted),
 		cmocka_unit_test(net_keeps_one_when_both_dial_at_once),
