@@ -164,12 +164,55 @@ syncd_disk_effect(struct syncd *sd, const struct effect *ef)
 	disk_uv_do(sd->disk, ef);
 }
 
+/* --- Giving back what the index file does not use --- */
+
+struct syncd_compact_job {
+	struct job job;
+	struct store_lmdb_compact *compact;
+};
+
+static void
+syncd_compact_run(struct job *job)
+{
+	store_lmdb_compact_run(
+	    ((struct syncd_compact_job *)(void *)job)->compact);
+}
+
+static void
+syncd_compact_done(struct job *job)
+{
+	store_lmdb_compact_finish(
+	    ((struct syncd_compact_job *)(void *)job)->compact);
+	mem_free(job);
+}
+
+/* When nothing waits to be written, and it is worth it. */
+static void
+syncd_compact(struct syncd *sd, uint32_t folder)
+{
+	struct syncd_folder *sf = syncd_folder(sd, folder);
+	struct store_lmdb_compact *compact =
+	    sf->store == NULL || sd->stopping
+		? NULL
+		: store_lmdb_compact_begin(sf->store);
+	struct syncd_compact_job *cj;
+
+	if (compact == NULL)
+		return;
+	cj = mem_zalloc(sizeof(*cj));
+	cj->job.run = syncd_compact_run;
+	cj->job.on_done = syncd_compact_done;
+	cj->compact = compact;
+	pool_uv_add(sd->pool, &cj->job, JOB_SYNC);
+}
+
 /* --- Commits --- */
 
 struct syncd_commit_job {
 	struct job job;
 	struct syncd *sd;
 	uint64_t id;
+	uint32_t folder;
 	struct store_lmdb_commit *commit;
 };
 
@@ -190,6 +233,7 @@ syncd_commit_done(struct job *job)
 	ev.u.done.code = store_lmdb_commit_finish(cj->commit, &err);
 	ev.u.done.text = slice_str(err.text);
 	syncd_step(cj->sd, &ev);
+	syncd_compact(cj->sd, cj->folder);
 	mem_free(cj);
 }
 
@@ -210,6 +254,7 @@ syncd_commit(struct syncd *sd, const struct effect *ef)
 	cj->job.on_done = syncd_commit_done;
 	cj->sd = sd;
 	cj->id = ef->id;
+	cj->folder = ef->folder;
 	cj->commit = commit;
 	pool_uv_add(sd->pool, &cj->job, JOB_SYNC);
 }
@@ -221,6 +266,7 @@ syncd_trim(struct syncd *sd, uint32_t folder)
 
 	if (sf->store != NULL)
 		store_lmdb_trim(sf->store);
+	syncd_compact(sd, folder);
 	malloc_trim(0);
 }
 

@@ -44,9 +44,10 @@
 
 #define CHECK_CLEAN_MS 250u /* the last process closed the store */
 #define CHECK_UNCLEAN_MS 1000u
-#define CHECK_STUCK_S 20u    /* a damaged page may lead in a circle */
-#define COMPACT_PAGES 512u   /* free ones, at least */
-#define COMPACT_BATCH 16384u /* records in a transaction */
+#define CHECK_STUCK_S 20u      /* a damaged page may lead in a circle */
+#define COMPACT_PAGES 512u     /* free ones, at least */
+#define COMPACT_PAUSE_MS 5000u /* after one in vain */
+#define COMPACT_BATCH 16384u   /* records in a transaction */
 #define ASIDE_MAX 1000u
 #define PROBE_LEN (256 * (off_t)KIB)
 
@@ -55,7 +56,8 @@ static const char *const table_names[STORE_TABLES] = { "meta", "row", "seq",
 
 struct store_lmdb_commit {
 	struct store_lmdb *st;
-	int rc; /* LMDB's or errno */
+	bool refused; /* the store is broken: nothing is written */
+	int rc;       /* LMDB's or errno */
 	const char *what;
 };
 
@@ -80,8 +82,9 @@ struct store_lmdb {
 	struct store_lmdb_commit commit;
 	bool committing;
 	struct store_lmdb_compact *compact; /* under way, or NULL */
-	bool closing;                       /* closed, but for `compact` */
-	struct err err;                     /* code 0: sound */
+	uint64_t compact_after_ms; /* not before: the last one was in vain */
+	bool closing;              /* closed, but for `compact` */
+	struct err err;            /* code 0: sound */
 	const uint8_t *map;
 	size_t map_len;
 	struct store_lmdb *next_open;
@@ -103,6 +106,15 @@ static const struct store_lmdb *
 lmdb_of_const(const struct store *st)
 {
 	return (const struct store_lmdb *)(const void *)st;
+}
+
+static uint64_t
+monotonic_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
 /* Errors */
@@ -410,18 +422,21 @@ store_lmdb_commit_begin(struct store *st)
 {
 	struct store_lmdb *sl = lmdb_of(st);
 
-	if (sl->committing || store_lmdb_pending(st) == 0 || sl->err.code != 0)
+	if (sl->committing || store_lmdb_pending(st) == 0)
 		return NULL;
+	sl->committing = true;
+	sl->commit = (struct store_lmdb_commit){ .st = sl,
+		.refused = sl->err.code != 0 };
+	if (sl->commit.refused)
+		return &sl->commit;
 	for (unsigned t = 0; t < STORE_TABLES; t++) {
 		struct omap *empty = sl->flying[t];
 
 		sl->flying[t] = sl->overlay[t];
 		sl->overlay[t] = empty;
 	}
-	sl->committing = true;
 	if (sl->compact != NULL)
 		sl->compact->stop = true;
-	sl->commit = (struct store_lmdb_commit){ .st = sl };
 	return &sl->commit;
 }
 
@@ -448,6 +463,8 @@ store_lmdb_commit_run(struct store_lmdb_commit *c)
 	struct store_lmdb *sl = c->st;
 	MDB_txn *txn = NULL;
 
+	if (c->refused)
+		return;
 	c->what = "begin commit";
 	c->rc = mdb_txn_begin(sl->env, NULL, 0, &txn);
 	for (unsigned t = 0; c->rc == 0 && t < STORE_TABLES; t++) {
@@ -505,6 +522,11 @@ store_lmdb_commit_finish(struct store_lmdb_commit *c, struct err *err)
 
 	ASSERT(sl->committing);
 	sl->committing = false;
+	if (c->refused) {
+		if (err != NULL)
+			*err = sl->err;
+		return sl->err.code;
+	}
 	if (c->rc != 0) {
 		lmdb_err(&mine, c->rc, c->what);
 		for (enum store_table t = 0; t < STORE_TABLES; t++)
@@ -526,15 +548,8 @@ store_lmdb_commit_finish(struct store_lmdb_commit *c, struct err *err)
 int
 store_lmdb_commit(struct store *st, struct err *err)
 {
-	struct store_lmdb *sl = lmdb_of(st);
-	struct store_lmdb_commit *c;
+	struct store_lmdb_commit *c = store_lmdb_commit_begin(st);
 
-	if (sl->err.code != 0) {
-		if (err != NULL)
-			*err = sl->err;
-		return sl->err.code;
-	}
-	c = store_lmdb_commit_begin(st);
 	if (c == NULL)
 		return 0;
 	store_lmdb_commit_run(c);
@@ -802,6 +817,7 @@ store_lmdb_compact_begin(struct store *st)
 	size_t unused;
 
 	if (sl->compact != NULL || sl->committing || sl->err.code != 0 ||
+	    monotonic_ms() < sl->compact_after_ms ||
 	    store_lmdb_pending(st) > 0 || mdb_env_info(sl->env, &info) != 0)
 		return NULL;
 	unused = free_pages(sl->read);
@@ -923,6 +939,8 @@ store_lmdb_compact_finish(struct store_lmdb_compact *c)
 
 	compact_clean(c);
 	sl->compact = NULL;
+	if (!swapped)
+		sl->compact_after_ms = monotonic_ms() + COMPACT_PAUSE_MS;
 	if (sl->closing)
 		store_lmdb_close(&sl->base);
 	free(c->dir);
@@ -931,15 +949,6 @@ store_lmdb_compact_finish(struct store_lmdb_compact *c)
 }
 
 /* Checking, in a child process */
-
-static uint64_t
-check_clock_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 static bool
 check_record(enum store_table t, struct slice key, struct slice value,
@@ -987,7 +996,7 @@ check_table(MDB_txn *txn, MDB_dbi dbi, enum store_table t, uint64_t until_ms)
 		if (rc == 0 && !check_record(t, slice_of_val(&key),
 				   slice_of_val(&value), &arena))
 			rc = MDB_CORRUPTED;
-		if (++count % 256 == 0 && check_clock_ms() > until_ms)
+		if (++count % 256 == 0 && monotonic_ms() > until_ms)
 			return 0;
 	}
 	return rc;
@@ -1030,7 +1039,7 @@ check_child(const char *dir, unsigned limit_ms)
 		signal(fatal[i], SIG_DFL);
 	setrlimit(RLIMIT_CORE, &no_core);
 	alarm(CHECK_STUCK_S);
-	rc = check_walk(dir, check_clock_ms() + limit_ms);
+	rc = check_walk(dir, monotonic_ms() + limit_ms);
 	_exit(rc == 0 ? 0 : code_of(rc) == ERR_CORRUPT ? 1 : 2);
 }
 

@@ -45,7 +45,10 @@ void store_lmdb_close(struct store *st);
 /* A commit under way; one at a time. */
 struct store_lmdb_commit;
 
-/* NULL when there is nothing to commit or a commit is under way already. */
+/*
+ * NULL when there is nothing to commit or a commit is under way already.  Of a
+ * broken store _finish() gives the error.
+ */
 struct store_lmdb_commit *store_lmdb_commit_begin(struct store *st);
 /* On any thread; returns when all is on the disk, or has failed. */
 void store_lmdb_commit_run(struct store_lmdb_commit *commit);
@@ -65,7 +68,8 @@ struct store_lmdb_compact;
 /*
  * NULL unless that is worth it: over a fifth of the file is free, and at least
  * 2 MiB.  To be called when no more commits are expected: one that begins
- * while the file is rewritten makes the work vain, not wrong.
+ * while the file is rewritten makes the work vain, not wrong, and the next
+ * seconds give NULL.
  */
 struct store_lmdb_compact *store_lmdb_compact_begin(struct store *st);
 /* On any thread. */

@@ -682,6 +682,9 @@ commit_or_close_while_compacting_makes_it_vain(void **state)
 	load_commit(&l);
 	assert_false(store_lmdb_compact_finish(c));
 	expect_files(&l, 20001);
+	assert_null(store_lmdb_compact_begin(l.st));
+	load_close(&l);
+	load_open(&l, 2);
 	c = store_lmdb_compact_begin(l.st);
 	assert_non_null(c);
 	load_close(&l);
