@@ -132,17 +132,20 @@ watch_uv_new(uv_loop_t *loop,
 static void
 watch_uv_on_close(uv_handle_t *handle)
 {
+
 	struct watch_uv *w = handle->data;
+	void (*closed)(void *) = w->closed;
+	void *arg = w->closed_arg;
 
 	if (--w->handles > 0)
 		return;
 	if (w->fd >= 0)
 		close(w->fd);
-	if (w->closed != NULL)
-		w->closed(w->closed_arg);
 	watch_free(w->core);
 	arena_fini(&w->arena);
 	mem_free(w);
+	if (closed != NULL)
+		closed(arg);
 }
 
 void
