@@ -1,0 +1,115 @@
+/*
+ * The inside of the net: shared by net_uv.c and link_uv.c, nobody else's.
+ *
+ * A link is a connection as the net sees it: which dial it came from, which
+ * peer it turned out to be.  A peer has at most one link that counts; links of
+ * strangers, of running dials and of those being ended have none.
+ *
+ * Invariant: a link that has not ended and has a peer is that peer's link.
+ *
+ * Thread: loop.
+ */
+#ifndef HOLDFAST_MESH_LINK_UV_H
+#define HOLDFAST_MESH_LINK_UV_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/list.h"
+#include "engine/base/map.h"
+#include "engine/base/vec.h"
+#include "mesh/conn_uv.h"
+#include "mesh/mesh.h"
+#include "mesh/near_uv.h"
+#include "mesh/net_uv.h"
+
+struct link;
+
+struct net_peer {
+	struct devid id;
+	char *name, *cert_name; /* owned */
+	enum message_compression compression;
+	bool paused, removed, keep;
+	struct link *link; /* the one that counts; NULL when there is none */
+	bool up;           /* on_peer_up() was called for it */
+	uint64_t bytes_in, bytes_out; /* of connections that are over */
+	int64_t since_wall_ns, seen_wall_ns;
+	char client[128];
+	char error[ERR_TEXT_MAX];
+};
+
+struct link {
+	struct list_node node; /* in net->links */
+	struct list_node work; /* in net->work, while it has something to do */
+	struct net *net;
+	struct conn *conn;
+	struct net_peer *peer;  /* NULL until TLS is done, and for strangers */
+	bool dialled, dialling; /* we called; the mesh counts the dial */
+	bool ended;
+	struct mesh_dial dial;
+	struct devid id; /* after TLS */
+	bool stranger;
+	uint64_t generation;
+};
+
+struct net_listener {
+	struct tcp_listener *tcp;
+	struct addr at, bound;
+	bool keep;
+};
+
+struct net {
+	uv_loop_t *loop;
+	const struct identity *identity; /* borrowed */
+	const struct log *log;
+	struct net_callbacks cb;
+	void *arg;
+	char *device_name, *client_version; /* owned */
+	uint32_t features;
+	struct mesh *mesh;
+	VEC(struct net_peer *) peer; /* in order of configuration */
+	struct map by_id;            /* devid -> struct net_peer */
+	VEC(struct net_listener) listener;
+	struct list links, work;
+	struct near *near; /* NULL: discovery is off */
+	uint16_t near_port;
+	uv_timer_t timer;
+	uv_prepare_t prepare;
+	uv_idle_t idle; /* runs while there is work: do not wait then */
+	uint64_t armed_ns;
+	uint64_t generation;
+	unsigned handles; /* open things that call back when freed */
+	bool closing;
+	uint64_t close_by_ns;
+	void (*on_closed)(void *);
+	void *closed_arg;
+	unsigned log_tokens, log_lost;
+	uint64_t log_refill_ns;
+};
+
+/* In net_uv.c. */
+int64_t net_wall_ns(void);
+struct now net_now(void);
+struct slice net_key(const struct devid *id);
+struct net_peer *net_find(const struct net *net, const struct devid *id);
+/* May a line be written that strangers can cause at will? */
+bool net_may_log(struct net *net);
+/* Something that was counted in net->handles is gone. */
+void net_handle_closed(void *arg);
+void net_close_handles(struct net *net);
+
+/* A tcp_accept_fn; `arg` is the net. */
+void link_on_accept(void *arg, struct tcp *stream, const struct addr *from);
+/* Start every dial that is due. */
+void link_dial_due(struct net *net, uint64_t now_ns);
+/* End a link whose connection did nothing wrong; tells nobody. */
+void link_abort(struct link *l);
+/* Take it off its peer; tells of the down when there was an up. */
+void link_unlink_peer(struct link *l, const char *why);
+/* Peers that are configured no more go when their connection did. */
+void link_forget_removed(struct net *net);
+
+#endif
