@@ -19,9 +19,11 @@
 #include "mesh/mesh.h"
 #include "mesh/tls.h"
 
-#define CONN_CLOSE_NS CLOCK_S           /* for saying goodbye */
-#define CONN_IDLE_NS (5 * CLOCK_S)      /* then buffers are given back */
-#define CONN_TURN_LEN (4 * 1024 * 1024) /* bytes written before others */
+#define CONN_CLOSE_NS CLOCK_S            /* for saying goodbye */
+#define CONN_IDLE_NS (5 * CLOCK_S)       /* then buffers are given back */
+#define CONN_PROBE_NS (500 * CLOCK_MS)   /* an answer takes less */
+#define CONN_PROBE_MAX_NS (60 * CLOCK_S) /* an older question says nothing */
+#define CONN_TURN_LEN (4 * 1024 * 1024)  /* bytes written before others */
 
 enum conn_state {
 	CONN_DIALLING,
@@ -47,6 +49,7 @@ struct conn {
 	bool paused, reading, resume, working, lean;
 	uint64_t deadline_ns; /* of TLS, of CLOSING */
 	uint64_t heard_ns, moved_ns;
+	uint64_t probed_ns; /* when conn_is_stuck() asked; 0: never */
 	uint64_t bytes_in, bytes_out;
 	struct err reason;
 };
@@ -457,19 +460,21 @@ conn_send(struct conn *c, const struct message *m, struct payload *data,
 	return rc;
 }
 
-void
-conn_probe(struct conn *c)
+bool
+conn_is_stuck(struct conn *c)
 {
 	static const struct message ping = { .type = MESSAGE_PING };
+	const uint64_t now_ns = uv_hrtime();
 
-	if (c->state == CONN_UP && session_queued(c->session) == 0)
+	if (c->state != CONN_UP)
+		return false;
+	if (c->probed_ns != 0 && now_ns - c->probed_ns < CONN_PROBE_MAX_NS)
+		return now_ns - c->probed_ns >= CONN_PROBE_NS &&
+		       tcp_is_stuck(c->tcp);
+	c->probed_ns = now_ns;
+	if (session_queued(c->session) == 0)
 		(void)conn_send(c, &ping, NULL, 0, NULL);
-}
-
-bool
-conn_is_stuck(const struct conn *c)
-{
-	return c->state == CONN_UP && tcp_is_stuck(c->tcp);
+	return false;
 }
 
 void

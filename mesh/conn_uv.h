@@ -55,9 +55,11 @@ struct conn *conn_accept(uv_loop_t *loop, const struct identity *id,
 /* As session_send(); only between on_hello() and the end. */
 int conn_send(struct conn *c, const struct message *m, struct payload *data,
     uint64_t tag, struct err *err);
-/* Ask whether the other end still answers. */
-void conn_probe(struct conn *c);
-bool conn_is_stuck(const struct conn *c);
+/*
+ * Did the other end stop answering?  The first call asks it (with a Ping) and
+ * says no; the next, half a second later or more, knows.
+ */
+bool conn_is_stuck(struct conn *c);
 void conn_pause(struct conn *c, bool pause);
 /* Do what is waiting; true when there is more. */
 bool conn_work(struct conn *c);

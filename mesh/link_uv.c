@@ -169,10 +169,8 @@ link_replace_stuck(struct net_peer *p)
 
 	if (old == NULL || !p->up)
 		return false;
-	if (!conn_is_stuck(old->conn)) {
-		conn_probe(old->conn);
+	if (!conn_is_stuck(old->conn))
 		return false;
-	}
 	link_abort(old);
 	mesh_down(old->net->mesh, &p->id, uv_hrtime());
 	link_unlink_peer(old, "it stopped answering and called anew");

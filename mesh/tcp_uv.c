@@ -24,7 +24,7 @@
 #define TCP_PROBE_AFTER_S 20
 #define TCP_PROBE_EVERY_S 8
 #define TCP_PROBES 3
-#define TCP_STUCK_MS 2000
+#define TCP_STUCK_MS 500
 #define TCP_SMALL_READ 4096
 
 struct tcp_listener {

@@ -69,7 +69,7 @@ void tcp_close(struct tcp *t, void (*on_closed)(void *), void *arg);
 const struct addr *tcp_peer(const struct tcp *t);
 /* Smoothed round-trip time; 0 when unknown. */
 uint64_t tcp_rtt_ns(const struct tcp *t);
-/* Something we sent is not acknowledged and nothing was for 2 s. */
+/* Something we sent is not acknowledged and nothing was for half a second. */
 bool tcp_is_stuck(const struct tcp *t);
 
 #endif
