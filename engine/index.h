@@ -100,7 +100,8 @@ uint32_t index_slots(const struct index *ix);
 struct peer_state index_peer(const struct index *ix, uint32_t slot);
 void index_put_peer(struct index *ix, uint32_t slot, struct peer_state state);
 
-/* The row at `path`; NULL when nothing is known.  Lives in `arena`. */
+/* The row at `path`, which may be anything a person or a peer asked for; NULL
+ * when nothing is known.  Lives in `arena`. */
 struct row *index_row(struct index *ix, struct slice path, struct arena *arena);
 /* The first row with path > `after` (bytewise), or NULL.  For walks. */
 struct row *index_next(struct index *ix, struct slice after,

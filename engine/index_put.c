@@ -242,8 +242,9 @@ put_open(struct put *p, struct index *ix, struct slice path)
 	schema_path_key(path, &p->key);
 	row =
 	    index_impl_load(ix, schema_slice(&p->key), &p->owner, &ix->scratch);
-	if (row != NULL && !row_slots_exist(ix, row)) {
-		err_set(&err, ERR_CORRUPT, "row names unknown devices");
+	if (row != NULL &&
+	    (!row_slots_exist(ix, row) || !slice_equal(row->path, path))) {
+		err_set(&err, ERR_CORRUPT, "row of another path or device");
 		index_impl_fail(ix, &err);
 	}
 	if (!index_impl_is_sound(ix)) {

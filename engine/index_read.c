@@ -51,13 +51,16 @@ index_row(struct index *ix, struct slice path, struct arena *arena)
 {
 	struct schema_key key;
 	struct slice value;
+	struct row *row;
 
 	if (path.len == 0 || !index_impl_is_sound(ix))
 		return NULL;
 	schema_path_key(path, &key);
 	if (!store_find(ix->st, STORE_ROW, schema_slice(&key), &value, arena))
 		return NULL;
-	return read_row(ix, arena_dup(arena, schema_slice(&key)), value, arena);
+	row = read_row(ix, arena_dup(arena, schema_slice(&key)), value, arena);
+	/* Anybody may ask for anything; only paths have rows. */
+	return row != NULL && slice_equal(row->path, path) ? row : NULL;
 }
 
 static struct row *

@@ -98,14 +98,16 @@ void
 schema_path_key(struct slice path, struct schema_key *out)
 {
 	const struct slice dir = parent_of(path);
+	const size_t len = path.len < LIMIT_KEY_LEN ? path.len : LIMIT_KEY_LEN;
 
-	if (path.len > LIMIT_KEY_LEN) {
-		ASSERT(path.len - dir.len - 1 <= LIMIT_NAME_LEN);
+	/* What has a name that is too long is no path: it finds nothing. */
+	if (path.len > LIMIT_KEY_LEN &&
+	    path.len - dir.len <= LIMIT_NAME_LEN + 1) {
 		schema_child_key(dir, slice_from(path, dir.len + 1), out);
 		return;
 	}
 	out->len = 0;
-	key_add(out, path.ptr, path.len);
+	key_add(out, path.ptr, len);
 }
 
 bool

@@ -41,7 +41,8 @@ schema_slice(const struct schema_key *key)
 /*
  * The key of a path: the path itself up to LIMIT_KEY_LEN bytes.  A longer one
  * is its first SCHEMA_KEY_HEAD bytes, 0xff (which no path holds), the digest
- * of its parent, its base name: siblings stay together and in order.
+ * of its parent, its base name: siblings stay together and in order.  What is
+ * no path (path.h) gets a key too; a row found there has another path.
  */
 void schema_path_key(struct slice path, struct schema_key *out);
 /* What all long keys of direct children of `dir` begin with. */

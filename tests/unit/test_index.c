@@ -624,6 +624,24 @@ places_of_long_paths_are_found(void **state)
 	assert_int_equal(index_next_seq(f->ix, 0, &f->arena)->path.len, 700);
 }
 
+static void
+what_is_no_path_has_no_row(void **state)
+{
+	struct fixture *f = *state;
+	struct entry e = file(f, "x", 1, 1, 9, 1);
+	char path[4200];
+
+	memset(path, 'p', sizeof(path));
+	path[200] = path[400] = '/';
+	e.name = slice_of(path, LIMIT_KEY_LEN);
+	index_put_local(f->ix, &e, &seen, 0);
+	assert_non_null(index_row(f->ix, e.name, &f->arena));
+	for (size_t len = LIMIT_KEY_LEN + 1; len < sizeof(path); len++)
+		assert_null(index_row(f->ix, slice_of(path, len), &f->arena));
+	assert_null(index_row(f->ix, SLICE_EMPTY, &f->arena));
+	assert_null(index_error(f->ix));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -650,6 +668,7 @@ main(void)
 		TEST(children_of_random_trees_come_in_order),
 		TEST(children_of_trees_with_long_names_come_in_order),
 		TEST(places_of_long_paths_are_found),
+		TEST(what_is_no_path_has_no_row),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
