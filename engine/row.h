@@ -28,7 +28,8 @@ enum row_flag {
 	ROW_IGNORED = 1u << 1,     /* an ignore rule hides it here */
 	ROW_UNSUPPORTED = 1u << 2, /* this disk cannot hold it; see reason */
 	/* Set by the index: devices told of different content under the same
-	 * vector; those that differ are in the shadows.  Not `flags` of a put. */
+	 * vector; those that differ are in the shadows.  Not `flags` of a put.
+	 */
 	ROW_EQUIVOCAL = 1u << 3,
 };
 
