@@ -39,7 +39,7 @@ struct folder {
 static inline const char *
 folder_path(struct folder *f, const char *name)
 {
-	snprintf(f->text, sizeof(f->text), "%s/%s", f->path, name);
+	snprintf(f->text, sizeof(f->text), "%.159s/%.4400s", f->path, name);
 	return f->text;
 }
 
