@@ -95,6 +95,7 @@ struct ignore_compiler {
 	struct slice rest; /* of the pattern */
 	uint32_t escape;
 	uint32_t depth; /* of braces */
+	struct buf run; /* the literal that ends here, outside of braces */
 	struct err *err;
 };
 
@@ -216,18 +217,46 @@ ignore_compile_braces(struct ignore_compiler *c)
 	return rc;
 }
 
+static void
+ignore_end_run(struct ignore_compiler *c)
+{
+	if (c->run.len > c->out->literal.len && !c->out->fold) {
+		buf_clear(&c->out->literal);
+		buf_put(&c->out->literal, buf_slice(&c->run));
+	}
+	buf_clear(&c->run);
+}
+
+/* The next character stands for itself. */
+static int
+ignore_compile_char(struct ignore_compiler *c)
+{
+	const struct slice from = c->rest;
+	const uint32_t r = ignore_rune(&c->rest);
+
+	ignore_emit(c, GLOB_CHAR, ignore_fold(c, r), 0);
+	if (c->depth == 0)
+		buf_put(&c->run, slice_to(from, from.len - c->rest.len));
+	return 0;
+}
+
 static int
 ignore_compile_one(struct ignore_compiler *c)
 {
-	uint32_t r = ignore_rune(&c->rest);
+	const struct slice from = c->rest;
+	const uint32_t r = ignore_rune(&c->rest);
 
 	if (r == c->escape) {
 		if (c->rest.len == 0)
 			return err_set(c->err, ERR_INVALID, "ends in escape");
-		r = ignore_rune(&c->rest);
-		ignore_emit(c, GLOB_CHAR, ignore_fold(c, r), 0);
-		return 0;
+		return ignore_compile_char(c);
 	}
+	if (r != '*' && r != '?' && r != '[' && r != '{') {
+		c->rest = from;
+		return ignore_compile_char(c);
+	}
+	if (c->depth == 0)
+		ignore_end_run(c);
 	switch (r) {
 	case '*':
 		if (c->rest.len == 0 || c->rest.ptr[0] != '*') {
@@ -243,11 +272,8 @@ ignore_compile_one(struct ignore_compiler *c)
 		return 0;
 	case '[':
 		return ignore_compile_class(c);
-	case '{':
-		return ignore_compile_braces(c);
 	default:
-		ignore_emit(c, GLOB_CHAR, ignore_fold(c, r), 0);
-		return 0;
+		return ignore_compile_braces(c);
 	}
 }
 
@@ -289,6 +315,8 @@ ignore_glob_compile(struct ignore_glob *out, struct slice pattern,
 		out->inst.item[split].x = (uint32_t)out->inst.len;
 	}
 	rc = ignore_compile_run(&c, false);
+	ignore_end_run(&c);
+	buf_fini(&c.run);
 	if (rc < 0) {
 		ignore_glob_fini(out);
 		return rc;
@@ -307,6 +335,27 @@ void
 ignore_glob_fini(struct ignore_glob *g)
 {
 	VEC_FINI(&g->inst);
+	buf_fini(&g->literal);
+}
+
+static bool
+ignore_has_literal(struct slice path, struct slice literal)
+{
+	const uint8_t *p = path.ptr;
+	const uint8_t *end = path.ptr + path.len;
+
+	if (literal.len == 0)
+		return true;
+	while ((size_t)(end - p) >= literal.len) {
+		p = memchr(p, literal.ptr[0],
+		    (size_t)(end - p) - literal.len + 1);
+		if (p == NULL)
+			return false;
+		if (memcmp(p, literal.ptr, literal.len) == 0)
+			return true;
+		p++;
+	}
+	return false;
 }
 
 /* The ways being followed: instruction numbers, each once. */
@@ -381,8 +430,8 @@ ignore_takes(const struct ignore_glob *g, uint32_t pc, uint32_t r,
 	return false;
 }
 
-bool
-ignore_glob_match(const struct ignore_glob *g, struct slice path)
+static bool
+ignore_run_machine(const struct ignore_glob *g, struct slice path)
 {
 	const size_t n = g->inst.len;
 	uint32_t small[512];
@@ -418,4 +467,11 @@ ignore_glob_match(const struct ignore_glob *g, struct slice path)
 	if (mem != small)
 		mem_free(mem);
 	return hit;
+}
+
+bool
+ignore_glob_match(const struct ignore_glob *g, struct slice path)
+{
+	return ignore_has_literal(path, buf_slice(&g->literal)) &&
+	       ignore_run_machine(g, path);
 }

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/base/buf.h"
 #include "engine/base/err.h"
 #include "engine/base/slice.h"
 #include "engine/base/vec.h"
@@ -38,6 +39,10 @@ struct ignore_inst {
 struct ignore_glob {
 	VEC(struct ignore_inst) inst; /* owned */
 	bool fold;                    /* both sides are lower-cased */
+	/* The longest literal in it: no path without it can match, and most
+	 * paths are told apart by that.  Empty when there is none, or folding.
+	 */
+	struct buf literal;
 };
 
 struct ignore_glob_style {

@@ -461,6 +461,7 @@ hostile_patterns_take_linear_time(void **state)
 	(void)state;
 	/* A name is at most 255 bytes on disk, but rules do not know that. */
 	memset(path, 'a', 4000);
+	path[0] = 'b'; /* every literal is there: no short cut helps */
 	path[4000] = '\0';
 	assert_false(is_ignored("*a*a*a*a*b", path));
 	assert_false(is_ignored("**a**a**a**a**a**a**b", path));
@@ -490,6 +491,17 @@ patterns_too_large_are_refused(void **state)
 	memset(pattern, 'a', 5000);
 	pattern[5000] = '\0';
 	check_error(pattern, ".stignore:1", "long");
+}
+
+static void
+a_literal_may_stand_anywhere_in_the_path(void **state)
+{
+	(void)state;
+	check("?ab?", "xaby aaby", "ab xab aby aab");
+	check("*aab*", "aaab aab xaabx", "aba ab");
+	check("x[1]long*y", "x1longy", "x1lony x2longy");
+	check("{long,l}*ab", "longab lab", "ab");
+	check("\\*abc", "*abc", "abc xabc");
 }
 
 int
@@ -525,6 +537,7 @@ main(void)
 		    ignored_directories_are_skipped_unless_something_may_be_kept),
 		cmocka_unit_test(hostile_patterns_take_linear_time),
 		cmocka_unit_test(patterns_too_large_are_refused),
+		cmocka_unit_test(a_literal_may_stand_anywhere_in_the_path),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
