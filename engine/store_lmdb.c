@@ -1038,6 +1038,8 @@ check_child(const char *dir, unsigned limit_ms)
 	for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
 		signal(fatal[i], SIG_DFL);
 	setrlimit(RLIMIT_CORE, &no_core);
+	/* Locks and sockets of the parent are not ours to keep open. */
+	close_range(STDERR_FILENO + 1, ~0u, 0);
 	alarm(CHECK_STUCK_S);
 	rc = check_walk(dir, monotonic_ms() + limit_ms);
 	_exit(rc == 0 ? 0 : code_of(rc) == ERR_CORRUPT ? 1 : 2);
