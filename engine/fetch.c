@@ -76,7 +76,7 @@ fetch_stop(struct item *it)
 		struct item_ask *ask = LIST_ITEM(n, struct item_ask, node);
 		struct share *sh = folder_share_of_slot(f, ask->slot);
 
-		if (sh != NULL)
+		if (sh != NULL && !it->pl->freeing)
 			exchange_cancel(f, sh, ask->number);
 		fetch_sate(it, ask->len);
 		ask_free(ask);
@@ -198,7 +198,7 @@ struct fetch_put {
 static struct fetch_put *
 fetch_put_new(struct item *it, uint32_t no, uint32_t len)
 {
-	struct fetch_put *put = mem_zalloc(sizeof(*put));
+	struct fetch_put *put = item_own_zeroed(it, sizeof(*put));
 
 	put->item = it;
 	put->block = no;
@@ -217,7 +217,6 @@ fetch_copy_done(struct folder *f, void *arg, const struct event *ev)
 	struct pull *pl = f->pull;
 	const int code = ev->u.done.code;
 
-	mem_free(arg);
 	it->copies--;
 	if (--pl->copying == 0)
 		pull_plan_soon(pl); /* deletions may wait for that */
@@ -271,7 +270,6 @@ fetch_write_done(struct folder *f, void *arg, const struct event *ev)
 	struct item *it = put.item;
 	const int code = ev->u.done.code;
 
-	mem_free(arg);
 	fetch_sate(it, put.len);
 	if (pull_item_answered(it)) {
 		fetch_pump(f->pull);

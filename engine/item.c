@@ -13,6 +13,12 @@ item_take(struct item *it, void *p)
 	return p;
 }
 
+void *
+item_own_zeroed(struct item *it, size_t len)
+{
+	return item_take(it, mem_zalloc(len));
+}
+
 struct slice
 item_own(struct item *it, struct slice s)
 {

@@ -103,6 +103,7 @@ struct item {
 	uint64_t in_flight;    /* bytes asked and being written */
 	int64_t bytes_have;
 	struct list asks;    /* struct item_ask */
+	struct rmdir *rmdir; /* RMDIR, not empty: what is in it; or NULL */
 	struct reuse *reuse; /* what is known of the old file; or NULL */
 
 	/* In the writer. */
@@ -119,7 +120,8 @@ struct item {
 	VEC(void *) mem; /* what it owns */
 };
 
-/* Copies that the item owns. */
+/* Memory and copies that the item owns. */
+void *item_own_zeroed(struct item *it, size_t len);
 struct slice item_own(struct item *it, struct slice s);
 struct version item_own_version(struct item *it, struct version v);
 /* `block` is the whole list, or NULL for what has none. */

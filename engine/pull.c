@@ -467,9 +467,13 @@ pull_revive(struct pull *pl, const struct row *row)
 	    path_print(core_scratch(f->en), row->path));
 }
 
-/* Does a peer's index still pour in, so that a rename may not be whole yet? */
+/*
+ * Is a peer's index still coming, so that a rename may not be whole yet?
+ * `more`: by its last message's word; else when the last came `quiet_ns` ago
+ * or less.
+ */
 static bool
-plan_holds(struct pull *pl)
+plan_holds(struct pull *pl, bool more, uint64_t quiet_ns)
 {
 	const struct folder *f = pl->f;
 	const uint64_t now = core_now(f->en).mono_ns;
@@ -478,9 +482,10 @@ plan_holds(struct pull *pl)
 	for (uint32_t i = 0; i < f->share_count; i++) {
 		const struct share *sh = &f->share[i];
 
-		if (sh->peer != NULL && sh->more_coming &&
-		    sh->last_index_ns + PULL_HOLD_QUIET_NS > until)
-			until = sh->last_index_ns + PULL_HOLD_QUIET_NS;
+		if (sh->peer != NULL && sh->last_index_ns > 0 &&
+		    (sh->more_coming || !more) &&
+		    sh->last_index_ns + quiet_ns > until)
+			until = sh->last_index_ns + quiet_ns;
 	}
 	if (until <= now) {
 		pl->hold_since_ns = 0;
@@ -503,7 +508,8 @@ plan_file(struct pull *pl, const struct row *row, const struct verdict *v)
 
 	if (!have) {
 		it = pull_move_plan(pl, row, &wait);
-		if (it == NULL && wait && plan_holds(pl))
+		if (it == NULL && wait &&
+		    plan_holds(pl, false, PULL_HOLD_FILE_NS))
 			return PLAN_STAND;
 	}
 	if (it == NULL)
@@ -553,7 +559,8 @@ plan_take(struct pull *pl, const struct row *row, const struct verdict *v)
 
 		if (m == PULL_MOVE_STARTED || m == PULL_MOVE_STAND)
 			return PLAN_STAND;
-		if (m == PULL_MOVE_MAYBE && plan_holds(pl))
+		if ((m == PULL_MOVE_MAYBE || m == PULL_MOVE_LATER) &&
+		    plan_holds(pl, m == PULL_MOVE_LATER, PULL_HOLD_DIR_NS))
 			return PLAN_STAND;
 	}
 	switch (plan_parent(pl, row->path)) {
@@ -877,7 +884,7 @@ pull_free(struct pull *pl)
 {
 	if (pl == NULL)
 		return;
-	pl->stopped = true;
+	pl->stopped = pl->freeing = true;
 	writer_free(pl->writer);
 	pull_end_items(pl, true);
 	ASSERT(pl->item_count == 0);

@@ -27,7 +27,7 @@ void
 pull_disown(struct pull *pl, struct slice path)
 {
 	/* Somebody wanted to look while we were at it: look now. */
-	if (map_remove(&pl->owned, path) == &mark_asked)
+	if (map_remove(&pl->owned, path) == &mark_asked && !pl->freeing)
 		scan_hint(pl->f, path, true);
 }
 
@@ -120,6 +120,7 @@ item_unregister(struct item *it)
 	if (it->from.len > 0)
 		pull_disown(pl, it->from);
 	reuse_free(it);
+	pull_rmdir_free(it);
 	item_free(it);
 	/* There is room for another, or a child may be planned now. */
 	pull_plan_soon(pl);
@@ -228,8 +229,14 @@ pull_item_error(struct item *it, int code, struct slice text)
 	struct pull *pl = it->pl;
 	struct folder *f = pl->f;
 	char why[200];
+	bool halts;
 
-	if (code == ERR_CLOSED || folder_met_error(f, code, text)) {
+	/* A folder that halts ends its items, this one too: it must live. */
+	it->ops++;
+	halts = code == ERR_CLOSED || folder_met_error(f, code, text);
+	if (pull_item_answered(it))
+		return;
+	if (halts) {
 		pull_item_cancel(it);
 		return;
 	}

@@ -247,7 +247,7 @@ move_search(struct pull *pl, const struct row *to, struct slice *from)
 
 		if (row == NULL)
 			/* Nothing to go by yet. */
-			return i == 0 || maybe ? PULL_MOVE_MAYBE : PULL_MOVE_NO;
+			return i == 0 ? PULL_MOVE_LATER : PULL_MOVE_NO;
 		after = row->path;
 		if (!move_is_coming(row) ||
 		    row_global(row)->entry.type != ENTRY_FILE ||

@@ -35,9 +35,14 @@ struct rmdir {
 static void rmdir_list(struct rmdir *rd);
 static void rmdir_remove(struct rmdir *rd);
 
-static void
-rmdir_free(struct rmdir *rd)
+void
+pull_rmdir_free(struct item *it)
 {
+	struct rmdir *rd = it->rmdir;
+
+	if (rd == NULL)
+		return;
+	it->rmdir = NULL;
 	for (size_t i = 0; i < rd->entry.len; i++)
 		mem_free((void *)(uintptr_t)rd->entry.item[i].path.ptr);
 	VEC_FINI(&rd->entry);
@@ -66,10 +71,8 @@ static void
 rmdir_stays(struct rmdir *rd)
 {
 	struct item *it = rd->item;
-	const bool alive = rd->alive;
 
-	rmdir_free(rd);
-	if (alive)
+	if (rd->alive)
 		rmdir_revive(it);
 	else
 		pull_item_fail(it, REASON_DIR_NOT_EMPTY,
@@ -107,13 +110,10 @@ rmdir_listed(struct folder *f, void *arg, const struct event *ev)
 {
 	struct rmdir *rd = arg;
 	struct item *it = rd->item;
-	if (pull_item_answered(it)) {
-		rmdir_free(rd);
+	if (pull_item_answered(it))
 		return;
-	}
 	if (ev->u.done.code != 0 ||
 	    ev->u.done.entry_count > RMDIR_ENTRIES_MAX) {
-		rmdir_free(rd);
 		pull_item_error(it,
 		    ev->u.done.code != 0 ? ev->u.done.code : ERR_BUSY,
 		    ev->u.done.text);
@@ -175,12 +175,9 @@ rmdir_removed(struct folder *f, void *arg, const struct event *ev)
 		    pull_temp_name(it, rd->entry.item[rd->left].path,
 			it->entry.version));
 	}
-	if (pull_item_answered(it)) {
-		rmdir_free(rd);
+	if (pull_item_answered(it))
 		return;
-	}
 	if (ev->u.done.code != 0) {
-		rmdir_free(rd);
 		pull_item_error(it, ev->u.done.code, ev->u.done.text);
 		return;
 	}
@@ -197,7 +194,7 @@ rmdir_remove(struct rmdir *rd)
 	struct effect *ef;
 
 	if (rd->left == 0) {
-		rmdir_free(rd);
+		pull_rmdir_free(it);
 		writer_add(it->pl->writer, it);
 		return;
 	}
@@ -222,5 +219,6 @@ pull_rmdir_refused(struct item *it)
 	}
 	rd = mem_zalloc(sizeof(*rd));
 	rd->item = it;
+	it->rmdir = rd;
 	rmdir_list(rd);
 }

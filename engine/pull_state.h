@@ -21,9 +21,13 @@
 #define PULL_BLOCKS_MAX (256u * 1024)
 /* Paths that failed and are remembered; beyond it they are tried each pass. */
 #define PULL_PARKED_MAX 16384u
-/* While a peer's index still pours in, what may turn out a rename waits. */
-#define PULL_HOLD_QUIET_NS (100 * CLOCK_MS)
-#define PULL_HOLD_MAX_NS (2 * CLOCK_S)
+/*
+ * What may turn out a rename waits for the deletion of its old name: until the
+ * peers' indexes have been quiet for a moment, and at most so long in all.
+ */
+#define PULL_HOLD_FILE_NS (60 * CLOCK_MS)
+#define PULL_HOLD_DIR_NS (200 * CLOCK_MS)
+#define PULL_HOLD_MAX_NS (10 * CLOCK_S)
 #define PULL_RETRY_NS CLOCK_MIN
 #define PULL_RETRY_MAX_NS CLOCK_HOUR
 
@@ -59,6 +63,7 @@ struct pull {
 	struct core_timer timer;
 	struct arena row; /* of the row in work */
 	bool stopped;
+	bool freeing; /* nothing outside is touched any more */
 	bool again; /* something changed since this pass began */
 	enum pull_pass pass;
 	uint32_t pass_no;
@@ -122,13 +127,15 @@ void pull_disown(struct pull *pl, struct slice path);
 
 /* pull_rmdir.c: the directory `it` was to remove is not empty. */
 void pull_rmdir_refused(struct item *it);
+void pull_rmdir_free(struct item *it);
 /* The edit of ours that a deletion did not see, announced above both. */
 void pull_revive(struct pull *pl, const struct row *row);
 
 /* pull_move.c: renames recognised by content. */
 enum pull_move {
 	PULL_MOVE_NO,
-	PULL_MOVE_MAYBE,   /* when more of a peer's index has come */
+	PULL_MOVE_LATER,   /* nothing known in it: when more has come */
+	PULL_MOVE_MAYBE,   /* what it may have been is not deleted yet */
 	PULL_MOVE_STAND,   /* when its parent is there */
 	PULL_MOVE_STARTED, /* pl->move is it */
 };

@@ -273,7 +273,7 @@ reuse_stop(struct item *it)
 	if (ru == NULL || ru->asked == 0)
 		return;
 	sh = folder_share_of_slot(it->pl->f, ru->slot);
-	if (sh != NULL)
+	if (sh != NULL && !it->pl->freeing)
 		exchange_cancel(it->pl->f, sh, ru->asked);
 	ru->asked = 0;
 }

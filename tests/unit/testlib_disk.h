@@ -1,0 +1,60 @@
+/*
+ * A disk that does not exist: one folder's tree and its staging directory, in
+ * memory, with inodes and identities, for tests of the engine without doors.
+ *
+ * It does disk effects as fs_posix.h promises them, in one step each, and what
+ * a person or a program does to the same tree in between.  Time is given; each
+ * change takes a nanosecond, so no two ctimes are equal.
+ */
+#ifndef HOLDFAST_TESTS_TESTLIB_DISK_H
+#define HOLDFAST_TESTS_TESTLIB_DISK_H
+
+#include "engine/base/arena.h"
+#include "engine/base/buf.h"
+#include "engine/effect.h"
+#include "engine/event.h"
+
+struct testlib_disk; /* opaque */
+
+struct testlib_disk *testlib_disk_new(uint64_t number);
+void testlib_disk_free(struct testlib_disk *dk);
+void testlib_disk_set_time(struct testlib_disk *dk, int64_t wall_ns);
+/* Bytes that may be held in files; WRITE and COPY beyond it are ERR_FULL. */
+void testlib_disk_set_room(struct testlib_disk *dk, int64_t bytes);
+
+/* What a person does.  False: not possible. */
+bool testlib_disk_write(struct testlib_disk *dk, const char *path,
+    struct slice data);
+bool testlib_disk_mkdir(struct testlib_disk *dk, const char *path);
+bool testlib_disk_link(struct testlib_disk *dk, const char *path,
+    const char *target);
+bool testlib_disk_chmod(struct testlib_disk *dk, const char *path,
+    uint32_t mode);
+/* A file, link, or directory with all that is in it. */
+bool testlib_disk_remove(struct testlib_disk *dk, const char *path);
+bool testlib_disk_rename(struct testlib_disk *dk, const char *from,
+    const char *to); /* replaces a file */
+bool testlib_disk_has(struct testlib_disk *dk, const char *path);
+/* The bytes of a file; empty when there is none.  Borrowed. */
+struct slice testlib_disk_read(struct testlib_disk *dk, const char *path);
+/* Is there a file with exactly these bytes?  How many entries in all? */
+bool testlib_disk_has_content(struct testlib_disk *dk, struct slice data);
+size_t testlib_disk_count(struct testlib_disk *dk);
+/*
+ * The whole tree as text, a line an entry: path, type, mode, mtime of files,
+ * hash of the content or target.  Internal names are left out.
+ */
+char *testlib_disk_dump(struct testlib_disk *dk, struct arena *arena);
+/* Names in the staging directory. */
+size_t testlib_disk_temps(const struct testlib_disk *dk);
+/* Lose the folder's root, or give it back: effects say ERR_MISSING_ROOT. */
+void testlib_disk_unmount(struct testlib_disk *dk, bool gone);
+
+/*
+ * Do one disk effect; fills done->u.done but for id and store.  What it points
+ * to lives in `arena`.  Does not free the effect's payload.
+ */
+void testlib_disk_do(struct testlib_disk *dk, const struct effect *ef,
+    struct event *done, struct arena *arena);
+
+#endif

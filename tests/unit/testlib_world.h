@@ -1,0 +1,74 @@
+/*
+ * A world of several devices: real engines, disks in memory, links that carry
+ * messages through the real encoding.  No doors, no clock, no threads: the
+ * same seed gives the same story.
+ *
+ * Every effect takes a random while, so answers come in any order that the
+ * contract allows.  What people and the engines do on a disk is told to the
+ * device as hints, as inotify would.
+ */
+#ifndef HOLDFAST_TESTS_TESTLIB_WORLD_H
+#define HOLDFAST_TESTS_TESTLIB_WORLD_H
+
+#include "engine/base/arena.h"
+#include "engine/base/clock.h"
+#include "engine/engine.h"
+#include "testlib_disk.h"
+
+#define TESTLIB_DEVICES 8
+
+struct testlib_world; /* opaque */
+
+/* `count` devices that all share one folder, "f"; none is running yet. */
+struct testlib_world *testlib_world_new(uint64_t seed, uint32_t count);
+void testlib_world_free(struct testlib_world *w);
+void testlib_world_set_mode(struct testlib_world *w, uint32_t dev,
+    enum folder_mode mode);
+void testlib_world_set_features(struct testlib_world *w, uint32_t features);
+/* The longest an effect takes, ns; 1 ms unless told. */
+void testlib_world_set_delay(struct testlib_world *w, uint64_t ns);
+
+void testlib_world_start(struct testlib_world *w, uint32_t dev);
+/* kill -9: what was not committed is gone; the disk is as it was left. */
+void testlib_world_kill(struct testlib_world *w, uint32_t dev);
+void testlib_world_connect(struct testlib_world *w, uint32_t a, uint32_t b);
+void testlib_world_disconnect(struct testlib_world *w, uint32_t a, uint32_t b);
+/* All of them, and all to each other. */
+void testlib_world_start_all(struct testlib_world *w);
+
+struct testlib_disk *testlib_world_disk(struct testlib_world *w, uint32_t dev);
+/* Somebody changed `path` on the device's disk: tell its engine. */
+void testlib_world_hint(struct testlib_world *w, uint32_t dev,
+    const char *path);
+void testlib_world_write(struct testlib_world *w, uint32_t dev,
+    const char *path, const char *text);
+void testlib_world_mkdir(struct testlib_world *w, uint32_t dev,
+    const char *path);
+void testlib_world_remove(struct testlib_world *w, uint32_t dev,
+    const char *path);
+void testlib_world_rename(struct testlib_world *w, uint32_t dev,
+    const char *from, const char *to);
+void testlib_world_command(struct testlib_world *w, uint32_t dev,
+    enum command_kind kind);
+
+/* Let things happen for `ns`, or until nothing is left to happen. */
+void testlib_world_run(struct testlib_world *w, uint64_t ns);
+/* One thing; false when nothing is due before something far away. */
+bool testlib_world_step(struct testlib_world *w);
+/* Run until nothing happens any more; false: it never came to rest. */
+bool testlib_world_settle(struct testlib_world *w);
+struct now testlib_world_now(const struct testlib_world *w);
+
+/* Counted since the start, of one device. */
+uint64_t testlib_world_effects(const struct testlib_world *w, uint32_t dev,
+    enum effect_kind kind);
+uint64_t testlib_world_messages(const struct testlib_world *w);
+uint64_t testlib_world_payload_bytes(const struct testlib_world *w);
+struct engine *testlib_world_engine(struct testlib_world *w, uint32_t dev);
+
+/* cmocka: trees equal on all running devices, no temps left. */
+void testlib_world_check_same(struct testlib_world *w);
+/* The last thousand log lines, when something went wrong. */
+void testlib_world_print_log(const struct testlib_world *w);
+
+#endif
