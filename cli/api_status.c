@@ -78,7 +78,9 @@ api_problem(struct api_view *v, const char *kind, const struct api_problem *p)
 	    json_string(p->stopped ? "stopped" : "warning"));
 	json_object_set_new(o, "kind", json_string(kind));
 	json_object_set_new(o, "subject", api_text(p->subject));
-	json_object_set_new(o, "since", api_time(p->since_wall_ns));
+	json_object_set_new(o, "since",
+	    api_time(p->since_wall_ns > 0 ? p->since_wall_ns
+					  : v->facts.started_wall_ns));
 	json_object_set_new(o, "what", api_text(slice_str(p->what)));
 	json_object_set_new(effect, "text", api_text(slice_str(p->effect)));
 	api_set_count(effect, "files", p->items);
@@ -191,6 +193,7 @@ api_problem_conflicts(struct api_view *v, const struct status_folder *f)
 		return;
 	p.code = "folder.conflict";
 	p.subject = f->id;
+	p.since_wall_ns = f->last_change.wall_ns;
 	p.what = arena_printf(ar, "%lld conflict %s.", (long long)f->conflicts,
 	    f->conflicts == 1 ? "copy" : "copies");
 	p.effect = reason_effect(REASON_CONFLICT);
@@ -658,31 +661,33 @@ api_view_open(struct api_view *v, struct api_call *call)
 	v->problems = json_array();
 }
 
-/* "subject": a folder, or else a device.  False: answered already. */
+/* "folder", "device", or "subject": either.  False: answered already. */
 static bool
 api_view_choose(struct api_view *v)
 {
 	struct api_call *call = v->call;
+	const struct slice folder = api_query(call, "folder");
+	const struct slice device = api_query(call, "device");
 	const struct slice subject = api_query(call, "subject");
 	struct err err = { 0 };
 	uint32_t i;
-	int rc;
+	int rc = 0;
 
-	if (subject.len == 0)
-		return true;
-	rc = api_find_folder(&v->rp, subject, &i, &call->ar, &err);
-	if (rc == 0) {
-		v->only_folder = (int32_t)i;
-		return true;
+	if (folder.len > 0 || subject.len > 0) {
+		rc = api_find_folder(&v->rp, folder.len > 0 ? folder : subject,
+		    &i, &call->ar, &err);
+		if (rc == 0)
+			v->only_folder = (int32_t)i;
 	}
-	if (rc == ERR_NOT_FOUND) {
-		rc = api_find_device(&v->rp, subject, &i, &call->ar, &err);
-		if (rc == 0) {
+	if (device.len > 0 || (rc == ERR_NOT_FOUND && subject.len > 0)) {
+		rc = api_find_device(&v->rp, device.len > 0 ? device : subject,
+		    &i, &call->ar, &err);
+		if (rc == 0)
 			v->only_device = (int32_t)i;
-			return true;
-		}
 	}
-	if (rc == ERR_NOT_FOUND)
+	if (rc == 0)
+		return true;
+	if (rc == ERR_NOT_FOUND && subject.len > 0)
 		err_set(&err, ERR_NOT_FOUND, "no folder or device \"%.*s\"",
 		    SLICE_FMT(subject));
 	json_decref(v->problems);

@@ -6,7 +6,8 @@ set(DOORS
   gnutls=gnutls xxh=libxxhash pb=@nanopb lz4=liblz4 zstd=libzstd uv=libuv
   posix=- lmdb=@lmdb git2=libgit2 inotify=- fanotify=- ngtcp2=libngtcp2
   upnp=miniupnpc sodium=libsodium mhd=libmicrohttpd http=libmicrohttpd
-  curl=libcurl qrencode=libqrencode jansson=jansson systemd=libsystemd main=-)
+  curl=libcurl expat=expat qrencode=libqrencode
+  jansson=jansson systemd=libsystemd main=-)
 
 # Doors to libraries without I/O: may stand in the simulator.
 set(ALGO_FILES

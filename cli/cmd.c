@@ -1,0 +1,317 @@
+/*
+ * The table of commands, and the way from a command line to one of them.
+ */
+#include "cli/cmd.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+static const struct cmd cmds[] = {
+	{ "status", "[FOLDER|DEVICE]", 0, 1, "x,q,watch,json", cmd_status,
+	    "what is in sync and what is not" },
+	{ "wait", "[FOLDER]...", 0, 64, "with=*,timeout=,json,q", cmd_wait,
+	    "scan, then block until in sync" },
+	{ "explain", "PATH", 1, 1, "json", cmd_explain,
+	    "why a file is as it is" },
+	{ "events", "", 0, 0, "follow,since=,type=,json,jsonl", cmd_events,
+	    "what happened" },
+	{ "conflict list", "[FOLDER]", 0, 1, "json,jsonl", cmd_conflict_list,
+	    "files that were changed on two devices at once" },
+
+	{ "device add", "ID --name NAME [--addr tcp://HOST:PORT]...", 1, 1,
+	    "name=,addr=*,introducer,auto-accept", cmd_device_add,
+	    "trust a device" },
+	{ "device list", "", 0, 0, "json,jsonl,q", cmd_device_list,
+	    "the devices this one knows" },
+	{ "device show", "DEVICE", 1, 1, "json", cmd_device_show,
+	    "all about a device" },
+	{ "device rename", "DEVICE NAME", 2, 2, "", cmd_device_rename,
+	    "give it another name" },
+	{ "device remove", "DEVICE", 1, 1, "yes", cmd_device_remove,
+	    "trust it no longer" },
+	{ "device pause", "DEVICE", 1, 1, "", cmd_device_pause,
+	    "disconnect it" },
+	{ "device resume", "DEVICE", 1, 1, "", cmd_device_resume,
+	    "connect with it again" },
+
+	{ "folder add",
+	    "PATH --id ID [--name LABEL] [--mode MODE] [--share DEVICE]...", 1,
+	    1, "id=,name=,mode=,share=*", cmd_folder_add,
+	    "keep a directory in sync" },
+	{ "folder list", "", 0, 0, "json,jsonl,q", cmd_folder_list,
+	    "the folders of this device" },
+	{ "folder show", "FOLDER", 1, 1, "json", cmd_folder_show,
+	    "all about a folder" },
+	{ "folder remove", "FOLDER", 1, 1, "yes", cmd_folder_remove,
+	    "sync it no longer; the files stay" },
+	{ "folder share", "FOLDER DEVICE", 2, 2, "", cmd_folder_share,
+	    "share it with a device" },
+	{ "folder unshare", "FOLDER DEVICE", 2, 2, "", cmd_folder_unshare,
+	    "share it with a device no longer" },
+	{ "folder pause", "FOLDER", 1, 1, "", cmd_folder_pause,
+	    "send and receive nothing" },
+	{ "folder resume", "FOLDER", 1, 1, "", cmd_folder_resume, "go on" },
+	{ "folder scan", "FOLDER [SUBPATH]", 1, 2, "", cmd_folder_scan,
+	    "look for changes now" },
+	{ "folder override", "FOLDER", 1, 1, "yes", cmd_folder_override,
+	    "send-only: this device's state wins" },
+	{ "folder revert", "FOLDER", 1, 1, "yes", cmd_folder_revert,
+	    "receive-only: undo what was changed here" },
+	{ "folder ignore list", "FOLDER", 1, 1, "json", cmd_folder_ignore_list,
+	    "the ignore rules" },
+	{ "folder ignore test", "[FOLDER] PATH", 1, 2, "json",
+	    cmd_folder_ignore_test, "which rule hits a path" },
+
+	{ "config get", "KEY", 1, 1, "json", cmd_config_get,
+	    "a value of the configuration" },
+	{ "config set", "KEY VALUE...", 2, 64, "add", cmd_config_set,
+	    "change it; --add keeps the values it has" },
+	{ "config unset", "KEY [VALUE]", 1, 2, "", cmd_config_unset,
+	    "back to the default" },
+	{ "config list", "", 0, 0, "all,json", cmd_config_list,
+	    "what is set; --all: the defaults too" },
+	{ "config check", "[FILE]", 0, 1, "json", cmd_config_check,
+	    "find mistakes" },
+	{ "config edit", "", 0, 0, "", cmd_config_edit,
+	    "in $EDITOR, checked before it is saved" },
+
+	{ "id", "", 0, 0, "qr,json", cmd_id,
+	    "this device's ID; makes the identity if there is none" },
+	{ "import-syncthing", "[DIR]", 0, 1, "force,dry-run", cmd_import,
+	    "take over a Syncthing: identity, devices, folders" },
+	{ "completion", "bash|zsh", 1, 1, "", cmd_completion,
+	    "a completion script" },
+	{ "version", "", 0, 0, "json", cmd_version, "the version" },
+	{ "help", "[COMMAND]...", 0, 3, "", cmd_help, "this" },
+	{ NULL, NULL, 0, 0, NULL, NULL, NULL },
+};
+
+const struct cmd *
+cmd_table(void)
+{
+	return cmds;
+}
+
+/* How many of the words are this command's name; 0: it is another one. */
+static size_t
+cmd_matches(const struct cmd *cmd, size_t argc, const char *const *argv)
+{
+	const char *name = cmd->name;
+	size_t n = 0;
+
+	for (;;) {
+		const size_t len = strcspn(name, " ");
+
+		if (n == argc || strlen(argv[n]) != len ||
+		    memcmp(argv[n], name, len) != 0)
+			return 0;
+		n++;
+		if (name[len] == '\0')
+			return n;
+		name += len + 1;
+	}
+}
+
+/* Does the command's name begin with these words? */
+static bool
+cmd_is_within(const struct cmd *cmd, size_t argc, const char *const *argv)
+{
+	const char *name = cmd->name;
+
+	for (size_t i = 0; i < argc; i++) {
+		const size_t len = strcspn(name, " ");
+
+		if (strlen(argv[i]) != len || memcmp(argv[i], name, len) != 0)
+			return false;
+		name += name[len] == '\0' ? len : len + 1;
+	}
+	return true;
+}
+
+/* Commands that begin with these words; false when there are none. */
+static bool
+cmd_print_list(FILE *f, size_t argc, const char *const *argv)
+{
+	bool any = false;
+
+	for (const struct cmd *cmd = cmds; cmd->name != NULL; cmd++) {
+		if (!cmd_is_within(cmd, argc, argv))
+			continue;
+		fprintf(f, "  %-20s %s\n", cmd->name, cmd->help);
+		any = true;
+	}
+	return any;
+}
+
+static void
+cmd_print_one(FILE *f, const struct cmd *cmd)
+{
+	const char *spec = cmd->options;
+
+	fprintf(f, "usage: syncctl %s%s%s", cmd->name,
+	    cmd->args[0] == '\0' ? "" : " ", cmd->args);
+	while (*spec != '\0') {
+		const size_t n = strcspn(spec, ",=*");
+		char word[64];
+
+		snprintf(word, sizeof(word), "--%.*s", (int)n, spec);
+		/* Those that the arguments show are shown. */
+		if (strstr(cmd->args, word) == NULL)
+			fprintf(f, " [%s%s]", word + (n == 1),
+			    spec[n] == '=' ? " VALUE" : "");
+		spec += strcspn(spec, ",");
+		spec += *spec == ',';
+	}
+	fprintf(f, "\n  %s\n", cmd->help);
+}
+
+static void
+cmd_print_all(FILE *f)
+{
+	fputs("usage: syncctl [--home DIR] COMMAND ...\n\n", f);
+	cmd_print_list(f, 0, NULL);
+	fputs("\nsyncctl COMMAND --help says more; man syncctl says all.\n", f);
+}
+
+int
+cmd_help(struct cmd_call *call)
+{
+	const size_t argc = call->opt.arg_count;
+
+	for (const struct cmd *cmd = cmds; cmd->name != NULL; cmd++) {
+		if (argc > 0 && cmd_matches(cmd, argc, call->opt.arg) == argc) {
+			cmd_print_one(stdout, cmd);
+			return CMD_OK;
+		}
+	}
+	if (argc == 0)
+		cmd_print_all(stdout);
+	else if (!cmd_print_list(stdout, argc, call->opt.arg)) {
+		cmd_say("no command %s", call->opt.arg[0]);
+		return CMD_USAGE;
+	}
+	return CMD_OK;
+}
+
+static int
+cmd_unknown(size_t argc, const char *const *argv)
+{
+	size_t known = 0;
+
+	/* What of it is right so far? */
+	for (const struct cmd *cmd = cmds; cmd->name != NULL; cmd++)
+		while (known < argc && cmd_is_within(cmd, known + 1, argv))
+			known++;
+	if (known == argc)
+		cmd_say("one word is missing: which of these?");
+	else
+		cmd_say("no command %s%s%s", known > 0 ? argv[0] : "",
+		    known > 0 ? " " : "", argv[known]);
+	cmd_print_list(stderr, known, argv);
+	return CMD_USAGE;
+}
+
+static bool
+cmd_wants_help(int argc, const char *const *argv)
+{
+	for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (strcmp(argv[i], "--help") == 0 ||
+		    strcmp(argv[i], "-h") == 0)
+			return true;
+	return false;
+}
+
+static int
+cmd_run(const struct cmd *cmd, const char *home_dir, int argc,
+    const char *const *argv)
+{
+	struct cmd_call call = { .cmd = cmd };
+	struct err err = { 0 };
+	int code;
+
+	if (cmd_wants_help(argc, argv)) {
+		cmd_print_one(stdout, cmd);
+		return CMD_OK;
+	}
+	if (options_parse(&call.opt, cmd->options, argc, argv, &call.ar, &err) <
+	    0) {
+		code = cmd_usage(&call, "%s", err.text);
+		goto out;
+	}
+	if (call.opt.arg_count < cmd->min || call.opt.arg_count > cmd->max) {
+		code = cmd_usage(&call, call.opt.arg_count < cmd->min
+					    ? "something is missing"
+					    : "too many words");
+		goto out;
+	}
+	if (home_init(&call.home, home_dir, &err) < 0) {
+		code = cmd_fail(&err);
+		goto out;
+	}
+	call.client = client_new(&call.home);
+	code = cmd->run(&call);
+	client_free(call.client);
+	home_fini(&call.home);
+out:
+	arena_fini(&call.ar);
+	return code;
+}
+
+int
+cmd_usage(struct cmd_call *call, const char *fmt, ...)
+{
+	va_list ap;
+	char text[480];
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	cmd_say("%s", text);
+	cmd_print_one(stderr, call->cmd);
+	return CMD_USAGE;
+}
+
+int
+cmd_main(int argc, const char *const *argv)
+{
+	const char *home_dir = NULL;
+	size_t words = 0;
+	int i = 1;
+
+	for (; i < argc && argv[i][0] == '-'; i++) {
+		if (strcmp(argv[i], "--home") == 0 && i + 1 < argc) {
+			home_dir = argv[++i];
+		} else if (strncmp(argv[i], "--home=", 7) == 0) {
+			home_dir = argv[i] + 7;
+		} else if (strcmp(argv[i], "--help") == 0 ||
+			   strcmp(argv[i], "-h") == 0) {
+			cmd_print_all(stdout);
+			return CMD_OK;
+		} else if (strcmp(argv[i], "--version") == 0) {
+			puts("syncctl " HOLDFAST_VERSION);
+			return CMD_OK;
+		} else {
+			cmd_say("no option %s", argv[i]);
+			cmd_print_all(stderr);
+			return CMD_USAGE;
+		}
+	}
+	if (i == argc) {
+		cmd_print_all(stderr);
+		return CMD_USAGE;
+	}
+	for (const struct cmd *cmd = cmds; cmd->name != NULL; cmd++) {
+		const size_t n = cmd_matches(cmd, (size_t)(argc - i), argv + i);
+
+		if (n > 0)
+			return cmd_run(cmd, home_dir, argc - i - (int)n,
+			    argv + i + n);
+	}
+	/* The words up to the first option are what was meant. */
+	while (i + (int)words < argc && argv[i + (int)words][0] != '-')
+		words++;
+	if (cmd_wants_help(argc - i, argv + i) &&
+	    cmd_print_list(stdout, words, argv + i))
+		return CMD_OK;
+	return cmd_unknown(words, argv + i);
+}

@@ -1,0 +1,136 @@
+/*
+ * The commands of syncctl: a table, a row and a function each.
+ *
+ * A command gets its parsed words and answers with an exit code (cmd_exit.h);
+ * what it asks goes to standard output, what went wrong to standard error.
+ */
+#ifndef HOLDFAST_CLI_CMD_H
+#define HOLDFAST_CLI_CMD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include "cli/client.h"
+#include "cli/cmd_exit.h"
+#include "cli/config_file.h"
+#include "cli/home.h"
+#include "cli/options.h"
+#include "engine/base/arena.h"
+#include "engine/base/err.h"
+
+struct cmd;
+
+/* One call of a command. */
+struct cmd_call {
+	const struct cmd *cmd;
+	struct home home;
+	struct options opt;
+	struct client *client;
+	struct arena ar; /* everything of this call */
+};
+
+typedef int cmd_fn(struct cmd_call *call);
+
+struct cmd {
+	const char *name;    /* "device add" */
+	const char *args;    /* as the usage line shows them */
+	size_t min, max;     /* words that are no options */
+	const char *options; /* see options.h */
+	cmd_fn *run;
+	const char *help;
+};
+
+/* The table; ends with a NULL name. */
+const struct cmd *cmd_table(void);
+/* The whole program. */
+int cmd_main(int argc, const char *const *argv);
+
+/* --- What commands share: cmd_common.c --- */
+
+/* "syncctl: ..." on standard error. */
+void cmd_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The same from an error; the exit code that fits it. */
+int cmd_fail(const struct err *err);
+int cmd_usage(struct cmd_call *call, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/*
+ * Ask the daemon.  0 and the answer (200); else an exit code, with the failure
+ * said on standard error.
+ */
+int cmd_ask(struct cmd_call *call, const char *method, const char *path,
+    json_t **out);
+/* The same with a time-out and without a word: the caller judges. */
+int cmd_try(struct cmd_call *call, const char *method, const char *path,
+    unsigned timeout_s, json_t **out, struct err *err);
+/* Add "?name=value" or "&name=value", encoded. */
+char *cmd_query(struct cmd_call *call, const char *path, const char *name,
+    const char *value);
+
+/* The configuration from the file; an exit code, mistakes told. */
+int cmd_config(struct cmd_call *call, struct config *out);
+void cmd_tell_mistakes(const struct config_mistake *list, size_t count);
+/* What a person means, by name or beginning; exit code, said. */
+int cmd_find_device(struct cmd_call *call, const struct config *cfg,
+    const char *text, uint32_t *out);
+int cmd_find_folder(struct cmd_call *call, const struct config *cfg,
+    const char *text, uint32_t *out);
+
+/* Begin an edit of the configuration; an exit code. */
+int cmd_edit(struct cmd_call *call, struct config_file **out);
+/*
+ * Save it and have the daemon take it, when it is up; exit code.  `rc` is what
+ * the edits gave: when it is an error, the draft is dropped and `err` told.
+ */
+int cmd_edit_end(struct cmd_call *call, struct config_file *cf, int rc,
+    struct err *err);
+/* config_file_set() of one value. */
+int cmd_set(struct config_file *cf, const char *key, const char *value,
+    struct err *err);
+
+/*
+ * The absolute path of what a person named: links resolved in its directory,
+ * but not in its last part, which may be a link that is synced itself.
+ */
+char *cmd_absolute(struct cmd_call *call, const char *path);
+
+/* JSON of an answer, for --json; takes it.  Exit code as given. */
+int cmd_print_json(json_t *o, int exit_code);
+/* One line for each item of the list `key`; takes `o`. */
+int cmd_print_jsonl(json_t *o, const char *key, int exit_code);
+/* {"schema":"syncctl/1"} */
+json_t *cmd_object(void);
+
+/* Members of an object; "" and 0 and false when they are not there. */
+const char *cmd_text(const json_t *o, const char *key);
+int64_t cmd_int(const json_t *o, const char *key);
+bool cmd_bool(const json_t *o, const char *key);
+/* Seconds since 1970 of "2026-11-06T10:00:00Z"; 0 when it is none. */
+int64_t cmd_time(const char *text);
+int64_t cmd_now_s(void);
+int64_t cmd_now_ms(void);
+/* "14:02" today, "6 Nov" else, local time. */
+char *cmd_when(struct arena *ar, int64_t then_s);
+/* Sleep; false when a person pressed Ctrl-C (cmd_catch_interrupt() before). */
+bool cmd_sleep_ms(unsigned ms);
+void cmd_catch_interrupt(void);
+bool cmd_is_interrupted(void);
+
+/* --- The commands --- */
+
+cmd_fn cmd_id, cmd_version, cmd_completion, cmd_help;
+cmd_fn cmd_config_get, cmd_config_set, cmd_config_unset, cmd_config_list,
+    cmd_config_check, cmd_config_edit;
+cmd_fn cmd_device_add, cmd_device_list, cmd_device_show, cmd_device_rename,
+    cmd_device_remove, cmd_device_pause, cmd_device_resume;
+cmd_fn cmd_folder_add, cmd_folder_list, cmd_folder_show, cmd_folder_remove,
+    cmd_folder_share, cmd_folder_unshare, cmd_folder_pause, cmd_folder_resume,
+    cmd_folder_scan, cmd_folder_override, cmd_folder_revert,
+    cmd_folder_ignore_list, cmd_folder_ignore_test;
+cmd_fn cmd_status, cmd_wait, cmd_explain, cmd_conflict_list, cmd_events,
+    cmd_import;
+
+#endif

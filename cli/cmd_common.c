@@ -1,0 +1,383 @@
+/* What commands share; see cmd.h. */
+#include "cli/cmd.h"
+
+#include <limits.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/api.h"
+#include "cli/names.h"
+#include "cli/print.h"
+#include "engine/base/mem.h"
+
+void
+cmd_say(const char *fmt, ...)
+{
+	va_list ap;
+
+	fflush(stdout);
+	fputs("syncctl: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+}
+
+int
+cmd_fail(const struct err *err)
+{
+	cmd_say("%s", err->text);
+	switch (err->code) {
+	case ERR_CLOSED:
+		return CMD_NO_DAEMON;
+	case ERR_NOT_FOUND:
+		return CMD_NOT_FOUND;
+	case ERR_DENIED:
+		return CMD_REFUSED;
+	default:
+		return CMD_FAILED;
+	}
+}
+
+/* --- The daemon --- */
+
+int
+cmd_try(struct cmd_call *call, const char *method, const char *path,
+    unsigned timeout_s, json_t **out, struct err *err)
+{
+	int status = 0;
+	json_t *o;
+	int rc;
+	int code;
+
+	*out = NULL;
+	rc = client_call(call->client, method, path, timeout_s, &status, &o,
+	    err);
+	if (rc == ERR_CLOSED)
+		return CMD_NO_DAEMON;
+	if (rc < 0)
+		return rc == ERR_DENIED ? CMD_REFUSED : CMD_FAILED;
+	if (status == 200) {
+		*out = o;
+		return CMD_OK;
+	}
+	err_set(err, ERR_INVALID, "%s", cmd_text(o, "reason"));
+	code = (int)cmd_int(o, "exit");
+	json_decref(o);
+	return code == 0 ? CMD_FAILED : code;
+}
+
+int
+cmd_ask(struct cmd_call *call, const char *method, const char *path,
+    json_t **out)
+{
+	struct err err = { 0 };
+	const int code = cmd_try(call, method, path, 0, out, &err);
+
+	if (code != CMD_OK)
+		cmd_say("%s", print_safe(&call->ar, err.text));
+	return code;
+}
+
+char *
+cmd_query(struct cmd_call *call, const char *path, const char *name,
+    const char *value)
+{
+	return arena_printf(&call->ar, "%s%c%s=%s", path,
+	    strchr(path, '?') == NULL ? '?' : '&', name,
+	    client_escape(call->client, value, &call->ar));
+}
+
+/* --- The configuration --- */
+
+void
+cmd_tell_mistakes(const struct config_mistake *list, size_t count)
+{
+	fflush(stdout);
+	for (size_t i = 0; i < count; i++)
+		fprintf(stderr, "%.*s\n", SLICE_FMT(list[i].text));
+}
+
+int
+cmd_config(struct cmd_call *call, struct config *out)
+{
+	const struct config_mistake *list;
+	size_t count;
+	struct err err = { 0 };
+
+	if (config_file_load(&call->home, &call->ar, out, &list, &count,
+		&err) == 0)
+		return CMD_OK;
+	cmd_tell_mistakes(list, count);
+	return CMD_FAILED;
+}
+
+int
+cmd_find_device(struct cmd_call *call, const struct config *cfg,
+    const char *text, uint32_t *out)
+{
+	const uint32_t count = cfg->setup.device_count;
+	struct names_item *item = arena_array(&call->ar, count, sizeof(*item));
+	struct err err = { 0 };
+	size_t i = 0;
+
+	for (uint32_t n = 0; n < count; n++) {
+		char *id = arena_alloc(&call->ar, DEVID_TEXT_LEN + 1);
+
+		devid_text(&cfg->setup.device[n].id, id);
+		item[n].name = cfg->setup.device[n].name;
+		item[n].other = slice_str(id);
+	}
+	if (names_find(item, count, "device", slice_str(text), &i, &err) < 0)
+		return cmd_fail(&err) == CMD_NOT_FOUND ? CMD_NOT_FOUND
+						       : CMD_USAGE;
+	*out = (uint32_t)i;
+	return CMD_OK;
+}
+
+int
+cmd_find_folder(struct cmd_call *call, const struct config *cfg,
+    const char *text, uint32_t *out)
+{
+	const uint32_t count = cfg->setup.folder_count;
+	struct names_item *item = arena_array(&call->ar, count, sizeof(*item));
+	struct err err = { 0 };
+	size_t i = 0;
+
+	for (uint32_t n = 0; n < count; n++) {
+		item[n].name = cfg->setup.folder[n].id;
+		item[n].other = cfg->setup.folder[n].label;
+	}
+	if (names_find(item, count, "folder", slice_str(text), &i, &err) < 0)
+		return cmd_fail(&err) == CMD_NOT_FOUND ? CMD_NOT_FOUND
+						       : CMD_USAGE;
+	*out = (uint32_t)i;
+	return CMD_OK;
+}
+
+int
+cmd_edit(struct cmd_call *call, struct config_file **out)
+{
+	struct err err = { 0 };
+
+	if (config_file_edit(out, &call->home, &err) < 0)
+		return cmd_fail(&err);
+	return CMD_OK;
+}
+
+int
+cmd_set(struct config_file *cf, const char *key, const char *value,
+    struct err *err)
+{
+	const struct slice v = slice_str(value);
+
+	return config_file_set(cf, key, &v, 1, err);
+}
+
+int
+cmd_edit_end(struct cmd_call *call, struct config_file *cf, int rc,
+    struct err *err)
+{
+	const struct config_mistake *list;
+	size_t count;
+	json_t *answer;
+
+	if (rc < 0) {
+		config_file_drop(cf);
+		return cmd_fail(err);
+	}
+	rc = config_file_save(cf, &call->ar, &list, &count, err);
+	if (rc < 0) {
+		if (count > 0)
+			cmd_tell_mistakes(list, count);
+		else
+			cmd_say("%s", err->text);
+		cmd_say("nothing was changed");
+		return CMD_FAILED;
+	}
+	if (!client_is_up(call->client))
+		return CMD_OK;
+	if (cmd_ask(call, "POST", "/v1/reload", &answer) != CMD_OK) {
+		cmd_say("the file was written, but syncd did not take it");
+		return CMD_FAILED;
+	}
+	json_decref(answer);
+	return CMD_OK;
+}
+
+/* --- Paths --- */
+
+char *
+cmd_absolute(struct cmd_call *call, const char *path)
+{
+	char real[PATH_MAX];
+	char *copy = arena_str(&call->ar, slice_str(path));
+	char *slash;
+	const char *dir = ".";
+	const char *base = copy;
+	size_t len = strlen(copy);
+
+	while (len > 1 && copy[len - 1] == '/')
+		copy[--len] = '\0';
+	slash = strrchr(copy, '/');
+	if (strcmp(copy, ".") == 0 || strcmp(copy, "..") == 0 ||
+	    strcmp(copy, "/") == 0)
+		return arena_str(&call->ar,
+		    slice_str(realpath(copy, real) == NULL ? copy : real));
+	if (slash != NULL) {
+		*slash = '\0';
+		dir = slash == copy ? "/" : copy;
+		base = slash + 1;
+	}
+	/* A directory that is gone cannot be resolved: as it was typed. */
+	if (realpath(dir, real) == NULL) {
+		if (path[0] == '/' || getcwd(real, sizeof(real)) == NULL)
+			return arena_str(&call->ar, slice_str(path));
+		return arena_printf(&call->ar, "%s/%s", real, path);
+	}
+	return arena_printf(&call->ar, "%s/%s",
+	    strcmp(real, "/") == 0 ? "" : real, base);
+}
+
+/* --- JSON --- */
+
+json_t *
+cmd_object(void)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "schema", json_string(API_SCHEMA));
+	return o;
+}
+
+int
+cmd_print_json(json_t *o, int exit_code)
+{
+	json_dumpf(o, stdout, JSON_INDENT(2));
+	fputc('\n', stdout);
+	json_decref(o);
+	return exit_code;
+}
+
+int
+cmd_print_jsonl(json_t *o, const char *key, int exit_code)
+{
+	const json_t *list = json_object_get(o, key);
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+	{
+		json_dumpf(item, stdout, JSON_COMPACT);
+		fputc('\n', stdout);
+	}
+	json_decref(o);
+	return exit_code;
+}
+
+const char *
+cmd_text(const json_t *o, const char *key)
+{
+	const char *text = json_string_value(json_object_get(o, key));
+
+	return text == NULL ? "" : text;
+}
+
+int64_t
+cmd_int(const json_t *o, const char *key)
+{
+	return json_integer_value(json_object_get(o, key));
+}
+
+bool
+cmd_bool(const json_t *o, const char *key)
+{
+	return json_is_true(json_object_get(o, key));
+}
+
+/* --- Time --- */
+
+int64_t
+cmd_time(const char *text)
+{
+	struct tm tm = { 0 };
+	const char *end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+
+	if (end == NULL)
+		return 0;
+	return (int64_t)timegm(&tm);
+}
+
+int64_t
+cmd_now_s(void)
+{
+	return (int64_t)time(NULL);
+}
+
+int64_t
+cmd_now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+char *
+cmd_when(struct arena *ar, int64_t then_s)
+{
+	const time_t then = (time_t)then_s;
+	const time_t now = time(NULL);
+	struct tm a, b;
+	char text[32];
+
+	localtime_r(&then, &a);
+	localtime_r(&now, &b);
+	if (a.tm_yday == b.tm_yday && a.tm_year == b.tm_year)
+		strftime(text, sizeof(text), "%H:%M", &a);
+	else if (a.tm_year == b.tm_year)
+		strftime(text, sizeof(text), "%e %b", &a);
+	else
+		strftime(text, sizeof(text), "%e %b %Y", &a);
+	return arena_str(ar, slice_str(text + (text[0] == ' ')));
+}
+
+static volatile sig_atomic_t cmd_interrupted;
+
+static void
+cmd_on_interrupt(int sig)
+{
+	(void)sig;
+	cmd_interrupted = 1;
+}
+
+void
+cmd_catch_interrupt(void)
+{
+	const struct sigaction sa = { .sa_handler = cmd_on_interrupt };
+
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+}
+
+bool
+cmd_is_interrupted(void)
+{
+	return cmd_interrupted != 0;
+}
+
+bool
+cmd_sleep_ms(unsigned ms)
+{
+	const struct timespec ts = { .tv_sec = ms / 1000,
+		.tv_nsec = (long)(ms % 1000) * 1000000 };
+
+	fflush(stdout);
+	if (!cmd_is_interrupted())
+		nanosleep(&ts, NULL);
+	return !cmd_is_interrupted();
+}
