@@ -199,6 +199,9 @@ tree_take_node(struct dirtree *t)
 {
 	uint32_t i = t->free;
 
+	/* Before: a node without a name yet must not be linked by it. */
+	if (++t->live > t->buckets)
+		tree_grow(t);
 	if (i != NONE) {
 		t->free = tree_node(t, i)->next;
 	} else {
@@ -212,8 +215,6 @@ tree_take_node(struct dirtree *t)
 	tree_node(t, i)->next = NONE;
 	tree_node(t, i)->prev = NONE;
 	tree_node(t, i)->live = true;
-	if (++t->live > t->buckets)
-		tree_grow(t);
 	return i;
 }
 
