@@ -87,7 +87,7 @@ void
 fetch_keep_temp(struct item *it)
 {
 	if (it->kind == ITEM_FILE && it->touched)
-		map_put(&it->pl->temps, it->temp, it->pl);
+		pull_keep_temp(it->pl, it->temp);
 }
 
 static struct effect_meta

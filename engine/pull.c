@@ -246,6 +246,13 @@ pull_reason_of(const struct pull *pl, int code)
 
 /* Making items */
 
+void
+pull_keep_temp(struct pull *pl, struct slice temp)
+{
+	map_put(&pl->temps, temp, pl);
+	pl->temps_ns = core_now(pl->f->en).mono_ns;
+}
+
 struct slice
 pull_temp_name(struct item *it, struct slice path, struct version version)
 {
@@ -692,6 +699,18 @@ pull_has_room(const struct pull *pl)
 	       pl->block_count < PULL_BLOCKS_MAX && !pl->stopped;
 }
 
+/* New names of what is to be deleted may still be on their way. */
+static bool
+pull_holds_deletes(struct pull *pl)
+{
+	const struct need_totals need = index_need_totals(pl->f->ix, ROW_SELF);
+
+	return need.deletes > 0 &&
+	       plan_holds(pl, false,
+		   need.deletes > PULL_HOLD_DELETES ? PULL_HOLD_DIR_NS
+						    : PULL_HOLD_DELETE_NS);
+}
+
 /* May deletions begin: is nothing that goes still of use? */
 static bool
 pull_may_delete(const struct pull *pl)
@@ -753,7 +772,8 @@ pull_end_pass(struct pull *pl)
 	pl->pass = PASS_NONE;
 	pull_sweep_parked(pl);
 	if (pl->item_count == 0 && map_count(&pl->parked) == 0 &&
-	    map_count(&pl->temps) > 0 && !index_has_need(pl->f->ix))
+	    map_count(&pl->temps) > 0 && !index_has_need(pl->f->ix) &&
+	    core_now(pl->f->en).mono_ns - pl->temps_ns >= PULL_TEMPS_NS)
 		core_commit(pl->f, pull_drop_temps, pl);
 }
 
@@ -782,6 +802,9 @@ pull_plan(struct pull *pl)
 		}
 		/* A directory rename has the index for itself. */
 		if (!pull_has_room(pl) || pl->move != NULL)
+			return false;
+		if (pl->pass == PASS_DELETE && pl->cursor.len == 0 &&
+		    pull_holds_deletes(pl))
 			return false;
 		if (pl->pass == PASS_DELETE && pl->cursor.len == 0 &&
 		    !pull_may_delete(pl)) {

@@ -81,7 +81,7 @@ recover_temps(struct recover *rec)
 
 		if (seen->type == IDENTITY_FILE &&
 		    now_s - seen->ctime_s < RECOVER_TEMP_MAX_S) {
-			map_put(&pl->temps, it->key, pl);
+			pull_keep_temp(pl, it->key);
 			continue;
 		}
 		if (seen->type == IDENTITY_DIR)
@@ -299,7 +299,7 @@ recover_file(struct recovery *rc, const struct identity *temp)
 
 	if (temp != NULL && is_inode(temp, &rc->in.staged)) {
 		recover_forget(rc);
-		map_put(&pl->temps, rc->in.temp, pl);
+		pull_keep_temp(pl, rc->in.temp);
 		return;
 	}
 	/* As we left it, if it is still so: a later edit must be found. */

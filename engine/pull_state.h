@@ -22,12 +22,18 @@
 /* Paths that failed and are remembered; beyond it they are tried each pass. */
 #define PULL_PARKED_MAX 16384u
 /*
- * What may turn out a rename waits for the deletion of its old name: until the
- * peers' indexes have been quiet for a moment, and at most so long in all.
+ * What may turn out a rename waits for the other half of it: until the peers'
+ * indexes have been quiet for a moment, and at most so long in all.  A few
+ * deletions wait hardly noticeably, many as long as a large rename pauses.
  */
+#define PULL_HOLD_DELETE_NS (40 * CLOCK_MS)
+#define PULL_HOLD_DELETES 64
 #define PULL_HOLD_FILE_NS (60 * CLOCK_MS)
 #define PULL_HOLD_DIR_NS (200 * CLOCK_MS)
 #define PULL_HOLD_MAX_NS (10 * CLOCK_S)
+/* Temps nobody resumed are dropped when in sync, and not right after a start:
+ * the peers' indexes may not have come yet. */
+#define PULL_TEMPS_NS (10 * CLOCK_MIN)
 #define PULL_RETRY_NS CLOCK_MIN
 #define PULL_RETRY_MAX_NS CLOCK_HOUR
 
@@ -76,6 +82,7 @@ struct pull {
 	struct map below;  /* directory -> struct below, owned */
 	struct map owned;  /* path -> PULL_QUIET or PULL_ASKED */
 	struct map temps;  /* staging names that may be resumed -> itself */
+	uint64_t temps_ns; /* when the last came to be in it */
 	uint32_t item_count;
 	uint64_t block_count; /* of items in work */
 	struct list hungry;   /* want blocks */
@@ -93,6 +100,8 @@ struct pull {
 /* pull.c */
 void pull_plan_soon(struct pull *pl);
 struct item *pull_find(const struct pull *pl, struct slice path);
+/* A temp that may be resumed. */
+void pull_keep_temp(struct pull *pl, struct slice temp);
 /* A staging name for `path` in this version: the same again after a restart. */
 struct slice pull_temp_name(struct item *it, struct slice path,
     struct version version);

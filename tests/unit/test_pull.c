@@ -48,6 +48,7 @@ a_file_goes_to_the_other_device(void **state)
 	settle(w);
 	check_text(w, 1, "a.txt", "hello");
 	testlib_world_check_same(w);
+	testlib_world_check_no_temps(w);
 	testlib_world_free(w);
 }
 
@@ -90,6 +91,7 @@ all_kinds_of_things_go_over(void **state)
 	check_text(w, 2, "closed/f", "inside");
 	assert_true(testlib_disk_has(testlib_world_disk(w, 1), "empty"));
 	testlib_world_check_same(w);
+	testlib_world_check_no_temps(w);
 	testlib_world_free(w);
 }
 
@@ -110,6 +112,7 @@ edits_deletes_and_attributes_follow(void **state)
 	settle(w);
 	assert_false(testlib_disk_has(testlib_world_disk(w, 1), "d"));
 	testlib_world_check_same(w);
+	testlib_world_check_no_temps(w);
 	testlib_world_free(w);
 }
 
@@ -140,6 +143,7 @@ types_change_into_one_another(void **state)
 	testlib_world_write(w, 0, "two", "file again");
 	settle(w);
 	testlib_world_check_same(w);
+	testlib_world_check_no_temps(w);
 	testlib_world_free(w);
 }
 
@@ -167,6 +171,7 @@ two_edits_are_both_kept(void **state)
 	assert_true(tree_has_text(w, 0, "from A"));
 	assert_true(tree_has_text(w, 1, "from A"));
 	testlib_world_check_same(w);
+	testlib_world_check_no_temps(w);
 	testlib_world_free(w);
 }
 
@@ -208,6 +213,7 @@ an_edit_outlives_a_deletion_it_did_not_see(void **state)
 	check_text(w, 0, "two", "still wanted");
 	check_text(w, 0, "d/new", "new in it");
 	testlib_world_check_same(w);
+	testlib_world_check_no_temps(w);
 	testlib_world_free(w);
 }
 
@@ -276,6 +282,7 @@ swaps_and_chains_come_out_right(void **state)
 	testlib_world_rename(w, 1, "d/one", "two");
 	settle(w);
 	testlib_world_check_same(w);
+	testlib_world_check_no_temps(w);
 	testlib_world_free(w);
 }
 
@@ -362,6 +369,8 @@ a_download_goes_on_after_a_crash(void **state)
 	testlib_world_start_all(w);
 	settle(w);
 	testlib_world_check_same(w);
+	if (testlib_world_payload_bytes(w) >= len + len / 3)
+		testlib_world_print_log(w);
 	assert_true(testlib_world_payload_bytes(w) < len + len / 3);
 	mem_free(text);
 	testlib_world_free(w);
@@ -439,6 +448,7 @@ ignored_paths_are_not_taken(void **state)
 	struct testlib_world *w = testlib_world_new(17, 2);
 
 	(void)state;
+	testlib_world_write(w, 0, "stays", "always there");
 	testlib_world_write(w, 1, ".stignore", "*.o\n(?d)*.tmp\n");
 	testlib_world_mkdir(w, 0, "d");
 	testlib_world_write(w, 0, "d/a.o", "object");
@@ -460,6 +470,216 @@ ignored_paths_are_not_taken(void **state)
 	settle(w);
 	check_text(w, 1, "e/keep.o", "mine");
 	testlib_world_free(w);
+}
+
+/*
+ * Storms: random things done by people on all devices, with connections cut,
+ * processes killed; then all must become equal, and no bytes a person wrote be
+ * gone that the same person did not replace or delete.  RELIABILITY.md I1, I14.
+ */
+
+#define STORM_TOKENS 4096
+
+struct storm {
+	struct testlib_world *w;
+	struct rng rng;
+	uint32_t devices;
+	uint64_t seed;
+	uint64_t tokens;               /* written so far */
+	bool superseded[STORM_TOKENS]; /* by somebody who had it */
+	bool found[STORM_TOKENS];
+	bool kills;
+};
+
+/* "<token 7>" is 7; 0 for what is none. */
+static uint64_t
+storm_token(struct slice data)
+{
+	char text[64] = "";
+	unsigned long long token = 0;
+
+	if (data.len < sizeof(text))
+		memcpy(text, data.ptr, data.len);
+	return sscanf(text, "<token %llu>", &token) == 1 ? token : 0;
+}
+
+static void
+storm_mark(void *arg, struct slice data)
+{
+	struct storm *st = arg;
+
+	st->superseded[storm_token(data)] = true;
+}
+
+static void
+storm_find(void *arg, struct slice data)
+{
+	struct storm *st = arg;
+
+	st->found[storm_token(data)] = true;
+}
+
+static void
+storm_path(struct storm *st, char *path, size_t len)
+{
+	static const char *const name[] = { "a", "b", "c.txt", "d" };
+	size_t at = 0;
+	uint64_t depth = 1 + rng_below(&st->rng, 3);
+
+	for (uint64_t i = 0; i < depth; i++)
+		at += (size_t)snprintf(path + at, len - at, "%s%s",
+		    i == 0 ? "" : "/", name[rng_below(&st->rng, 4)]);
+}
+
+static void
+storm_write(struct storm *st, uint32_t dev, const char *path)
+{
+	struct testlib_disk *dk = testlib_world_disk(st->w, dev);
+	char text[64];
+
+	if (st->tokens + 1 >= STORM_TOKENS)
+		return;
+	/* A directory is not replaced by writing to its name. */
+	if (testlib_disk_is_dir(dk, path))
+		return;
+	testlib_disk_each(dk, path, storm_mark, st);
+	snprintf(text, sizeof(text), "<token %llu>",
+	    (unsigned long long)st->tokens + 1);
+	testlib_world_write(st->w, dev, path, text);
+	if (testlib_disk_read(dk, path).len == strlen(text))
+		st->tokens++;
+}
+
+static void
+storm_act(struct storm *st)
+{
+	struct testlib_world *w = st->w;
+	const uint32_t dev = (uint32_t)rng_below(&st->rng, st->devices);
+	const uint32_t other = (uint32_t)rng_below(&st->rng, st->devices);
+	struct testlib_disk *dk = testlib_world_disk(w, dev);
+	char path[64], to[64];
+
+	storm_path(st, path, sizeof(path));
+	storm_path(st, to, sizeof(to));
+	switch (rng_below(&st->rng, st->kills ? 13 : 12)) {
+	case 0:
+	case 1:
+	case 2:
+	case 3:
+		storm_write(st, dev, path);
+		break;
+	case 4:
+	case 5:
+		testlib_world_mkdir(w, dev, path);
+		break;
+	case 6:
+	case 7:
+		testlib_disk_each(dk, path, storm_mark, st);
+		testlib_world_remove(w, dev, path);
+		break;
+	case 8:
+	case 9:
+		if (!testlib_disk_has(dk, to))
+			testlib_world_rename(w, dev, path, to);
+		break;
+	case 10:
+		testlib_world_disconnect(w, dev, other);
+		break;
+	case 11:
+		if (dev != other)
+			testlib_world_connect(w, dev, other);
+		break;
+	case 12:
+		testlib_world_kill(w, dev);
+		testlib_world_start_all(w);
+		break;
+	default:
+		break;
+	}
+}
+
+static void
+storm_check_nothing_lost(struct storm *st)
+{
+	for (uint32_t i = 0; i < st->devices; i++)
+		testlib_disk_each(testlib_world_disk(st->w, i), "", storm_find,
+		    st);
+	for (uint64_t t = 1; t <= st->tokens; t++) {
+		if (st->superseded[t] || st->found[t])
+			continue;
+		testlib_world_print_log(st->w);
+		fail_msg("seed %llu: token %llu is lost",
+		    (unsigned long long)st->seed, (unsigned long long)t);
+	}
+}
+
+static void
+storm(uint64_t seed, uint32_t devices, uint32_t acts, bool kills)
+{
+	struct storm *st = mem_zalloc(sizeof(*st));
+	struct testlib_world *w = testlib_world_new(seed, devices);
+
+	st->w = w;
+	st->devices = devices;
+	st->kills = kills;
+	st->seed = seed;
+	rng_init(&st->rng, seed ^ 0x5eed);
+	for (uint32_t i = 0; i < devices; i++)
+		testlib_world_write(w, i, "stays", "always there");
+	testlib_world_start_all(w);
+	testlib_world_run(w, CLOCK_S);
+	for (uint32_t i = 0; i < acts; i++) {
+		storm_act(st);
+		if (rng_below(&st->rng, 3) == 0)
+			testlib_world_run(w,
+			    rng_below(&st->rng, 300 * CLOCK_MS));
+	}
+	testlib_world_start_all(w);
+	if (!testlib_world_settle(w)) {
+		testlib_world_print_log(w);
+		fail_msg("seed %llu: no rest", (unsigned long long)seed);
+	}
+	if (!testlib_world_is_same(w)) {
+		printf("seed %llu\n", (unsigned long long)seed);
+		testlib_world_check_same(w);
+	}
+	storm_check_nothing_lost(st);
+	testlib_world_free(w);
+	mem_free(st);
+}
+
+/* Seeds from the environment, to look for more: STORM_SEEDS="100 2000". */
+static void
+storms(uint32_t devices, uint32_t acts, bool kills, uint64_t count)
+{
+	const char *range = getenv("STORM_SEEDS");
+	unsigned long long from = 1, to = count;
+
+	if (range != NULL)
+		(void)sscanf(range, "%llu %llu", &from, &to);
+	for (unsigned long long seed = from; seed <= to; seed++)
+		storm(seed, devices, acts, kills);
+}
+
+static void
+two_devices_in_a_storm_become_equal_and_lose_nothing(void **state)
+{
+	(void)state;
+	storms(2, 60, false, 60);
+}
+
+static void
+three_devices_in_a_storm_become_equal_and_lose_nothing(void **state)
+{
+	(void)state;
+	storms(3, 80, false, 40);
+}
+
+static void
+devices_killed_in_a_storm_become_equal_and_lose_nothing(void **state)
+{
+	(void)state;
+	storms(3, 80, true, 60);
 }
 
 int
@@ -484,6 +704,12 @@ main(void)
 		cmocka_unit_test(
 		    send_only_takes_nothing_and_receive_only_keeps_its_own),
 		cmocka_unit_test(ignored_paths_are_not_taken),
+		cmocka_unit_test(
+		    two_devices_in_a_storm_become_equal_and_lose_nothing),
+		cmocka_unit_test(
+		    three_devices_in_a_storm_become_equal_and_lose_nothing),
+		cmocka_unit_test(
+		    devices_killed_in_a_storm_become_equal_and_lose_nothing),
 	};
 
 	cmocka_set_test_filter(getenv("TEST_FILTER"));

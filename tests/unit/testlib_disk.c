@@ -305,6 +305,14 @@ testlib_disk_has(struct testlib_disk *dk, const char *path)
 	return walk(dk, slice_str(path)) != NULL;
 }
 
+bool
+testlib_disk_is_dir(struct testlib_disk *dk, const char *path)
+{
+	const struct inode *in = walk(dk, slice_str(path));
+
+	return in != NULL && in->child != NULL;
+}
+
 struct slice
 testlib_disk_read(struct testlib_disk *dk, const char *path)
 {
@@ -335,6 +343,30 @@ bool
 testlib_disk_has_content(struct testlib_disk *dk, struct slice data)
 {
 	return dir_has_content(dk->root, data);
+}
+
+static void
+inode_each(struct inode *in, void (*fn)(void *arg, struct slice data),
+    void *arg)
+{
+	if (in->id.type == IDENTITY_FILE)
+		fn(arg, buf_slice(&in->data));
+	if (in->child == NULL)
+		return;
+	for (const struct omap_item *it =
+		 omap_seek(in->child, SLICE_EMPTY, false);
+	     it != NULL; it = omap_next(it))
+		inode_each(item_inode(it), fn, arg);
+}
+
+void
+testlib_disk_each(struct testlib_disk *dk, const char *path,
+    void (*fn)(void *arg, struct slice data), void *arg)
+{
+	struct inode *in = walk(dk, slice_str(path));
+
+	if (in != NULL)
+		inode_each(in, fn, arg);
 }
 
 size_t

@@ -35,11 +35,15 @@ bool testlib_disk_remove(struct testlib_disk *dk, const char *path);
 bool testlib_disk_rename(struct testlib_disk *dk, const char *from,
     const char *to); /* replaces a file */
 bool testlib_disk_has(struct testlib_disk *dk, const char *path);
+bool testlib_disk_is_dir(struct testlib_disk *dk, const char *path);
 /* The bytes of a file; empty when there is none.  Borrowed. */
 struct slice testlib_disk_read(struct testlib_disk *dk, const char *path);
 /* Is there a file with exactly these bytes?  How many entries in all? */
 bool testlib_disk_has_content(struct testlib_disk *dk, struct slice data);
 size_t testlib_disk_count(struct testlib_disk *dk);
+/* Call `fn` with the bytes of each file at or below `path` ("": all). */
+void testlib_disk_each(struct testlib_disk *dk, const char *path,
+    void (*fn)(void *arg, struct slice data), void *arg);
 /*
  * The whole tree as text, a line an entry: path, type, mode, mtime of files,
  * hash of the content or target.  Internal names are left out.

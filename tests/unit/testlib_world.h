@@ -66,8 +66,10 @@ uint64_t testlib_world_messages(const struct testlib_world *w);
 uint64_t testlib_world_payload_bytes(const struct testlib_world *w);
 struct engine *testlib_world_engine(struct testlib_world *w, uint32_t dev);
 
-/* cmocka: trees equal on all running devices, no temps left. */
+bool testlib_world_is_same(struct testlib_world *w);
+/* cmocka: trees equal on all running devices; nothing left in staging. */
 void testlib_world_check_same(struct testlib_world *w);
+void testlib_world_check_no_temps(struct testlib_world *w);
 /* The last thousand log lines, when something went wrong. */
 void testlib_world_print_log(const struct testlib_world *w);
 
