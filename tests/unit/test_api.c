@@ -1,0 +1,689 @@
+/* The local API: routes, JSON and exit codes, over a daemon that is made up. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cli/api.h"
+#include "engine/base/mem.h"
+
+#define S(text) SLICE_LIT(text)
+
+/* A daemon with two folders and two devices. */
+static struct {
+	struct status_folder folder[2];
+	struct status_share share[2];
+	struct status_device device[2];
+	struct status_problem problem[3];
+	struct net_peer_status peer[2];
+	struct net_pending_status pending;
+	struct setup_device setup_device[2];
+	struct config_device config_device[2];
+	struct config config;
+	struct api_pending_folder offered;
+	struct slice config_error;
+	int reload_rc;
+	int explain_rc;
+	struct explain explain;
+	char last_command[256];
+} fake;
+
+static const struct devid self = { { 1 } }, lap = { { 2 } }, phone = { { 3 } };
+
+static struct now
+fake_now(void *arg)
+{
+	(void)arg;
+	return (struct now){ .mono_ns = 1,
+		.wall_ns = INT64_C(1700000000) * (int64_t)CLOCK_S };
+}
+
+static void
+fake_facts(void *arg, struct arena *ar, struct api_facts *out)
+{
+	(void)arg;
+	(void)ar;
+	*out = (struct api_facts){
+		.config = &fake.config,
+		.started_wall_ns = INT64_C(1699990000) * (int64_t)CLOCK_S,
+		.config_file = "/etc/config",
+		.config_error = fake.config_error,
+		.pending_folder = &fake.offered,
+		.pending_folder_count = fake.offered.id.len > 0,
+	};
+}
+
+static void
+fake_status(void *arg, struct arena *ar, struct status_report *out)
+{
+	(void)arg;
+	(void)ar;
+	*out = (struct status_report){
+		.self = self,
+		.name = S("hub"),
+		.folder = fake.folder,
+		.folder_count = 2,
+		.device = fake.device,
+		.device_count = 2,
+	};
+}
+
+static void
+fake_net(void *arg, struct arena *ar, struct net_status *out)
+{
+	(void)arg;
+	(void)ar;
+	*out = (struct net_status){
+		.peer = fake.peer,
+		.peer_count = 2,
+		.pending = &fake.pending,
+		.pending_count = fake.pending.name != NULL,
+		.announce_error = "",
+	};
+}
+
+static int
+fake_explain(void *arg, struct slice folder, struct slice path,
+    struct arena *ar, struct explain *out, struct err *err)
+{
+	(void)arg;
+	(void)ar;
+	snprintf(fake.last_command, sizeof(fake.last_command),
+	    "explain %.*s %.*s", SLICE_FMT(folder), SLICE_FMT(path));
+	*out = fake.explain;
+	if (fake.explain_rc < 0)
+		return err_set(err, (enum err_code)fake.explain_rc, "not now");
+	return 0;
+}
+
+static int
+fake_ignore(void *arg, struct slice folder, struct slice path,
+    struct ignore_match *out, struct err *err)
+{
+	(void)arg;
+	(void)folder;
+	(void)err;
+	*out = (struct ignore_match){
+		.ignored = slice_has_suffix(path, S(".tmp")),
+	};
+	if (out->ignored) {
+		out->file = S(".stignore");
+		out->line = 3;
+		out->rule = S("*.tmp");
+	}
+	return 0;
+}
+
+static bool
+fake_conflicts(void *arg, struct slice folder, struct arena *ar,
+    const struct status_conflict **out, uint32_t *count)
+{
+	static const struct status_conflict one = {
+		.path = { (const uint8_t *)"a.sync-conflict-x", 17 },
+		.original = { (const uint8_t *)"a", 1 },
+		.size = 5,
+		.mtime_s = INT64_MAX, /* hostile: no time at all */
+	};
+
+	(void)arg;
+	(void)ar;
+	*out = &one;
+	*count = 1;
+	return slice_equal(folder, S("docs"));
+}
+
+static int
+fake_reload(void *arg, struct err *err)
+{
+	(void)arg;
+	if (fake.reload_rc < 0)
+		return err_set(err, (enum err_code)fake.reload_rc,
+		    "config:3: bad");
+	return 0;
+}
+
+static int
+fake_command(void *arg, enum command_kind kind, struct slice folder,
+    struct slice path, struct err *err)
+{
+	(void)arg;
+	(void)err;
+	snprintf(fake.last_command, sizeof(fake.last_command), "%d %.*s %.*s",
+	    (int)kind, SLICE_FMT(folder), SLICE_FMT(path));
+	return 0;
+}
+
+static int
+fake_pause(void *arg, bool is_folder, struct slice name, bool on,
+    struct err *err)
+{
+	(void)arg;
+	(void)err;
+	snprintf(fake.last_command, sizeof(fake.last_command), "%s %.*s %s",
+	    is_folder ? "folder" : "device", SLICE_FMT(name),
+	    on ? "pause" : "resume");
+	return 0;
+}
+
+static void
+fake_refresh(void *arg)
+{
+	(void)arg;
+}
+
+static const struct api_backend backend = {
+	.now = fake_now,
+	.facts = fake_facts,
+	.status = fake_status,
+	.net = fake_net,
+	.explain = fake_explain,
+	.ignore_test = fake_ignore,
+	.conflicts = fake_conflicts,
+	.reload = fake_reload,
+	.command = fake_command,
+	.pause = fake_pause,
+	.refresh = fake_refresh,
+};
+
+static struct api *api;
+static struct events *events;
+
+static int
+setup(void **state)
+{
+	(void)state;
+	memset(&fake, 0, sizeof(fake));
+	fake.share[0] = (struct status_share){ .device = lap,
+		.connected = true,
+		.known = true };
+	fake.share[1] = (struct status_share){ .device = phone,
+		.known = true,
+		.reason = REASON_OFFLINE };
+	fake.folder[0] = (struct status_folder){ .id = S("docs"),
+		.label = S("Papers"),
+		.path = S("/data/docs"),
+		.state = STATUS_IN_SYNC,
+		.idle = true,
+		.watch = WATCH_FULL,
+		.copies_have = 3,
+		.copies_want = 3,
+		.share = fake.share,
+		.share_count = 2,
+		.problem = fake.problem };
+	fake.folder[1] = (struct status_folder){ .id = S("photos"),
+		.label = S("photos"),
+		.path = S("/data/photos"),
+		.mode = FOLDER_RECEIVE_ONLY,
+		.state = STATUS_IN_SYNC,
+		.idle = true,
+		.watch = WATCH_FULL };
+	fake.device[0] = (struct status_device){ .id = lap,
+		.name = S("laptop"),
+		.connected = true };
+	fake.device[1] =
+	    (struct status_device){ .id = phone, .name = S("phone") };
+	fake.peer[0] = (struct net_peer_status){ .id = lap,
+		.name = "laptop",
+		.connected = true,
+		.lan = true,
+		.address = "192.168.1.23:22000",
+		.tls = "TLS1.3",
+		.client = "syncthing v1.19.2",
+		.last_error = "",
+		.rtt_ns = 400000 };
+	fake.peer[1] = (struct net_peer_status){ .id = phone,
+		.name = "phone",
+		.address = "",
+		.tls = "",
+		.client = "",
+		.last_error = "timed out" };
+	fake.setup_device[0].id = lap;
+	fake.setup_device[1].id = phone;
+	fake.config.setup.device = fake.setup_device;
+	fake.config.setup.device_count = 2;
+	fake.config.device = fake.config_device;
+	fake.config_device[1].max_silence_ns = 7 * 24 * CLOCK_HOUR;
+	events = events_new();
+	api = api_new(&backend, events);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	api_free(api);
+	events_free(events);
+	return 0;
+}
+
+/* A query as text: "a=b&c=d". */
+static const char *
+query(void *arg, const char *name)
+{
+	static char values[8][256];
+	static unsigned turn;
+	char *value = values[turn++ % 8];
+	const char *at = arg;
+	const size_t len = strlen(name);
+
+	while (at != NULL && *at != '\0') {
+		const size_t n = strcspn(at, "&");
+
+		if (strncmp(at, name, len) == 0 && at[len] == '=') {
+			snprintf(value, sizeof(values[0]), "%.*s",
+			    (int)(n - len - 1), at + len + 1);
+			return value;
+		}
+		at += n + (at[n] == '&');
+	}
+	return NULL;
+}
+
+static struct api_answer
+call(const char *method, const char *path, const char *args, bool final)
+{
+	char copy[256];
+	struct api_request rq = {
+		.method = method,
+		.path = path,
+		.query = query,
+		.arg = copy,
+	};
+	struct api_answer answer;
+
+	snprintf(copy, sizeof(copy), "%s", args);
+	api_handle(api, &rq, final, &answer);
+	return answer;
+}
+
+static json_t *
+get(const char *path, const char *args)
+{
+	struct api_answer a = call("GET", path, args, true);
+
+	assert_int_equal(a.status, 200);
+	assert_string_equal(
+	    json_string_value(json_object_get(a.body, "schema")), "syncctl/1");
+	return a.body;
+}
+
+static int
+exit_of(const json_t *o)
+{
+	return (int)json_integer_value(json_object_get(o, "exit"));
+}
+
+static const char *
+text(const json_t *o, const char *key)
+{
+	const char *t = json_string_value(json_object_get(o, key));
+
+	return t == NULL ? "(none)" : t;
+}
+
+static const json_t *
+item(const json_t *o, const char *list, size_t i)
+{
+	return json_array_get(json_object_get(o, list), i);
+}
+
+static void
+expect_status(int code, const char *problem)
+{
+	json_t *o = get("/v1/status", "");
+	const json_t *first = item(o, "problems", 0);
+
+	assert_int_equal(exit_of(o), code);
+	if (problem == NULL) {
+		assert_null(first);
+	} else {
+		assert_string_equal(text(first, "code"), problem);
+		assert_string_not_equal(text(first, "since"), "(none)");
+	}
+	json_decref(o);
+}
+
+static void
+api_status_is_0_when_all_is_in_sync(void **state)
+{
+	json_t *o = get("/v1/status", "");
+
+	(void)state;
+	assert_int_equal(exit_of(o), 0);
+	assert_string_equal(text(o, "health"), "healthy");
+	assert_string_equal(text(item(o, "folders", 0), "state"), "in_sync");
+	assert_string_equal(
+	    text(json_object_get(item(o, "devices", 0), "path"), "kind"),
+	    "direct");
+	assert_string_equal(
+	    text(json_object_get(item(o, "devices", 1), "path"), "kind"),
+	    "none");
+	json_decref(o);
+}
+
+static void
+api_status_is_4_while_work_is_under_way(void **state)
+{
+	(void)state;
+	fake.folder[1].state = STATUS_RECEIVING;
+	fake.folder[1].need.bytes = 1000;
+	fake.folder[1].rate = 100;
+	expect_status(4, NULL);
+}
+
+static void
+api_status_is_4_while_a_peer_lacks_something(void **state)
+{
+	(void)state;
+	fake.share[1].need.items = 3;
+	expect_status(4, NULL);
+	/* A device that a person paused is not waited for. */
+	fake.share[1].reason = REASON_PAUSED;
+	expect_status(0, NULL);
+}
+
+static void
+api_status_is_5_when_a_person_should_look(void **state)
+{
+	(void)state;
+	fake.folder[0].conflicts = 2;
+	expect_status(5, "folder.conflict");
+	fake.folder[0].conflicts = 0;
+	fake.folder[0].watch = WATCH_PARTIAL;
+	expect_status(5, "folder.watch-limit");
+	fake.folder[0].watch = WATCH_FULL;
+	fake.problem[0] = (struct status_problem){ .path = S("a"),
+		.reason = REASON_UNREADABLE };
+	fake.problem[1] =
+	    (struct status_problem){ .path = S("b"), .reason = REASON_QUEUED };
+	fake.problem[2] = (struct status_problem){ .path = S("c"),
+		.reason = REASON_UNREADABLE };
+	fake.folder[0].problem_listed = 3;
+	expect_status(5, "item.unreadable");
+	fake.folder[0].problem_listed = 0;
+	fake.peer[1].last_seen_wall_ns = INT64_C(1699000000) * (int64_t)CLOCK_S;
+	expect_status(5, "device.stale");
+	fake.config_device[1].max_silence_ns = 0;
+	expect_status(0, NULL);
+	fake.config_error = S("config:3: bad");
+	expect_status(5, "config.refused");
+}
+
+static void
+api_status_is_6_when_a_folder_is_halted(void **state)
+{
+	json_t *o;
+
+	(void)state;
+	fake.folder[0].state = STATUS_HALTED;
+	fake.folder[0].reason = REASON_DISK_FULL;
+	fake.folder[0].conflicts = 1;
+	fake.share[0].need.items = 1;
+	expect_status(6, "folder.disk-full");
+	/* The other folder alone is well, and so is its part of the truth. */
+	o = get("/v1/status", "subject=photos");
+	assert_int_equal(exit_of(o), 0);
+	assert_int_equal(json_array_size(json_object_get(o, "folders")), 1);
+	json_decref(o);
+	o = get("/v1/status", "subject=lap");
+	assert_int_equal(exit_of(o), 6);
+	assert_int_equal(json_array_size(json_object_get(o, "devices")), 1);
+	json_decref(o);
+}
+
+static void
+api_paused_folder_is_no_problem(void **state)
+{
+	(void)state;
+	fake.folder[0].state = STATUS_PAUSED;
+	fake.folder[0].reason = REASON_PAUSED;
+	fake.share[0].need.items = 9;
+	expect_status(0, NULL);
+}
+
+static void
+api_pending_is_shown_with_what_is_not_utf8_escaped(void **state)
+{
+	json_t *o;
+
+	(void)state;
+	fake.pending = (struct net_pending_status){ .id = phone,
+		.name = "bad \xff name",
+		.address = "10.0.0.1:5" };
+	fake.offered = (struct api_pending_folder){ .id = S("new"),
+		.label = S("New"),
+		.device = lap };
+	o = get("/v1/pending", "");
+	assert_non_null(strstr(
+	    text(item(json_object_get(o, "pending"), "devices", 0), "name"),
+	    "\\xff"));
+	assert_string_equal(
+	    text(item(json_object_get(o, "pending"), "folders", 0), "device"),
+	    "laptop");
+	json_decref(o);
+}
+
+static void
+api_explain_finds_the_folder_of_a_path(void **state)
+{
+	json_t *o;
+
+	(void)state;
+	fake.explain.reason = REASON_RECEIVING;
+	o = get("/v1/explain", "path=/data/docs//sub/./x");
+	assert_string_equal(fake.last_command, "explain docs sub/x");
+	assert_int_equal(exit_of(o), 4);
+	assert_string_equal(text(json_object_get(o, "reason"), "code"),
+	    "receiving");
+	json_decref(o);
+	o = get("/v1/explain", "folder=Papers&path=x");
+	assert_string_equal(fake.last_command, "explain docs x");
+	json_decref(o);
+	fake.explain_rc = ERR_BUSY;
+	fake.folder[0].reason = REASON_ROOT_MISSING;
+	o = get("/v1/explain", "folder=docs&path=x");
+	assert_int_equal(exit_of(o), 6);
+	json_decref(o);
+}
+
+static void
+api_ignore_test_names_the_rule(void **state)
+{
+	json_t *o = get("/v1/ignore-test", "folder=docs&path=a/b.tmp");
+
+	(void)state;
+	assert_true(json_is_true(json_object_get(o, "ignored")));
+	assert_string_equal(text(json_object_get(o, "rule"), "pattern"),
+	    "*.tmp");
+	json_decref(o);
+	o = get("/v1/ignore-test", "folder=docs&path=a/b");
+	assert_true(json_is_null(json_object_get(o, "rule")));
+	json_decref(o);
+}
+
+static void
+api_conflicts_bear_times_that_are_none(void **state)
+{
+	json_t *o = get("/v1/conflicts", "");
+
+	(void)state;
+	assert_int_equal(json_array_size(json_object_get(o, "conflicts")), 1);
+	assert_true(
+	    json_is_null(json_object_get(item(o, "conflicts", 0), "modified")));
+	json_decref(o);
+}
+
+static void
+api_actions_reach_the_daemon(void **state)
+{
+	static const struct {
+		const char *path, *args, *command;
+	} acts[] = {
+		{ "/v1/folders/docs/scan", "", "0 docs " },
+		{ "/v1/folders/Pap/scan", "path=sub/x", "0 docs sub/x" },
+		{ "/v1/folders/photos/revert", "", "2 photos " },
+		{ "/v1/folders/docs/pause", "", "folder docs pause" },
+		{ "/v1/folders/docs/resume", "", "folder docs resume" },
+		{ "/v1/devices/phone/pause", "", "device phone pause" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(acts) / sizeof(acts[0]); i++) {
+		struct api_answer a =
+		    call("POST", acts[i].path, acts[i].args, true);
+
+		assert_int_equal(a.status, 200);
+		assert_string_equal(fake.last_command, acts[i].command);
+		json_decref(a.body);
+	}
+}
+
+static void
+api_failures_have_a_code_a_reason_and_an_exit_code(void **state)
+{
+	static const struct {
+		const char *method, *path, *args;
+		int status, exit_code;
+	} bad[] = {
+		{ "GET", "/v1/nonsense", "", 404, 9 },
+		{ "GET", "/", "", 404, 9 },
+		{ "GET", "/v1/folders/docs/scan", "", 405, 2 },
+		{ "DELETE", "/v1/status", "", 405, 2 },
+		{ "POST", "/v1/status", "", 405, 2 },
+		{ "POST", "/v1/folders//scan", "", 404, 9 },
+		{ "POST", "/v1/folders/nobody/scan", "", 404, 9 },
+		{ "POST", "/v1/folders/docs/scan", "path=../x", 400, 2 },
+		{ "POST", "/v1/folders/docs/revert", "", 409, 8 },
+		{ "POST", "/v1/folders/docs/override", "", 409, 8 },
+		{ "GET", "/v1/status", "subject=nobody", 404, 9 },
+		{ "GET", "/v1/explain", "path=/elsewhere/x", 404, 9 },
+		{ "GET", "/v1/explain", "path=relative", 400, 2 },
+		{ "GET", "/v1/explain", "path=/data/docs", 400, 2 },
+		{ "GET", "/v1/explain", "", 400, 2 },
+		{ "GET", "/v1/explain", "folder=docs&path=a//b", 400, 2 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct api_answer a =
+		    call(bad[i].method, bad[i].path, bad[i].args, true);
+
+		if (a.status != bad[i].status)
+			fail_msg("%s %s?%s: %d", bad[i].method, bad[i].path,
+			    bad[i].args, a.status);
+		assert_int_equal(exit_of(a.body), bad[i].exit_code);
+		assert_string_not_equal(text(a.body, "code"), "(none)");
+		assert_string_not_equal(text(a.body, "reason"), "(none)");
+		assert_true(json_is_array(json_object_get(a.body, "next")));
+		json_decref(a.body);
+	}
+}
+
+static void
+api_reload_tells_mistakes(void **state)
+{
+	struct api_answer a = call("POST", "/v1/reload", "", true);
+
+	(void)state;
+	assert_int_equal(a.status, 200);
+	json_decref(a.body);
+	fake.reload_rc = ERR_INVALID;
+	a = call("POST", "/v1/reload", "", true);
+	assert_int_equal(a.status, 409);
+	assert_string_equal(text(a.body, "code"), "config-refused");
+	assert_string_equal(text(a.body, "reason"), "config:3: bad");
+	json_decref(a.body);
+}
+
+static void
+put_event(enum events_type type, const char *path)
+{
+	const struct events_item e = { .type = type,
+		.path = slice_str(path),
+		.wall_ns = INT64_C(1700000000) * (int64_t)CLOCK_S };
+
+	events_put(events, &e);
+}
+
+static void
+api_events_wait_for_what_is_new(void **state)
+{
+	struct api_answer a;
+	json_t *o;
+
+	(void)state;
+	a = call("GET", "/v1/events", "since=0&timeout=30", false);
+	assert_true(a.wait);
+	assert_int_equal(a.wait_s, 30);
+	a = call("GET", "/v1/events", "since=0&timeout=99999", false);
+	assert_int_equal(a.wait_s, API_WAIT_MAX_S);
+	put_event(EVENTS_LOCAL_CHANGE, "a");
+	put_event(EVENTS_SCAN, "");
+	put_event(EVENTS_LOCAL_CHANGE, "b");
+	a = call("GET", "/v1/events", "since=0&timeout=30", false);
+	assert_false(a.wait);
+	assert_int_equal(json_array_size(json_object_get(a.body, "events")), 3);
+	json_decref(a.body);
+	o = get("/v1/events", "since=1&type=change.local,conflict");
+	assert_int_equal(json_array_size(json_object_get(o, "events")), 1);
+	assert_string_equal(text(item(o, "events", 0), "path"), "b");
+	assert_int_equal(json_integer_value(json_object_get(o, "last")), 3);
+	json_decref(o);
+	/* Numbers of another life of the daemon: begin anew. */
+	o = get("/v1/events", "since=999");
+	assert_int_equal(json_array_size(json_object_get(o, "events")), 3);
+	json_decref(o);
+	o = get("/v1/events", "from=1800000000000000000");
+	assert_int_equal(json_array_size(json_object_get(o, "events")), 0);
+	json_decref(o);
+}
+
+static void
+api_events_forget_the_oldest(void **state)
+{
+	const struct events_item *e;
+	uint64_t since = 0;
+	size_t n = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < EVENTS_KEPT + 10; i++)
+		put_event(EVENTS_LOCAL_CHANGE, "x");
+	while ((e = events_next(events, since)) != NULL) {
+		assert_true(e->id > since);
+		since = e->id;
+		n++;
+	}
+	assert_int_equal(n, EVENTS_KEPT);
+	assert_int_equal(since, EVENTS_KEPT + 10);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(api_status_is_0_when_all_is_in_sync),
+		T(api_status_is_4_while_work_is_under_way),
+		T(api_status_is_4_while_a_peer_lacks_something),
+		T(api_status_is_5_when_a_person_should_look),
+		T(api_status_is_6_when_a_folder_is_halted),
+		T(api_paused_folder_is_no_problem),
+		T(api_pending_is_shown_with_what_is_not_utf8_escaped),
+		T(api_explain_finds_the_folder_of_a_path),
+		T(api_ignore_test_names_the_rule),
+		T(api_conflicts_bear_times_that_are_none),
+		T(api_actions_reach_the_daemon),
+		T(api_failures_have_a_code_a_reason_and_an_exit_code),
+		T(api_reload_tells_mistakes),
+		T(api_events_wait_for_what_is_new),
+		T(api_events_forget_the_oldest),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
