@@ -167,19 +167,24 @@ exchange_send_config(struct peer *p)
 }
 
 void
-exchange_folder_changed(struct folder *f)
-{
-	for (uint32_t i = 0; i < f->share_count; i++)
-		if (f->share[i].peer != NULL)
-			exchange_send_config(f->share[i].peer);
-}
-
-void
 exchange_setup_changed(struct engine *en)
 {
 	for (size_t i = 0; i < en->peer.len; i++)
 		if (en->peer.item[i]->up)
 			exchange_send_config(en->peer.item[i]);
+}
+
+/* Put in force what the peer said of a folder that is open here. */
+static void
+exchange_apply_offer(struct folder *f, struct share *sh,
+    const struct exchange_offer *offer)
+{
+	sh->remote_lists = true;
+	sh->remote_runs = !offer->paused;
+	if (!folder_talks(f))
+		return;
+	exchange_index_theirs(f, sh, &offer->theirs);
+	exchange_index_ours(f, sh, &offer->ours);
 }
 
 void
@@ -190,6 +195,15 @@ exchange_bind_shares(struct folder *f)
 		struct peer *p = exchange_find(f->en, &sh->device);
 
 		sh->peer = p != NULL && p->up ? p : NULL;
+		if (sh->peer == NULL)
+			continue;
+		/* A share that is new to a connected peer: it may have spoken
+		 * of the folder before. */
+		for (size_t k = 0; k < p->offer.len; k++)
+			if (p->offer.item[k].complete &&
+			    slice_equal(p->offer.item[k].id, f->cfg.id) &&
+			    !sh->remote_lists)
+				exchange_apply_offer(f, sh, &p->offer.item[k]);
 	}
 }
 
@@ -258,6 +272,16 @@ exchange_fail_asks(struct peer *p, const struct folder *only)
 	}
 }
 
+static void
+exchange_forget_offers(struct peer *p)
+{
+	for (size_t i = 0; i < p->offer.len; i++) {
+		mem_free((void *)(uintptr_t)p->offer.item[i].id.ptr);
+		mem_free((void *)(uintptr_t)p->offer.item[i].label.ptr);
+	}
+	VEC_CLEAR(&p->offer);
+}
+
 void
 exchange_peer_free(struct peer *p)
 {
@@ -266,6 +290,8 @@ exchange_peer_free(struct peer *p)
 		mem_free(it->value);
 	umap_fini(&p->ask);
 	exchange_serve_stop(p);
+	exchange_forget_offers(p);
+	VEC_FINI(&p->offer);
 	mem_free((void *)(uintptr_t)p->client.ptr);
 	mem_free((void *)(uintptr_t)p->address.ptr);
 	mem_free(p);
@@ -515,39 +541,52 @@ exchange_introduce(struct peer *p, const struct folder *f,
 	}
 }
 
+static struct exchange_offer *
+exchange_keep_offer(struct peer *p, const struct cc_folder *cf)
+{
+	struct exchange_offer *offer = VEC_ADD(&p->offer);
+	bool theirs = false, ours = false;
+
+	*offer = (struct exchange_offer){ .id = exchange_own(cf->id),
+		.label = exchange_own(cf->label),
+		.paused = cf->paused };
+	for (uint32_t i = 0; i < cf->device_count; i++) {
+		const struct cc_device *cd = &cf->device[i];
+		const struct peer_state st = { .index_id = cd->index_id,
+			.max_sequence = cd->max_sequence };
+
+		if (devid_equal(&cd->id, &p->device)) {
+			offer->theirs = st;
+			theirs = true;
+		} else if (devid_equal(&cd->id, &p->en->setup.self)) {
+			offer->ours = st;
+			ours = true;
+		}
+	}
+	offer->complete = theirs && ours;
+	return offer;
+}
+
 static bool
 exchange_on_cc_folder(struct peer *p, const struct cc_folder *cf)
 {
 	const struct setup_device *sd = setup_device(&p->en->setup, &p->device);
-	const struct cc_device *theirs = NULL, *ours = NULL;
 	struct folder *f = exchange_folder(p, cf->id);
-	struct share *sh;
+	struct exchange_offer *offer = exchange_keep_offer(p, cf);
 
-	for (uint32_t i = 0; i < cf->device_count; i++) {
-		if (devid_equal(&cf->device[i].id, &p->device))
-			theirs = &cf->device[i];
-		else if (devid_equal(&cf->device[i].id, &p->en->setup.self))
-			ours = &cf->device[i];
-	}
 	if (f == NULL) {
 		exchange_note_pending(p, cf);
 		return true;
 	}
-	if (theirs == NULL || ours == NULL) {
-		exchange_drop(p, "folder %s: %s device missing in its list",
-		    path_print(core_scratch(p->en), cf->id),
-		    theirs == NULL ? "remote" : "local");
+	if (!offer->complete) {
+		exchange_drop(p,
+		    "folder %s: its list lacks one of our two devices",
+		    path_print(core_scratch(p->en), cf->id));
 		return false;
 	}
-	sh = exchange_share(f, p);
-	sh->remote_lists = true;
-	sh->remote_runs = !cf->paused;
 	if (sd != NULL && sd->introducer)
 		exchange_introduce(p, f, cf);
-	if (!folder_talks(f))
-		return true;
-	exchange_index_theirs(f, sh, theirs);
-	exchange_index_ours(f, sh, ours);
+	exchange_apply_offer(f, exchange_share(f, p), offer);
 	return true;
 }
 
@@ -559,6 +598,7 @@ exchange_on_config(struct peer *p, const struct cluster_config *cc)
 	if (cc->secondary)
 		return; /* of a second connection; it has no folders */
 	p->cc_came = true;
+	exchange_forget_offers(p);
 	for (size_t i = 0; i < en->folder.len; i++) {
 		struct folder *f = en->folder.item[i];
 		struct share *sh = f == NULL ? NULL : exchange_share(f, p);
@@ -578,6 +618,23 @@ exchange_on_config(struct peer *p, const struct cluster_config *cc)
 		if (f->pull != NULL)
 			pull_wake(f);
 	}
+}
+
+void
+exchange_folder_changed(struct folder *f)
+{
+	for (uint32_t i = 0; i < f->share_count; i++) {
+		struct share *sh = &f->share[i];
+		struct peer *p = sh->peer;
+
+		for (size_t k = 0; p != NULL && k < p->offer.len; k++)
+			if (p->offer.item[k].complete &&
+			    slice_equal(p->offer.item[k].id, f->cfg.id))
+				exchange_apply_offer(f, sh, &p->offer.item[k]);
+		if (p != NULL)
+			exchange_send_config(p);
+	}
+	exchange_index_grew(f);
 }
 
 static void

@@ -32,7 +32,7 @@ exchange_forget(struct folder *f, struct share *sh)
 
 void
 exchange_index_theirs(struct folder *f, struct share *sh,
-    const struct cc_device *theirs)
+    const struct peer_state *theirs)
 {
 	struct peer_state st = index_peer(f->ix, sh->slot);
 
@@ -46,7 +46,7 @@ exchange_index_theirs(struct folder *f, struct share *sh,
 
 void
 exchange_index_ours(struct folder *f, struct share *sh,
-    const struct cc_device *ours)
+    const struct peer_state *ours)
 {
 	const uint64_t max = (uint64_t)ours->max_sequence;
 	const bool delta = ours->index_id == index_id(f->ix) &&

@@ -9,10 +9,10 @@
 
 /* Its own entry in its ClusterConfig: do we still have its index? */
 void exchange_index_theirs(struct folder *f, struct share *sh,
-    const struct cc_device *theirs);
+    const struct peer_state *theirs);
 /* Our entry in it: what has it of ours? */
 void exchange_index_ours(struct folder *f, struct share *sh,
-    const struct cc_device *ours);
+    const struct peer_state *ours);
 /* An Index or IndexUpdate. */
 void exchange_index_came(struct peer *p, const struct message *m);
 

@@ -36,12 +36,25 @@ struct exchange_serve {
 	struct slice path; /* owned */
 };
 
+/*
+ * What its last ClusterConfig said of one folder.  Kept, because we may get to
+ * know the folder, or have it open, only later; the peer says it once.
+ */
+struct exchange_offer {
+	struct slice id, label; /* owned */
+	bool paused;
+	bool complete;            /* it lists itself and us */
+	struct peer_state theirs; /* of its own index */
+	struct peer_state ours;   /* what it has of our index */
+};
+
 struct peer {
 	struct engine *en;
 	struct devid device;
 	uint32_t features;
 	struct slice client, address; /* owned */
-	bool up;      /* false: gone, but answers are still due to it */
+	bool up; /* false: gone, but answers are still due to it */
+	VEC(struct exchange_offer) offer;
 	bool cc_came; /* its first ClusterConfig */
 	uint32_t next_id;
 	struct umap ask; /* id -> struct exchange_ask, owned */
