@@ -83,6 +83,7 @@ struct item {
 	bool made;        /* DIR: is on disk */
 	bool late;        /* DIR: permissions are set when it is filled */
 	bool set_meta;    /* MOVE: attributes differ from the old name's */
+	bool met;         /* a pass passed over it: another, afterwards */
 	bool stale;       /* the index changed under it: plan again */
 	uint32_t ops;     /* DONEs due */
 	struct list held; /* items that wait for this directory */

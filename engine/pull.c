@@ -178,6 +178,9 @@ pull_is_parked(struct pull *pl, const struct row *row)
 		pk->tries = 0;
 		return false;
 	}
+	/* It is the parent's row that has to change: look each time. */
+	if (pk->reason == REASON_PARENT_BLOCKED)
+		return false;
 	if (core_now(pl->f->en).mono_ns >= pk->retry_ns)
 		return false;
 	return pk->reason != REASON_NO_SOURCE ||
@@ -363,7 +366,7 @@ static enum parent_state
 plan_parent(struct pull *pl, struct slice path)
 {
 	const struct slice dir = path_parent(path);
-	const struct item *it = pull_find(pl, dir);
+	struct item *it = pull_find(pl, dir);
 	const struct row *row;
 	const struct row_version *ours, *global;
 	enum parent_state up;
@@ -373,8 +376,10 @@ plan_parent(struct pull *pl, struct slice path)
 	if (it != NULL && it->state != ITEM_ENDING &&
 	    (it->kind == ITEM_DIR || it->kind == ITEM_META))
 		return PARENT_OK;
-	if (it != NULL)
+	if (it != NULL) {
+		it->met = true;
 		return PARENT_LATER;
+	}
 	row = index_row(pl->f->ix, dir, &pl->row);
 	ours = row == NULL ? NULL : row_local(row);
 	if (ours != NULL && !ours->entry.deleted &&
@@ -452,23 +457,34 @@ plan_ignored(struct pull *pl, const struct row *row)
 		plan_put_now(pl, row, e, block, ROW_IGNORED);
 }
 
-/* Our edit is what a deletion did not see: it goes above both. */
+/*
+ * Ours stays: it is what a deletion did not see, or a directory that cannot
+ * make way for a file because of what is in it.  It goes above every deletion,
+ * but not above what others wrote: against that it only wins, and they keep
+ * theirs.
+ */
 void
 pull_revive(struct pull *pl, const struct row *row)
 {
 	struct folder *f = pl->f;
+	const struct row_version *global = row_global(row);
 	struct entry e = row_local(row)->entry;
 	const struct digest *block;
 	const uint64_t self = core_self_short(f->en);
+	const int64_t now_s = core_now(f->en).wall_ns / (int64_t)CLOCK_S;
 
 	if (!plan_blocks(pl, &e, &block))
 		return;
 	for (uint32_t i = 0; i < row->version_count; i++)
-		e.version = version_merge(e.version,
-		    row->version[i].entry.version, &pl->row);
-	e.version = version_bump(e.version, self,
-	    core_now(f->en).wall_ns / (int64_t)CLOCK_S, &pl->row);
+		if (row->version[i].entry.deleted)
+			e.version = version_merge(e.version,
+			    row->version[i].entry.version, &pl->row);
+	e.version = version_bump(e.version, self, now_s, &pl->row);
 	e.modified_by = self;
+	if (e.type == ENTRY_DIR && global != NULL && !global->entry.deleted)
+		e.mtime_s = now_s > global->entry.mtime_s
+				? now_s
+				: global->entry.mtime_s + 1;
 	plan_put_now(pl, row, &e, block, 0);
 	log_info(core_log(f->en), "pull revive path=%s",
 	    path_print(core_scratch(f->en), row->path));
@@ -606,6 +622,7 @@ plan_known(const struct row *row, struct item *it)
 {
 	const struct row_version *global = row_global(row);
 
+	it->met = true;
 	if (it->state == ITEM_ENDING || global == NULL)
 		return;
 	if (slice_equal(it->path, row->path) &&
@@ -674,6 +691,8 @@ plan_delete(struct pull *pl, const struct row *row)
 	struct verdict v;
 	bool way;
 
+	if (it != NULL)
+		it->met = true;
 	if (it != NULL || pull_is_parked(pl, row))
 		return;
 	v = decide(row, f->cfg.mode, f->cfg.ignore_perms);

@@ -119,6 +119,7 @@ item_unregister(struct item *it)
 	pull_disown(pl, it->path);
 	if (it->from.len > 0)
 		pull_disown(pl, it->from);
+	pl->again = pl->again || it->met;
 	reuse_free(it);
 	pull_rmdir_free(it);
 	item_free(it);

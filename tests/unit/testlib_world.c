@@ -14,6 +14,9 @@
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
 #include "engine/base/vec.h"
+#include "engine/core_state.h"
+#include "engine/folder.h"
+#include "engine/pull.h"
 #include "engine/store_mem.h"
 
 #define STEPS_MAX 4000000u    /* that never rest: a livelock */
@@ -316,6 +319,9 @@ hint_effect(struct device *dv, const struct effect *ef)
 		hint_slice(dv, ef->u.move.to);
 }
 
+static const char *const act_name[] = { "FINISH", "LINK", "DIR", "MOVE",
+	"REMOVE", "META", "PUT-BACK" };
+
 static void
 run_effect(struct device *dv, struct job *job)
 {
@@ -334,6 +340,18 @@ run_effect(struct device *dv, struct job *job)
 	}
 	if (ef->id == 0)
 		return;
+	if (ef->kind >= EFFECT_FINISH_FILE && ef->kind <= EFFECT_PUT_BACK) {
+		char text[4300];
+
+		snprintf(text, sizeof(text), "%.*s%s%.*s code=%d",
+		    SLICE_FMT(ef->path), ef->kind == EFFECT_MOVE ? " to " : "",
+		    ef->kind == EFFECT_MOVE ? (int)ef->u.move.to.len : 0,
+		    ef->kind == EFFECT_MOVE ? (const char *)ef->u.move.to.ptr
+					    : "",
+		    ev.u.done.code);
+		testlib_world_say(dv->w, dv->number,
+		    act_name[ef->kind - EFFECT_FINISH_FILE], text);
+	}
 	ev.u.done.id = ef->id;
 	ev.now = dv->w->now;
 	device_step(dv, &ev);
@@ -712,23 +730,29 @@ void
 testlib_world_write(struct testlib_world *w, uint32_t dev, const char *path,
     const char *text)
 {
-	if (testlib_disk_write(testlib_world_disk(w, dev), path,
+	if (!testlib_disk_write(testlib_world_disk(w, dev), path,
 		slice_str(text)))
-		testlib_world_hint(w, dev, path);
+		return;
+	testlib_world_say(w, dev, strlen(text) < 40 ? text : "writes", path);
+	testlib_world_hint(w, dev, path);
 }
 
 void
 testlib_world_mkdir(struct testlib_world *w, uint32_t dev, const char *path)
 {
-	if (testlib_disk_mkdir(testlib_world_disk(w, dev), path))
-		testlib_world_hint(w, dev, path);
+	if (!testlib_disk_mkdir(testlib_world_disk(w, dev), path))
+		return;
+	testlib_world_say(w, dev, "makes", path);
+	testlib_world_hint(w, dev, path);
 }
 
 void
 testlib_world_remove(struct testlib_world *w, uint32_t dev, const char *path)
 {
-	if (testlib_disk_remove(testlib_world_disk(w, dev), path))
-		testlib_world_hint(w, dev, path);
+	if (!testlib_disk_remove(testlib_world_disk(w, dev), path))
+		return;
+	testlib_world_say(w, dev, "removes", path);
+	testlib_world_hint(w, dev, path);
 }
 
 void
@@ -737,6 +761,8 @@ testlib_world_rename(struct testlib_world *w, uint32_t dev, const char *from,
 {
 	if (!testlib_disk_rename(testlib_world_disk(w, dev), from, to))
 		return;
+	testlib_world_say(w, dev, "renames", from);
+	testlib_world_say(w, dev, "... to", to);
 	testlib_world_hint(w, dev, from);
 	testlib_world_hint(w, dev, to);
 }
@@ -774,12 +800,60 @@ testlib_world_payload_bytes(const struct testlib_world *w)
 }
 
 void
+testlib_world_say(struct testlib_world *w, uint32_t dev, const char *what,
+    const char *path)
+{
+	char text[4300];
+
+	snprintf(text, sizeof(text), "person %s %s", what, path);
+	world_log(&w->dev[dev], LOG_INFO, text);
+}
+
+/* What a device believes of what it does not have, and why. */
+static void
+print_rows(const struct device *dv)
+{
+	struct folder *f = dv->en->folder.item[0];
+	struct arena ar = { 0 };
+	struct slice after = SLICE_EMPTY;
+	const struct row *row;
+
+	while ((row = index_next(f->ix, after, &ar)) != NULL) {
+		int64_t done, total;
+
+		after = row->path;
+		if (row->local == row->global)
+			continue;
+		printf("%s row %.*s flags=%u reason=%s\n", dv->name,
+		    SLICE_FMT(row->path), row->flags,
+		    reason_name(pull_reason(f, row->path, &done, &total)));
+		for (uint32_t i = 0; i < row->version_count; i++) {
+			const struct row_version *v = &row->version[i];
+
+			printf("    %s%s %c%s held=%llx known=%llx %s\n",
+			    row->local == (int32_t)i ? "L" : " ",
+			    row->global == (int32_t)i ? "G" : " ",
+			    "fd??l"[v->entry.type],
+			    v -> entry.deleted ? " gone" : "",
+			    (unsigned long long)v->holders.word[0],
+			    (unsigned long long)v->shadows.word[0],
+			    version_text(v->entry.version, &ar));
+		}
+	}
+	arena_fini(&ar);
+}
+
+void
 testlib_world_print_log(const struct testlib_world *w)
 {
 	const size_t from = w->lines > LOG_LINES ? w->lines - LOG_LINES : 0;
 
 	for (size_t i = from; i < w->lines; i++)
 		printf("%s\n", w->line[i % LOG_LINES]);
+	for (uint32_t i = 0; i < w->count; i++)
+		if (w->dev[i].en != NULL)
+			print_rows(&w->dev[i]);
+	fflush(stdout);
 }
 
 bool

@@ -70,6 +70,9 @@ bool testlib_world_is_same(struct testlib_world *w);
 /* cmocka: trees equal on all running devices; nothing left in staging. */
 void testlib_world_check_same(struct testlib_world *w);
 void testlib_world_check_no_temps(struct testlib_world *w);
+/* A line among the log's, of what a person does. */
+void testlib_world_say(struct testlib_world *w, uint32_t dev, const char *what,
+    const char *path);
 /* The last thousand log lines, when something went wrong. */
 void testlib_world_print_log(const struct testlib_world *w);
 
