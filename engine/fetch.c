@@ -35,7 +35,7 @@ block_offset(const struct item *it, uint32_t no)
 void
 fetch_hungry(struct item *it)
 {
-	if (it->hungry || it->state != ITEM_LOADING)
+	if (it->hungry || it->state != ITEM_LOADING || it->block == NULL)
 		return;
 	it->hungry = true;
 	list_add(&it->pl->hungry, &it->node);

@@ -62,6 +62,7 @@ struct device {
 	enum folder_mode mode;
 	uint64_t link[TESTLIB_DEVICES];    /* 0: not connected */
 	uint64_t last_ns[TESTLIB_DEVICES]; /* messages keep their order */
+	uint64_t told_ns[TESTLIB_DEVICES]; /* ups and downs, too */
 	uint64_t effects[EFFECT_NOTE + 1];
 };
 
@@ -640,12 +641,18 @@ testlib_world_start(struct testlib_world *w, uint32_t dev)
 static void
 tell_peer(struct testlib_world *w, uint32_t dev, uint32_t other, bool up)
 {
-	struct job *job = job_new(w, &w->dev[dev], JOB_PEER);
+	struct device *dv = &w->dev[dev];
+	struct job *job = job_new(w, dv, JOB_PEER);
+	uint64_t at = some_time(w);
 
+	/* One session ends before the next begins. */
+	if (at <= dv->told_ns[other])
+		at = dv->told_ns[other] + 1;
+	dv->told_ns[other] = at;
 	job->from = other;
 	job->up = up;
-	job->link = w->dev[dev].link[other];
-	job_add(w, job, some_time(w));
+	job->link = dv->link[other];
+	job_add(w, job, at);
 }
 
 void
@@ -658,8 +665,8 @@ testlib_world_connect(struct testlib_world *w, uint32_t a, uint32_t b)
 	/* Nothing is sent on it before both know. */
 	tell_peer(w, a, b, true);
 	tell_peer(w, b, a, true);
-	w->dev[a].last_ns[b] = w->dev[b].last_ns[a] =
-	    w->now.mono_ns + w->delay_ns + 2000;
+	w->dev[a].last_ns[b] = w->dev[b].told_ns[a];
+	w->dev[b].last_ns[a] = w->dev[a].told_ns[b];
 }
 
 void
