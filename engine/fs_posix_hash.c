@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "blockproto/blocks.h"
@@ -20,6 +21,8 @@
 
 /* From this size on, reading ahead is worth a system call. */
 #define HASH_ADVISE_FROM (1 * MIB)
+/* No kernel's clock ticks more slowly, milliseconds. */
+#define HASH_TICK_MAX_MS 20
 
 static int
 hash_read(int fd, uint8_t *buf, size_t len, int64_t offset, struct err *err)
@@ -76,6 +79,33 @@ hash_check_seen(int fd, const struct identity *seen, struct err *err)
 	return 0;
 }
 
+/*
+ * Wait until the clock that files are stamped with has left the file's ctime.
+ * A write within the same tick, after we read, would leave every number of the
+ * identity as it is, and would never be noticed.  At most a tick, and only for
+ * a file written this very moment.
+ */
+static void
+hash_wait_tick(const struct identity *seen)
+{
+	const struct timespec ms = { .tv_sec = 0, .tv_nsec = 1000000 };
+	struct timespec now;
+
+	for (int i = 0; i < HASH_TICK_MAX_MS; i++) {
+		int64_t ahead;
+
+		clock_gettime(CLOCK_REALTIME_COARSE, &now);
+		if (seen->ctime_s < now.tv_sec - 1 ||
+		    seen->ctime_s > now.tv_sec + 1)
+			return; /* long ago, or the clock was set */
+		ahead = (seen->ctime_s - now.tv_sec) * 1000000000 +
+			(seen->ctime_ns - now.tv_nsec);
+		if (ahead < 0 || ahead > HASH_TICK_MAX_MS * 1000000)
+			return;
+		nanosleep(&ms, NULL);
+	}
+}
+
 int
 fs_posix_hash_begin(struct fs_root *root, const struct effect *effect,
     struct fs_posix_work *work, struct fs_hash *h, struct err *err)
@@ -93,6 +123,8 @@ fs_posix_hash_begin(struct fs_root *root, const struct effect *effect,
 		rc = err_set(err, ERR_CHANGED, "not what was seen before");
 		goto out;
 	}
+
+	hash_wait_tick(&h->seen);
 	if (h->seen.size >= (int64_t)HASH_ADVISE_FROM)
 		(void)posix_fadvise(h->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 	h->chunks = effect->kind == EFFECT_CHUNK_FILE || effect->u.hash.chunks;

@@ -321,6 +321,8 @@ a_swapped_directory_never_leads_outside(void **state)
 	snprintf(s.dir, sizeof(s.dir), "%s/d", f.path);
 	snprintf(s.link, sizeof(s.link), "%s/l", f.top);
 	assert_int_equal(mkdir(s.dir, 0755), 0);
+	folder_write(&f, "d/canary", "inside");
+	folder_write(&f, "../outside/canary", "secret");
 	assert_int_equal(symlink(outside, s.link), 0);
 	atomic_init(&s.stop, false);
 	assert_int_equal(pthread_create(&thread, NULL, swap_for_ever, &s), 0);
@@ -339,10 +341,23 @@ a_swapped_directory_never_leads_outside(void **state)
 			e.want = none;
 			folder_do(&f, &e);
 		}
+
 		do_path(EFFECT_MAKE_DIR, "d/sub");
+		if (do_path(EFFECT_READ_FILE, "d/canary") == 0) {
+			const struct slice got =
+			    payload_slice(f.done.u.done.payload);
+
+			assert_true(slice_equal(got, SLICE_LIT("inside")));
+			payload_free(f.done.u.done.payload);
+		}
+		arena_clear(&f.work.arena);
 	}
 	atomic_store(&s.stop, true);
 	pthread_join(thread, NULL);
+
+	strcat(outside, "/canary");
+	assert_int_equal(unlink(outside), 0);
+	*strrchr(outside, '/') = '\0';
 	assert_int_equal(rmdir(outside), 0); /* empty: nothing got out */
 	assert_int_equal(mkdir(outside, 0755), 0);
 }
@@ -425,6 +440,24 @@ a_file_that_changed_is_not_hashed(void **state)
 	assert_int_equal(folder_do(&f, &e), ERR_CHANGED);
 	e.u.read.offset = -1;
 	assert_int_equal(folder_do(&f, &e), ERR_LIMIT);
+}
+
+/* The same size, within one tick of the clock that stamps files. */
+static void
+a_write_right_after_the_hash_shows_in_the_identity(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 50; i++) {
+		struct identity hashed, now;
+
+		folder_write(&f, "a", i % 2 == 0 ? "one" : "two");
+		hashed = folder_see(&f, "a");
+		assert_int_equal(do_hash("a", hashed), 0);
+		hashed = f.done.u.done.seen;
+		folder_write(&f, "a", i % 2 == 0 ? "two" : "one");
+		now = folder_see(&f, "a");
+		assert_false(identity_same(&hashed, &now));
+	}
 }
 
 static void
@@ -611,6 +644,8 @@ main(void)
 		T(a_fifo_does_not_hold_us),
 		T(hashes_are_those_of_the_blocks),
 		T(a_file_that_changed_is_not_hashed),
+
+		T(a_write_right_after_the_hash_shows_in_the_identity),
 		T(chunks_cover_the_file_and_find_shifted_data),
 		T(small_files_are_read_whole_and_large_ones_refused),
 		T(directories_are_made_and_given_their_metadata),
