@@ -61,6 +61,7 @@ struct device {
 	struct store *store;
 	enum folder_mode mode;
 	uint64_t link[TESTLIB_DEVICES];    /* 0: not connected */
+	uint64_t session[TESTLIB_DEVICES]; /* the link its engine knows of */
 	uint64_t last_ns[TESTLIB_DEVICES]; /* messages keep their order */
 	uint64_t told_ns[TESTLIB_DEVICES]; /* ups and downs, too */
 	uint64_t effects[EFFECT_NOTE + 1];
@@ -239,7 +240,8 @@ do_send(struct device *dv, const struct effect *ef)
 		message_encode(&ef->u.send.message, &body);
 	}
 	payload_free(p);
-	if (to == NULL || dv->link[to->number] == 0) {
+	if (to == NULL || dv->link[to->number] == 0 ||
+	    dv->session[to->number] != dv->link[to->number]) {
 		buf_fini(&body);
 		if (ef->id != 0)
 			answer_later(dv, ef);
@@ -274,7 +276,8 @@ do_effect(struct device *dv, const struct effect *ef)
 	}
 	if (ef->kind == EFFECT_DROP_PEER) {
 		to = device_of(w, &ef->u.drop.device);
-		if (to != NULL && dv->link[to->number] != 0)
+		if (to != NULL && dv->session[to->number] != 0 &&
+		    dv->link[to->number] == dv->session[to->number])
 			testlib_world_disconnect(w, dv->number, to->number);
 		return;
 	}
@@ -394,6 +397,7 @@ run_peer(struct device *dv, const struct job *job)
 
 	if (job->up && dv->link[job->from] != job->link)
 		return;
+	dv->session[job->from] = job->up ? job->link : 0;
 	ev.u.peer.device = dv->w->dev[job->from].id;
 	ev.u.peer.features = dv->w->features;
 	ev.u.peer.client = SLICE_LIT("world");
@@ -688,6 +692,7 @@ testlib_world_kill(struct testlib_world *w, uint32_t dev)
 		testlib_world_disconnect(w, dev, i);
 	engine_free(dv->en);
 	dv->en = NULL;
+	memset(dv->session, 0, sizeof(dv->session));
 	dv->life++;
 	store_mem_crash(dv->store);
 	/* What was being done on the disk is done, or not, before anybody
@@ -720,8 +725,10 @@ testlib_world_engine(struct testlib_world *w, uint32_t dev)
 	return w->dev[dev].en;
 }
 
-void
-testlib_world_hint(struct testlib_world *w, uint32_t dev, const char *path)
+/* Of a directory a real watcher tells name by name; `subtree` stands for it. */
+static void
+hint_below(struct testlib_world *w, uint32_t dev, const char *path,
+    bool subtree)
 {
 	struct device *dv = &w->dev[dev];
 	struct job *job;
@@ -730,7 +737,14 @@ testlib_world_hint(struct testlib_world *w, uint32_t dev, const char *path)
 		return;
 	job = job_new(w, dv, JOB_HINT);
 	job->hint.path = arena_dup(&job->arena, slice_str(path));
+	job->hint.subtree = subtree;
 	job_add(w, job, some_time(w));
+}
+
+void
+testlib_world_hint(struct testlib_world *w, uint32_t dev, const char *path)
+{
+	hint_below(w, dev, path, false);
 }
 
 void
@@ -759,7 +773,7 @@ testlib_world_remove(struct testlib_world *w, uint32_t dev, const char *path)
 	if (!testlib_disk_remove(testlib_world_disk(w, dev), path))
 		return;
 	testlib_world_say(w, dev, "removes", path);
-	testlib_world_hint(w, dev, path);
+	hint_below(w, dev, path, true);
 }
 
 void
@@ -770,8 +784,8 @@ testlib_world_rename(struct testlib_world *w, uint32_t dev, const char *from,
 		return;
 	testlib_world_say(w, dev, "renames", from);
 	testlib_world_say(w, dev, "... to", to);
-	testlib_world_hint(w, dev, from);
-	testlib_world_hint(w, dev, to);
+	hint_below(w, dev, from, true);
+	hint_below(w, dev, to, true);
 }
 
 void
