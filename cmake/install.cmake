@@ -56,6 +56,13 @@ foreach(doc README.md LICENSE)
   endif()
 endforeach()
 
+# The user of the system unit; made when the package is configured.
+install(FILES ${CMAKE_SOURCE_DIR}/packaging/sysusers/holdfast.conf
+  DESTINATION lib/sysusers.d)
+set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA
+  ${CMAKE_SOURCE_DIR}/packaging/debian/postinst)
+set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
+
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME holdfast)
 set(CPACK_PACKAGE_VENDOR "Holdfast authors")
