@@ -980,6 +980,13 @@ pull_local_changed(struct folder *f, struct slice path)
 		pull_item_cancel(it);
 	pull_move_dir_changed(pl, path);
 	pull_unpark(pl, path);
+	/* A directory that could not go for what is in it: look again. */
+	for (path = path_parent(path); path.len > 0; path = path_parent(path)) {
+		struct parked *pk = map_find(&pl->parked, path);
+
+		if (pk != NULL && pk->reason == REASON_DIR_NOT_EMPTY)
+			pk->retry_ns = 0;
+	}
 	pull_wake(f);
 }
 
