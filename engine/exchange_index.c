@@ -7,6 +7,7 @@
 #include "engine/base/path.h"
 #include "engine/decide.h"
 #include "engine/pull.h"
+#include "engine/scan.h"
 
 /* Forget all that this device told us. */
 static void
@@ -114,7 +115,7 @@ exchange_send_index(struct folder *f, struct share *sh)
 
 	if (sh->peer == NULL || !sh->peer->cc_came || !sh->remote_runs ||
 	    sh->send_busy || !folder_talks(f) ||
-	    sh->sent_seq >= f->committed_seq)
+	    sh->sent_seq >= f->committed_seq || scan_holds_back(f))
 		return;
 	entry = arena_array(scratch, LIMIT_INDEX_BATCH_FILES, sizeof(*entry));
 	im->prev_sequence = (int64_t)sh->sent_seq;

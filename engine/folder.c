@@ -18,6 +18,9 @@
 #define FOLDER_RETRY_NS (5 * CLOCK_S) /* of a halted folder */
 /* A commit waits this long for more puts, unless somebody waits for it. */
 #define FOLDER_COMMIT_GAP_NS (25 * CLOCK_MS)
+/* While much changes, longer: each commit rewrites the pages it touches. */
+#define FOLDER_COMMIT_BULK 512u
+#define FOLDER_COMMIT_BULK_NS (250 * CLOCK_MS)
 #define FOLDER_COMMIT_RETRY_NS CLOCK_S
 
 static void folder_open(struct folder *f);
@@ -129,6 +132,7 @@ static void
 folder_begin_commit(struct folder *f)
 {
 	ASSERT(f->commit_now.len == 0);
+	f->commit_puts = index_pending(f->ix);
 	index_flush(f->ix);
 	f->commit_busy = true;
 	f->commit_start_ns = core_now(f->en).mono_ns;
@@ -144,7 +148,10 @@ static void
 folder_consider_commit(struct folder *f)
 {
 	const uint64_t now = core_now(f->en).mono_ns;
-	const uint64_t due = f->commit_start_ns + FOLDER_COMMIT_GAP_NS;
+	const uint64_t due =
+	    f->commit_start_ns + (f->commit_puts < FOLDER_COMMIT_BULK
+					 ? FOLDER_COMMIT_GAP_NS
+					 : FOLDER_COMMIT_BULK_NS);
 	const bool waiting = f->commit_timer.node.pos != HEAP_OUT;
 	const size_t pending = index_pending(f->ix);
 

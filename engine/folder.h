@@ -98,6 +98,7 @@ struct folder {
 	/* Commits: one on its way, one gathering. */
 	bool commit_busy;
 	uint64_t commit_start_ns;
+	size_t commit_puts;     /* in the one that began last */
 	uint64_t commit_seq;    /* the last sequence in the one on its way */
 	uint64_t committed_seq; /* durable: may be announced */
 	VEC(struct folder_waiter) commit_wait; /* for the next one */

@@ -8,6 +8,9 @@
 #include "engine/base/path.h"
 #include "engine/scan_state.h"
 
+/* A rename is told in one go, if finding it out takes no longer than this. */
+#define SCAN_MOVING_MAX_NS (15 * CLOCK_S)
+
 static void
 scan_on_again(struct engine *en, void *arg)
 {
@@ -122,6 +125,14 @@ scan_progress(const struct folder *f)
 {
 	return f->scan == NULL ? (struct scan_progress){ 0 }
 			       : f->scan->progress;
+}
+
+bool
+scan_holds_back(const struct folder *f)
+{
+	return f->scan != NULL && f->scan->moving_since_ns != 0 &&
+	       core_now(f->en).mono_ns - f->scan->moving_since_ns <
+		   SCAN_MOVING_MAX_NS;
 }
 
 bool

@@ -35,6 +35,12 @@ bool scan_is_idle(const struct folder *f);
 /* Stop at the next step; what is under way is thrown away. */
 void scan_stop(struct folder *f);
 struct scan_progress scan_progress(const struct folder *f);
+/*
+ * A rename of many files is being found out: what is put into the index now
+ * is announced together, when it is complete, so that the others see that it
+ * is a rename.  Only for a bounded time.
+ */
+bool scan_holds_back(const struct folder *f);
 /* Is the scanner hashing or holding this path right now? */
 bool scan_has(const struct folder *f, struct slice path);
 

@@ -6,6 +6,7 @@
 #include "engine/base/hash.h"
 #include "engine/base/mem.h"
 #include "engine/base/path.h"
+#include "engine/exchange.h"
 #include "engine/pull.h"
 #include "engine/scan_state.h"
 
@@ -555,6 +556,10 @@ scan_end_pass(struct scan_pass *ps)
 	struct effect_note *note;
 
 	scan_pass_clear(ps);
+	if (sc->moving_since_ns != 0) {
+		sc->moving_since_ns = 0;
+		exchange_index_grew(f);
+	}
 	if (!ps->full)
 		return;
 	sc->progress.running = false;
@@ -624,6 +629,8 @@ scan_pass_go(struct scan_pass *ps)
 			scan_go_on_next_step(ps);
 			return;
 		}
+		if (umap_count(&ps->moved) > 0 && sc->moving_since_ns == 0)
+			sc->moving_since_ns = core_now(sc->f->en).mono_ns;
 		scan_next_stage(ps, SCAN_NEW);
 	}
 	if (ps->stage == SCAN_NEW) {

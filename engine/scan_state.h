@@ -91,6 +91,7 @@ struct scan {
 	struct list queue;
 	uint32_t hashing;
 	bool stopped;
+	uint64_t moving_since_ns; /* a pass finds out a rename; 0: none */
 	struct scan_progress progress;
 	uint64_t failed_now; /* of the pass under way */
 };

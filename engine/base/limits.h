@@ -48,7 +48,7 @@
 #define LIMIT_SERVE_QUEUE 2048u         /* requests one device may queue */
 #define LIMIT_SENDQ_LEN (64 * MIB)      /* bytes waiting on one session */
 #define LIMIT_FOLDER_ITEMS 1024u        /* items in work in a folder */
-#define LIMIT_COMMIT_OPS 4096u          /* store puts before a commit */
+#define LIMIT_COMMIT_OPS 16384u         /* store puts before a commit */
 #define LIMIT_STEP_ROWS 512u            /* rows one step may touch */
 #define LIMIT_SCAN_LISTS 8u             /* directories listed at once */
 #define LIMIT_SCAN_HASHES 128u          /* files being hashed at once */
