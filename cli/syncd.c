@@ -19,6 +19,10 @@
 #include "engine/base/assert.h"
 #include "engine/base/mem.h"
 
+/* After this many steps memory is given back, once fewer than a tenth of them
+ * came in SYNCD_TRIM_MS. */
+#define SYNCD_TRIM_STEPS 1000u
+#define SYNCD_TRIM_MS 3000u
 #define SYNCD_STOP_MS 10000u /* then we end as we are: all is crash-safe */
 
 struct now
@@ -140,9 +144,31 @@ syncd_step_once(struct syncd *sd, struct event *ev)
 	syncd_set_timer(sd, out.wake_at_ns);
 }
 
+/* Work comes in bursts: when one is over its memory goes back. */
+static void
+syncd_on_trim(uv_timer_t *timer)
+{
+	struct syncd *sd = timer->data;
+
+	if (sd->steps - sd->steps_then > SYNCD_TRIM_STEPS / 10) {
+		sd->steps_then = sd->steps;
+		uv_timer_start(timer, syncd_on_trim, SYNCD_TRIM_MS, 0);
+		return;
+	}
+	sd->steps = sd->steps_then = 0;
+	for (uint32_t i = 0; i < sd->folder.len; i++)
+		syncd_trim(sd, i);
+}
+
 void
 syncd_step(struct syncd *sd, struct event *ev)
 {
+	if (++sd->steps >= SYNCD_TRIM_STEPS &&
+	    !uv_is_active((uv_handle_t *)&sd->trim_timer)) {
+		sd->steps_then = sd->steps;
+		uv_timer_start(&sd->trim_timer, syncd_on_trim, SYNCD_TRIM_MS,
+		    0);
+	}
 	/* Doors never call back from inside a call of ours. */
 	ASSERT(!sd->stepping);
 	sd->stepping = true;
@@ -331,7 +357,8 @@ syncd_start_handles(struct syncd *sd)
 
 	uv_timer_init(sd->loop, &sd->timer);
 	uv_timer_init(sd->loop, &sd->stop_timer);
-	sd->timer.data = sd->stop_timer.data = sd;
+	uv_timer_init(sd->loop, &sd->trim_timer);
+	sd->timer.data = sd->stop_timer.data = sd->trim_timer.data = sd;
 	sd->timer_at_ns = CLOCK_NEVER;
 	for (int i = 0; i < 3; i++) {
 		uv_signal_init(sd->loop, &sd->signal[i]);

@@ -88,6 +88,8 @@ struct syncd {
 	bool stepping;
 	bool reload_due;
 
+	uv_timer_t trim_timer;      /* one shot: is it quiet again? */
+	uint64_t steps, steps_then; /* now, and when trim_timer was set */
 	uv_timer_t timer;
 	uint64_t timer_at_ns;
 	uv_timer_t stop_timer;

@@ -2,6 +2,7 @@
  * syncd: options, signals of damage, and the loop.  See syncd.h.
  */
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,6 +95,12 @@ main(int argc, char **argv)
 		return 2;
 	}
 	syncd_catch_faults();
+	/* Blocks of files come and go all the time: keep their pages, instead
+	 * of asking the kernel for zeroed ones each time.  syncd_trim() gives
+	 * them back when it is quiet. */
+	mallopt(M_MMAP_THRESHOLD, 32 << 20);
+	mallopt(M_TRIM_THRESHOLD, 128 << 20);
+	mallopt(M_ARENA_MAX, 2);
 	sd.loop = uv_default_loop();
 	rc = syncd_open(&sd, home, &err);
 	if (rc < 0) {
