@@ -612,5 +612,10 @@ api_new(const struct api_backend *backend, struct events *events)
 void
 api_free(struct api *api)
 {
+	if (api == NULL)
+		return;
+	for (size_t i = 0; i < api->count.len; i++)
+		mem_free((void *)api->count.item[i].folder.ptr);
+	VEC_FINI(&api->count);
 	mem_free(api);
 }

@@ -6,10 +6,24 @@
 
 #include "cli/api.h"
 #include "cli/cmd_exit.h"
+#include "engine/base/vec.h"
+
+/*
+ * The number of conflict copies of a folder, as last counted.  Counting walks
+ * the index, so it is done when the folder's totals have changed, it rests,
+ * and, in a large folder, not again within some seconds.
+ */
+struct api_count {
+	struct slice folder; /* owned */
+	struct totals totals;
+	int64_t conflicts;
+	uint64_t mono_ns;
+};
 
 struct api {
 	struct api_backend be;
 	struct events *events;
+	VEC(struct api_count) count;
 };
 
 /* One request in work. */

@@ -10,6 +10,9 @@
 
 #include "engine/base/mem.h"
 
+#define API_COUNT_SMALL 20000 /* rows walked without a thought */
+#define API_COUNT_REST_NS (10 * CLOCK_S)
+
 /* One answer in the making. */
 struct api_view {
 	struct api_call *call;
@@ -19,6 +22,7 @@ struct api_view {
 	struct now now;
 	/* What was asked for; -1: everything. */
 	int32_t only_folder, only_device;
+	bool is_quick; /* count nothing: asked many times a second */
 	json_t *problems;
 	enum cmd_exit exit;
 };
@@ -183,22 +187,66 @@ api_problem_items(struct api_view *v, const struct status_folder *f)
 	}
 }
 
+static struct api_count *
+api_count_of(struct api *api, struct slice folder)
+{
+	struct api_count *c;
+
+	for (size_t i = 0; i < api->count.len; i++)
+		if (slice_equal(api->count.item[i].folder, folder))
+			return &api->count.item[i];
+	c = VEC_ADD(&api->count);
+	memset(c, 0, sizeof(*c));
+	c->folder = slice_of(mem_dup(folder.ptr, folder.len), folder.len);
+	c->conflicts = -1;
+	return c;
+}
+
+/* The folder's conflict copies: as it says itself, or counted; see
+ * api_private.h. */
+static int64_t
+api_conflicts(struct api_view *v, const struct status_folder *f)
+{
+	const struct api_backend *be = &v->call->api->be;
+	const int64_t rows = f->local.files + f->local.deleted + f->local.dirs;
+	const struct status_conflict *list;
+	struct api_count *c;
+	uint32_t n = 0;
+
+	if (f->conflicts >= 0 || v->is_quick)
+		return f->conflicts >= 0 ? f->conflicts : 0;
+	c = api_count_of(v->call->api, f->id);
+	if (c->conflicts >= 0 &&
+	    (!f->idle ||
+		memcmp(&c->totals, &f->local, sizeof(c->totals)) == 0 ||
+		(rows > API_COUNT_SMALL &&
+		    v->now.mono_ns - c->mono_ns < API_COUNT_REST_NS)))
+		return c->conflicts;
+	if (!be->conflicts(be->arg, f->id, &v->call->ar, &list, &n))
+		return c->conflicts > 0 ? c->conflicts : 0;
+	c->conflicts = n;
+	c->totals = f->local;
+	c->mono_ns = v->now.mono_ns;
+	return n;
+}
+
 static void
 api_problem_conflicts(struct api_view *v, const struct status_folder *f)
 {
 	struct arena *ar = &v->call->ar;
+	const int64_t count = api_conflicts(v, f);
 	struct api_problem p = { 0 };
 
-	if (f->conflicts <= 0)
+	if (count <= 0)
 		return;
 	p.code = "folder.conflict";
 	p.subject = f->id;
 	p.since_wall_ns = f->last_change.wall_ns;
-	p.what = arena_printf(ar, "%lld conflict %s.", (long long)f->conflicts,
-	    f->conflicts == 1 ? "copy" : "copies");
+	p.what = arena_printf(ar, "%lld conflict %s.", (long long)count,
+	    count == 1 ? "copy" : "copies");
 	p.effect = reason_effect(REASON_CONFLICT);
 	p.todo = api_todo(ar, REASON_CONFLICT, f->id);
-	p.items = f->conflicts;
+	p.items = count;
 	api_problem(v, "folder", &p);
 }
 
@@ -395,7 +443,8 @@ api_folder_change(const struct api_view *v, const struct status_change *c)
 }
 
 static json_t *
-api_folder(const struct api_view *v, const struct status_folder *f)
+api_folder(const struct api_view *v, const struct status_folder *f,
+    int64_t conflicts)
 {
 	json_t *o = json_object();
 	const uint64_t left = f->need.bytes > f->bytes_done
@@ -436,7 +485,7 @@ api_folder(const struct api_view *v, const struct status_folder *f)
 	json_object_set_new(o, "scan", api_folder_scan(&f->scan));
 	json_object_set_new(o, "watch", json_string(api_watch_name(f->watch)));
 	api_set_count(o, "ignore_rules", f->ignore_rules);
-	api_set_count(o, "conflicts", f->conflicts < 0 ? 0 : f->conflicts);
+	api_set_count(o, "conflicts", conflicts);
 	api_set_count(o, "error_count", f->problem_count);
 	json_object_set_new(o, "errors", api_folder_errors(f));
 	json_object_set_new(o, "devices", api_folder_shares(v, f));
@@ -487,7 +536,8 @@ api_folders(struct api_view *v)
 		if (v->only_device >= 0 &&
 		    !api_is_shared(f, &v->rp.device[v->only_device].id))
 			continue;
-		json_array_append_new(list, api_folder(v, f));
+		json_array_append_new(list,
+		    api_folder(v, f, api_conflicts(v, f)));
 		api_judge_folder(v, f);
 	}
 	return list;
@@ -658,6 +708,7 @@ api_view_open(struct api_view *v, struct api_call *call)
 	be->facts(be->arg, &call->ar, &v->facts);
 	v->only_folder = -1;
 	v->only_device = -1;
+	v->is_quick = api_query(call, "quick").len > 0;
 	v->problems = json_array();
 }
 

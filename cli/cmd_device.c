@@ -143,6 +143,27 @@ cmd_device_edit(struct cmd_call *call, struct config *cfg,
 	return cmd_edit(call, cf);
 }
 
+/* Those it introduced: by its new name, or by nobody any more. */
+static int
+cmd_device_replace_introducer(struct cmd_call *call, const struct config *cfg,
+    const struct setup_device *dev, struct config_file *cf, const char *to,
+    struct err *err)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < cfg->setup.device_count; i++) {
+		const struct setup_device *d = &cfg->setup.device[i];
+		const char *key =
+		    cmd_device_key(call, d->name, "introduced-by");
+
+		if (!devid_equal(&d->introduced_by, &dev->id))
+			continue;
+		rc = to == NULL ? config_file_set(cf, key, NULL, 0, err)
+				: cmd_set(cf, key, to, err);
+	}
+	return rc;
+}
+
 /* Take the device out of all folders, or put `to` in its place. */
 static int
 cmd_device_replace_shares(struct cmd_call *call, const struct config *cfg,
@@ -195,6 +216,9 @@ cmd_device_rename(struct cmd_call *call)
 		    &err);
 	if (rc == 0)
 		rc = cmd_device_replace_shares(call, &cfg, dev, cf, to, &err);
+	if (rc == 0)
+		rc = cmd_device_replace_introducer(call, &cfg, dev, cf, to,
+		    &err);
 	return cmd_edit_end(call, cf, rc, &err);
 }
 
@@ -211,6 +235,9 @@ cmd_device_remove(struct cmd_call *call)
 	if (code != CMD_OK)
 		return code;
 	rc = cmd_device_replace_shares(call, &cfg, dev, cf, NULL, &err);
+	if (rc == 0)
+		rc = cmd_device_replace_introducer(call, &cfg, dev, cf, NULL,
+		    &err);
 	if (rc == 0)
 		rc = config_file_remove(cf, "device", dev->name, &err);
 	return cmd_edit_end(call, cf, rc, &err);

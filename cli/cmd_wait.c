@@ -112,7 +112,7 @@ static int
 cmd_wait_look(struct cmd_wait *w)
 {
 	json_t *o;
-	const int code = cmd_ask(w->call, "GET", "/v1/folders", &o);
+	const int code = cmd_ask(w->call, "GET", "/v1/folders?quick=1", &o);
 
 	if (code != CMD_OK)
 		return code;

@@ -319,7 +319,6 @@ config_build_device(struct config_load *ld, const struct config_part *part,
 	dev->address_count = (uint32_t)count;
 	dev->paused = config_bool_of(part, CONFIG_DEVICE_PAUSED);
 	dev->introducer = config_bool_of(part, CONFIG_DEVICE_INTRODUCER);
-	dev->introduced_by = config_devid_of(part, CONFIG_DEVICE_INTRODUCED_BY);
 	dev->auto_accept = config_bool_of(part, CONFIG_DEVICE_AUTO_ACCEPT);
 	more->compression =
 	    compression[config_choice_of(part, CONFIG_DEVICE_COMPRESSION)];
@@ -341,6 +340,23 @@ config_check_device(struct config_load *ld, const struct config_part *part,
 			    "the same ID as device \"%.*s\"; each device is "
 			    "listed once",
 			    SLICE_FMT(setup->device[j].name));
+}
+
+/* The introducer, by its name or (it may be gone by now) by its ID. */
+static void
+config_build_introducer(struct config_load *ld, const struct config_part *part,
+    const struct setup *setup, struct setup_device *dev)
+{
+	const struct slice by = part->value[CONFIG_DEVICE_INTRODUCED_BY];
+
+	for (uint32_t i = 0; i < setup->device_count; i++)
+		if (slice_equal(setup->device[i].name, by))
+			dev->introduced_by = setup->device[i].id;
+	if (by.ptr != NULL && devid_is_none(&dev->introduced_by) &&
+	    devid_parse(&dev->introduced_by, by, NULL) < 0)
+		config_mistake_of(ld, part, CONFIG_DEVICE_INTRODUCED_BY,
+		    part->at[CONFIG_DEVICE_INTRODUCED_BY],
+		    "\"%.*s\": no such device", SLICE_FMT(by));
 }
 
 /* Names of devices become their IDs. */
@@ -499,6 +515,10 @@ config_build(struct config_load *ld, struct config *out)
 		config_check_device(ld, part, s, n);
 		s->device_count++;
 	}
+	for (size_t i = 0, n = 0; i < ld->part.len; i++)
+		if (ld->part.item[i].section == CONFIG_IN_DEVICE)
+			config_build_introducer(ld, &ld->part.item[i], s,
+			    &dev[n++]);
 	for (size_t i = 0; i < ld->part.len; i++) {
 		const struct config_part *part = &ld->part.item[i];
 		const uint32_t n = s->folder_count;

@@ -35,7 +35,7 @@ static const struct config_option config_table[CONFIG_ID_COUNT] = {
 	    false, false, "false", NULL, 0, 0,
 	    "add the devices it shares our folders with" },
 	{ CONFIG_DEVICE_INTRODUCED_BY, CONFIG_IN_DEVICE, "introduced-by",
-	    CONFIG_DEVID, false, false, NULL, NULL, 0, 0,
+	    CONFIG_DEVICE, false, false, NULL, NULL, 0, 0,
 	    "the introducer that brought it; set by syncd" },
 	{ CONFIG_DEVICE_AUTO_ACCEPT, CONFIG_IN_DEVICE, "auto-accept",
 	    CONFIG_BOOL, false, false, "false", NULL, 0, 0,

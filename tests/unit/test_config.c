@@ -88,6 +88,7 @@ config_whole_file_becomes_a_setup(void **state)
 		 "device.my.phone.compression=always\n"
 		 "device.lap.id=" ID_B "\n"
 		 "device.lap.max-silence=30d\n"
+		 "device.lap.introduced-by=my.phone\n"
 		 "folder.docs.path=~/Sync//docs/./\n"
 		 "folder.docs.share=lap\n"
 		 "folder.docs.share=my.phone\n"
@@ -108,6 +109,7 @@ config_whole_file_becomes_a_setup(void **state)
 	assert_true(d->introducer);
 	assert_int_equal(cfg.device[0].compression, COMPRESSION_ALWAYS);
 	assert_true(cfg.device[1].max_silence_ns == 30 * 24 * CLOCK_HOUR);
+	assert_true(devid_equal(&cfg.setup.device[1].introduced_by, &d->id));
 	f = &cfg.setup.folder[0];
 	assert_string_equal((const char *)f->path.ptr, "/home/ann/Sync/docs");
 	assert_string_equal((const char *)f->label.ptr, "docs");
@@ -153,6 +155,8 @@ static const struct bad bads[] = {
 	    "config:2|must name a host" },
 	{ "device.a.id=" ID_A "\ndevice.b.id=" ID_A,
 	    "config:2: device.b.id|the same ID as device \"a\"" },
+	{ "device.a.id=" ID_A "\ndevice.a.introduced-by=ghost",
+	    "config:2: device.a.introduced-by: \"ghost\": no such device" },
 	{ "folder.d.label=x", "config:1: folder.d.path: missing" },
 	{ "folder.d.path=docs", "absolute path" },
 	{ "folder.d.path=/a/../b", "\"..\"" },
