@@ -25,6 +25,7 @@ scan_init_pass(struct scan *sc, struct scan_pass *ps, bool full)
 	ps->full = full;
 	core_timer_init(&ps->again, scan_on_again, ps);
 	umap_init(&ps->moved);
+	list_init(&ps->ask);
 }
 
 struct scan *
@@ -46,10 +47,8 @@ scan_free(struct scan *sc)
 {
 	if (sc == NULL)
 		return;
-	scan_pass_clear(&sc->full);
-	scan_pass_clear(&sc->hints);
-	umap_fini(&sc->full.moved);
-	umap_fini(&sc->hints.moved);
+	scan_pass_fini(&sc->full);
+	scan_pass_fini(&sc->hints);
 	for (struct map_item *it = NULL;
 	     (it = map_next(&sc->item, it)) != NULL;)
 		scan_item_free(it->value);

@@ -220,7 +220,8 @@ scan_look(struct scan_pass *ps, const struct row *row, struct slice path,
 
 /* --- Listings and stats --- */
 
-struct scan_ask { /* a question open; freed with its answer */
+struct scan_ask {              /* a question open; freed with its answer */
+	struct list_node node; /* in ps->ask */
 	struct scan_pass *ps;
 	struct slice path; /* owned */
 	uint32_t flags;
@@ -232,8 +233,17 @@ scan_ask_new(struct scan_pass *ps, struct slice owned, uint32_t flags)
 	struct scan_ask *ask = mem_alloc(sizeof(*ask));
 
 	*ask = (struct scan_ask){ .ps = ps, .path = owned, .flags = flags };
+	list_add(&ps->ask, &ask->node);
 	ps->ops++;
 	return ask;
+}
+
+static void
+scan_ask_free(struct scan_ask *ask)
+{
+	list_remove(&ask->ps->ask, &ask->node);
+	scan_disown(ask->path);
+	mem_free(ask);
 }
 
 static void
@@ -242,8 +252,7 @@ scan_ask_end(struct scan_ask *ask)
 	struct scan_pass *ps = ask->ps;
 
 	ps->ops--;
-	scan_disown(ask->path);
-	mem_free(ask);
+	scan_ask_free(ask);
 	scan_pass_go(ps);
 }
 
@@ -712,4 +721,15 @@ scan_pass_clear(struct scan_pass *ps)
 	ps->gone_after = SLICE_EMPTY;
 	core_timer_clear(ps->sc->f->en, &ps->again);
 	ps->stage = SCAN_IDLE;
+}
+
+void
+scan_pass_fini(struct scan_pass *ps)
+{
+	struct list_node *n;
+
+	scan_pass_clear(ps);
+	umap_fini(&ps->moved);
+	while ((n = list_first(&ps->ask)) != NULL)
+		scan_ask_free(LIST_ITEM(n, struct scan_ask, node));
 }

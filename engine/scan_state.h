@@ -60,6 +60,7 @@ struct scan_pass {
 	    gone_after;    /* ... and the last path seen below it; owned */
 	struct umap moved; /* identity hash -> path of a missing file (owned) */
 	uint32_t ops;      /* lists and stats not yet answered */
+	struct list ask;   /* these; owned */
 	struct core_timer again; /* a long stage goes on in the next step */
 };
 
@@ -103,6 +104,7 @@ void scan_start_due(struct scan *sc);
 void scan_pass_start(struct scan_pass *ps);
 void scan_pass_go(struct scan_pass *ps);
 void scan_pass_clear(struct scan_pass *ps);
+void scan_pass_fini(struct scan_pass *ps); /* answers still due never come */
 
 /* scan_item.c */
 void scan_item_add(struct scan *sc, struct slice path, int64_t size);
