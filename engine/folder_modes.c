@@ -17,6 +17,7 @@
 
 #include "engine/base/assert.h"
 #include "engine/base/buf.h"
+#include "engine/base/list.h"
 #include "engine/base/mem.h"
 #include "engine/base/path.h"
 #include "engine/decide.h"
@@ -32,13 +33,15 @@ struct folder_walk {
 	bool listed;           /* every row has been looked at */
 	struct buf cursor;     /* path of the last row looked at */
 	VEC(struct slice) dir; /* to be removed, parents first; owned */
-	uint32_t removing;     /* removals not yet answered */
+	struct list removing;  /* removals not yet answered; owned */
+	bool ended;            /* it only waits for them: the folder closes */
 	uint64_t done, failed;
 	struct core_timer timer;
 };
 
-/* One removal; outlives the walk when the folder is closed meanwhile. */
 struct folder_removal {
+	struct list_node node; /* in walk.removing */
+	struct folder_walk *w;
 	struct slice path; /* owned */
 	char temp[32];
 	struct identity want;
@@ -158,10 +161,18 @@ folder_override_row(struct folder_walk *w, const struct row *row,
 /* --- Revert --- */
 
 static void
+folder_removal_free(struct folder_removal *rm)
+{
+	list_remove(&rm->w->removing, &rm->node);
+	mem_free((void *)(uintptr_t)rm->path.ptr);
+	mem_free(rm);
+}
+
+static void
 folder_on_removed(struct folder *f, void *arg, const struct event *ev)
 {
 	struct folder_removal *rm = arg;
-	struct folder_walk *w;
+	struct folder_walk *w = rm->w;
 	const int code = ev->u.done.code;
 	const struct row *row = index_row(f->ix, rm->path, core_scratch(f->en));
 	const struct row_version *ours = row == NULL ? NULL : row_local(row);
@@ -181,17 +192,15 @@ folder_on_removed(struct folder *f, void *arg, const struct event *ev)
 		    SLICE_FMT(ev->u.done.text));
 		scan_hint(f, rm->path, false);
 	}
-	w = f->walk; /* NULL when the folder is being closed or halted */
-	if (w != NULL) {
-		w->removing--;
-		if (code == 0)
-			w->done++;
-		else
-			w->failed++;
+	if (code == 0)
+		w->done++;
+	else
+		w->failed++;
+	folder_removal_free(rm);
+	if (!w->ended)
 		folder_walk_later(w, 0);
-	}
-	mem_free((void *)(uintptr_t)rm->path.ptr);
-	mem_free(rm);
+	else if (w->removing.count == 0)
+		folder_walk_free(f);
 }
 
 static void
@@ -208,7 +217,8 @@ folder_remove(struct folder_walk *w, const struct row *row)
 	    arena_printf(core_scratch(f->en), "revert-%016llx", random),
 	    sizeof("revert-") + 16);
 	rm->want = row->seen;
-	w->removing++;
+	rm->w = w;
+	list_add(&w->removing, &rm->node);
 	ef = core_ask(f, EFFECT_REMOVE, folder_on_removed, rm);
 	ef->path = rm->path;
 	ef->temp = slice_str(rm->temp);
@@ -272,7 +282,7 @@ folder_walk_rows(struct folder_walk *w)
 		const struct slice at = buf_slice(&w->cursor);
 		const struct row *row;
 
-		if (w->removing >= FOLDER_REMOVALS_MAX)
+		if (w->removing.count >= FOLDER_REMOVALS_MAX)
 			break;
 		row = w->revert ? index_next(f->ix, at, &arena)
 				: index_next_need(f->ix, at, &arena);
@@ -303,22 +313,22 @@ folder_walk_go(struct folder_walk *w)
 		return;
 	}
 	if (f->cfg.mode != mode) { /* it was changed meanwhile */
-		if (w->removing == 0)
+		if (w->removing.count == 0)
 			folder_walk_end(w);
 		return;
 	}
 	if (!w->listed) {
 		folder_walk_rows(w);
 		/* A full house is woken by folder_on_removed(). */
-		if (w->removing < FOLDER_REMOVALS_MAX)
+		if (w->removing.count < FOLDER_REMOVALS_MAX)
 			folder_walk_later(w, 1);
 		return;
 	}
-	if (w->removing > 0)
+	if (w->removing.count > 0)
 		return;
 	if (w->dir.len > 0) {
 		folder_remove_dir(w);
-		if (w->removing == 0)
+		if (w->removing.count == 0)
 			folder_walk_later(w, 1);
 		return;
 	}
@@ -351,12 +361,13 @@ folder_walk_start(struct folder *f, bool revert)
 		    path_print(core_scratch(f->en), f->cfg.id));
 		return;
 	}
-	if (f->walk != NULL && f->walk->removing > 0)
+	if (f->walk != NULL && f->walk->removing.count > 0)
 		return; /* one is at work; it goes on to the end */
 	folder_walk_free(f);
 	w = mem_zalloc(sizeof(*w));
 	w->f = f;
 	w->revert = revert;
+	list_init(&w->removing);
 	core_timer_init(&w->timer, folder_on_walk, w);
 	f->walk = w;
 	folder_walk_go(w);
@@ -366,10 +377,18 @@ void
 folder_walk_free(struct folder *f)
 {
 	struct folder_walk *w = f->walk;
+	struct list_node *n;
 
 	if (w == NULL)
 		return;
 	core_timer_clear(f->en, &w->timer);
+	/* Answers are still due: the last of them ends it. */
+	if (f->state == FOLDER_CLOSING && w->removing.count > 0 && !w->ended) {
+		w->ended = true;
+		return;
+	}
+	while ((n = list_first(&w->removing)) != NULL)
+		folder_removal_free(LIST_ITEM(n, struct folder_removal, node));
 	for (size_t i = 0; i < w->dir.len; i++)
 		mem_free((void *)(uintptr_t)w->dir.item[i].ptr);
 	VEC_FINI(&w->dir);
