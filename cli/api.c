@@ -67,16 +67,24 @@ api_device_name(const struct status_report *rp, const struct devid *id)
 	return api_devid(id);
 }
 
-json_t *
-api_reason(struct arena *ar, enum reason r, struct slice subject)
+const char *
+api_todo(struct arena *ar, enum reason r, struct slice subject)
 {
 	const char *todo = reason_do(r);
 	const char *at = todo == NULL ? NULL : strstr(todo, "%s");
+
+	if (at == NULL)
+		return todo;
+	return arena_printf(ar, "%.*s%.*s%s", (int)(at - todo), todo,
+	    SLICE_FMT(subject), at + 2);
+}
+
+json_t *
+api_reason(struct arena *ar, enum reason r, struct slice subject)
+{
+	const char *todo = api_todo(ar, r, subject);
 	json_t *o = json_object();
 
-	if (at != NULL)
-		todo = arena_printf(ar, "%.*s%.*s%s", (int)(at - todo), todo,
-		    SLICE_FMT(subject), at + 2);
 	json_object_set_new(o, "code", json_string(reason_name(r)));
 	json_object_set_new(o, "what", json_string(reason_what(r)));
 	json_object_set_new(o, "effect", json_string(reason_effect(r)));

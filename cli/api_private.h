@@ -53,6 +53,32 @@ void api_fail(struct api_call *call, const struct err *err, const char *next);
 /* A query argument as a slice; empty when absent. */
 struct slice api_query(const struct api_call *call, const char *name);
 
+/* One answer in the making. */
+struct api_view {
+	struct api_call *call;
+	struct status_report rp;
+	struct net_status net;
+	struct api_facts facts;
+	struct now now;
+	/* What was asked for; -1: everything. */
+	int32_t only_folder, only_device;
+	bool is_quick; /* count nothing: asked many times a second */
+	json_t *problems;
+	enum cmd_exit exit;
+};
+
+/* Handlers of status: the worst wins, 6 over 5 over 4 over 0. */
+void api_view_worsen(struct api_view *v, enum cmd_exit code);
+void api_set_count(json_t *o, const char *key, int64_t n);
+/* Put a folder's problems into the view; they are part of its exit code. */
+void api_problem_all(struct api_view *v, const struct status_folder *f);
+/* `seen`: when it was last connected. */
+void api_problem_device(struct api_view *v, const struct status_device *d,
+    int64_t seen);
+void api_problem_config(struct api_view *v);
+/* How many conflict copies the folder holds. */
+int64_t api_conflicts(struct api_view *v, const struct status_folder *f);
+
 /* JSON values; text that is no UTF-8 is escaped. */
 json_t *api_text(struct slice s);
 json_t *api_time(int64_t wall_ns); /* null for 0 */
@@ -61,6 +87,8 @@ json_t *api_mtime(int64_t s, int32_t ns);
 json_t *api_devid(const struct devid *id);
 /* A device's name in this report; its ID when it has none. */
 json_t *api_device_name(const struct status_report *rp, const struct devid *id);
+/* What to do about it, with the subject put in; NULL: wait. */
+const char *api_todo(struct arena *ar, enum reason r, struct slice subject);
 /* {"code", "what", "effect", "do"} */
 json_t *api_reason(struct arena *ar, enum reason r, struct slice subject);
 

@@ -1,0 +1,272 @@
+/*
+ * What is wrong, as the local API tells it: one object a problem.
+ *
+ * Made here and nowhere else, from the report; each has a code, since when,
+ * what it means for a person's files, and what to do.  FEATURES.md E2, E4.
+ */
+#include "cli/api_private.h"
+
+#include <stdio.h>
+
+#include "engine/base/mem.h"
+
+#define API_COUNT_SMALL 20000 /* rows walked without a thought */
+#define API_COUNT_REST_NS (10 * CLOCK_S)
+
+/* Worst wins: 6 over 5 over 4 over 0. */
+void
+api_view_worsen(struct api_view *v, enum cmd_exit code)
+{
+	if (code > v->exit)
+		v->exit = code;
+}
+
+void
+api_set_count(json_t *o, const char *key, int64_t n)
+{
+	json_object_set_new(o, key, json_integer(n));
+}
+
+struct api_problem {
+	const char *code; /* "folder.disk-full" */
+	bool stopped;
+	struct slice subject;
+	int64_t since_wall_ns;
+	const char *what, *effect, *todo; /* todo may be NULL */
+	int64_t items, bytes;             /* touched; 0: unknown or none */
+};
+
+static void
+api_problem(struct api_view *v, const char *kind, const struct api_problem *p)
+{
+	json_t *o = json_object();
+	json_t *effect = json_object();
+	json_t *next = json_array();
+	char id[16];
+
+	snprintf(id, sizeof(id), "p-%zu", json_array_size(v->problems) + 1);
+	json_object_set_new(o, "id", json_string(id));
+	json_object_set_new(o, "code", json_string(p->code));
+	json_object_set_new(o, "severity",
+	    json_string(p->stopped ? "stopped" : "warning"));
+	json_object_set_new(o, "kind", json_string(kind));
+	json_object_set_new(o, "subject", api_text(p->subject));
+	json_object_set_new(o, "since",
+	    api_time(p->since_wall_ns > 0 ? p->since_wall_ns
+					  : v->facts.started_wall_ns));
+	json_object_set_new(o, "what", api_text(slice_str(p->what)));
+	json_object_set_new(effect, "text", api_text(slice_str(p->effect)));
+	api_set_count(effect, "files", p->items);
+	api_set_count(effect, "bytes", p->bytes);
+	json_object_set_new(o, "effect", effect);
+	if (p->todo != NULL)
+		json_array_append_new(next, api_text(slice_str(p->todo)));
+	json_object_set_new(o, "next", next);
+	json_array_append_new(v->problems, o);
+	api_view_worsen(v, p->stopped ? CMD_STOPPED : CMD_ATTENTION);
+}
+
+/* A reason's sentence, and the detail when there is one. */
+static const char *
+api_what(struct arena *ar, enum reason r, struct slice detail)
+{
+	if (detail.len == 0)
+		return reason_what(r);
+	return arena_printf(ar, "%s  (%.*s)", reason_what(r),
+	    SLICE_FMT(detail));
+}
+
+/* The folder itself: halted, or a warning such as too few watches. */
+static void
+api_problem_folder(struct api_view *v, const struct status_folder *f)
+{
+	struct arena *ar = &v->call->ar;
+	struct api_problem p = { 0 };
+	enum reason r = f->reason;
+
+	if (r == REASON_NONE && f->watch == WATCH_PARTIAL)
+		r = REASON_WATCH_LIMIT;
+	if (r == REASON_NONE && f->watch == WATCH_FAILED)
+		r = REASON_WATCH_FAILED;
+	if (f->state == STATUS_PAUSED ||
+	    (f->state != STATUS_HALTED && reason_severity(r) == REASON_INFO))
+		return;
+	p.code = arena_printf(ar, "folder.%s", reason_name(r));
+	p.stopped =
+	    f->state == STATUS_HALTED || reason_severity(r) == REASON_STOPPED;
+	p.subject = f->id;
+	p.since_wall_ns = f->since_wall_ns;
+	p.what = api_what(ar, r, f->text);
+	p.effect = reason_effect(r);
+	p.todo = api_todo(ar, r, f->id);
+	p.items = f->need.items;
+	p.bytes = f->need.bytes;
+	api_problem(v, "folder", &p);
+}
+
+/* Items that failed: one problem a reason, the first path as its example. */
+static void
+api_problem_items(struct api_view *v, const struct status_folder *f)
+{
+	struct arena *ar = &v->call->ar;
+	bool told[REASON_COUNT] = { false };
+
+	for (uint32_t i = 0; i < f->problem_listed; i++) {
+		const struct status_problem *first = &f->problem[i];
+		const enum reason r = first->reason;
+		struct api_problem p = { 0 };
+
+		if (told[r] || reason_severity(r) == REASON_INFO)
+			continue;
+		told[r] = true;
+		p.since_wall_ns = first->since_wall_ns;
+		for (uint32_t j = i; j < f->problem_listed; j++) {
+			const struct status_problem *other = &f->problem[j];
+
+			if (other->reason != r)
+				continue;
+			p.items++;
+			if (other->since_wall_ns < p.since_wall_ns)
+				p.since_wall_ns = other->since_wall_ns;
+		}
+		p.code = arena_printf(ar, "item.%s", reason_name(r));
+		p.subject = f->id;
+		p.what =
+		    p.items == 1
+			? arena_printf(ar, "%.*s: %s", SLICE_FMT(first->path),
+			      api_what(ar, r, first->text))
+			: arena_printf(ar, "%lld items, first %.*s: %s",
+			      (long long)p.items, SLICE_FMT(first->path),
+			      api_what(ar, r, first->text));
+		p.effect = reason_effect(r);
+		p.todo = api_todo(ar, r, f->id);
+		api_problem(v, "folder", &p);
+	}
+}
+
+static struct api_count *
+api_count_of(struct api *api, struct slice folder)
+{
+	struct api_count *c;
+
+	for (size_t i = 0; i < api->count.len; i++)
+		if (slice_equal(api->count.item[i].folder, folder))
+			return &api->count.item[i];
+	c = VEC_ADD(&api->count);
+	memset(c, 0, sizeof(*c));
+	c->folder = slice_of(mem_dup(folder.ptr, folder.len), folder.len);
+	c->conflicts = -1;
+	return c;
+}
+
+/* The folder's conflict copies: as it says itself, or counted; see
+ * api_private.h. */
+int64_t
+api_conflicts(struct api_view *v, const struct status_folder *f)
+{
+	const struct api_backend *be = &v->call->api->be;
+	const int64_t rows = f->local.files + f->local.deleted + f->local.dirs;
+	const struct status_conflict *list;
+	struct api_count *c;
+	uint32_t n = 0;
+
+	if (f->conflicts >= 0 || v->is_quick)
+		return f->conflicts >= 0 ? f->conflicts : 0;
+	c = api_count_of(v->call->api, f->id);
+	if (c->conflicts >= 0 &&
+	    (!f->idle ||
+		memcmp(&c->totals, &f->local, sizeof(c->totals)) == 0 ||
+		(rows > API_COUNT_SMALL &&
+		    v->now.mono_ns - c->mono_ns < API_COUNT_REST_NS)))
+		return c->conflicts;
+	if (!be->conflicts(be->arg, f->id, &v->call->ar, &list, &n))
+		return c->conflicts > 0 ? c->conflicts : 0;
+	c->conflicts = n;
+	c->totals = f->local;
+	c->mono_ns = v->now.mono_ns;
+	return n;
+}
+
+static void
+api_problem_conflicts(struct api_view *v, const struct status_folder *f)
+{
+	struct arena *ar = &v->call->ar;
+	const int64_t count = api_conflicts(v, f);
+	struct api_problem p = { 0 };
+
+	if (count <= 0)
+		return;
+	p.code = "folder.conflict";
+	p.subject = f->id;
+	p.since_wall_ns = f->last_change.wall_ns;
+	p.what = arena_printf(ar, "%lld conflict %s.", (long long)count,
+	    count == 1 ? "copy" : "copies");
+	p.effect = reason_effect(REASON_CONFLICT);
+	p.todo = api_todo(ar, REASON_CONFLICT, f->id);
+	p.items = count;
+	api_problem(v, "folder", &p);
+}
+
+void
+api_problem_all(struct api_view *v, const struct status_folder *f)
+{
+	api_problem_folder(v, f);
+	api_problem_items(v, f);
+	api_problem_conflicts(v, f);
+}
+
+static uint64_t
+api_max_silence(const struct api_view *v, const struct devid *id)
+{
+	const struct config *cfg = v->facts.config;
+
+	for (uint32_t i = 0; i < cfg->setup.device_count; i++)
+		if (devid_equal(&cfg->setup.device[i].id, id))
+			return cfg->device[i].max_silence_ns;
+	return 0;
+}
+
+void
+api_problem_device(struct api_view *v, const struct status_device *d,
+    int64_t seen)
+{
+	struct arena *ar = &v->call->ar;
+	const uint64_t limit = api_max_silence(v, &d->id);
+	const int64_t silent = v->now.wall_ns - seen;
+	struct api_problem p = { 0 };
+
+	if (d->paused || d->connected || seen == 0 || limit == 0 ||
+	    silent <= 0 || (uint64_t)silent <= limit)
+		return;
+	p.code = "device.stale";
+	p.subject = d->name;
+	p.since_wall_ns = seen;
+	p.what = arena_printf(ar, "Not seen for %llu days (limit %llu).",
+	    (unsigned long long)silent / (24 * CLOCK_HOUR),
+	    (unsigned long long)(limit / (24 * CLOCK_HOUR)));
+	p.effect = arena_printf(ar, "%lld changed items have not reached it.",
+	    (long long)(d->behind.items + d->behind.deletes));
+	p.todo = arena_printf(ar,
+	    "Start it, or raise the limit:  syncctl config set "
+	    "device.%.*s.max-silence 30d",
+	    SLICE_FMT(d->name));
+	p.items = d->behind.items + d->behind.deletes;
+	p.bytes = d->behind.bytes;
+	api_problem(v, "device", &p);
+}
+
+/* A refused reload: the daemon goes on with the old configuration. */
+void
+api_problem_config(struct api_view *v)
+{
+	const struct api_problem p = {
+		.code = "config.refused",
+		.subject = slice_str(v->facts.config_file),
+		.what = arena_str(&v->call->ar, v->facts.config_error),
+		.effect = "The configuration as it was before is in force.",
+		.todo = "syncctl config check",
+	};
+
+	if (v->facts.config_error.len > 0)
+		api_problem(v, "config", &p);
+}
