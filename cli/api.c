@@ -427,8 +427,9 @@ api_number(const struct api_call *call, const char *name, uint64_t fallback)
 	return n;
 }
 
+/* `self` is us: what was changed here has no device's name. */
 static json_t *
-api_event(const struct events_item *e)
+api_event(const struct events_item *e, const struct setup *self)
 {
 	json_t *o = json_object();
 
@@ -445,6 +446,9 @@ api_event(const struct events_item *e)
 		json_object_set_new(o, "device", api_devid(&e->device));
 	if (e->device_name.len > 0)
 		json_object_set_new(o, "name", api_text(e->device_name));
+	else if (!devid_is_none(&e->device) &&
+		 devid_equal(&e->device, &self->self))
+		json_object_set_new(o, "name", api_text(self->name));
 	if (e->reason != REASON_NONE)
 		json_object_set_new(o, "reason",
 		    json_string(reason_name(e->reason)));
@@ -484,9 +488,11 @@ api_events(struct api_call *call)
 	uint64_t limit = api_number(call, "limit", API_EVENTS_MAX);
 	uint64_t since = api_number(call, "since", 0);
 	const struct events_item *e;
+	struct api_facts facts;
 	json_t *list = json_array();
 	json_t *o;
 
+	call->api->be.facts(call->api->be.arg, &call->ar, &facts);
 	/* Numbers begin anew with the daemon: take what there is. */
 	if (since > events_last(ev))
 		since = 0;
@@ -497,7 +503,8 @@ api_events(struct api_call *call)
 		since = e->id;
 		if (e->wall_ns >= from_ns &&
 		    api_is_listed(types, events_type_name(e->type)))
-			json_array_append_new(list, api_event(e));
+			json_array_append_new(list,
+			    api_event(e, &facts.config->setup));
 	}
 	if (json_array_size(list) == 0 && timeout > 0 && !call->final) {
 		json_decref(list);

@@ -110,7 +110,7 @@ static const struct reason_row reason_table[REASON_COUNT] = {
 	    "mounted.",
 	    "Nothing is deleted anywhere; other devices wait.",
 	    "Mount the disk.  If this is the right directory, make "
-	    "the marker again: mkdir .stfolder" },
+	    "the marker in it again:  mkdir .stfolder" },
 	[REASON_DISK_CHANGED] = { "disk-changed", REASON_STOPPED,
 	    "Another file system than before is mounted there.",
 	    "Nothing is deleted anywhere; other devices wait.",

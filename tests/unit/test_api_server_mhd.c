@@ -38,6 +38,16 @@ fake_status(void *arg, struct arena *ar, struct status_report *out)
 	memset(out, 0, sizeof(*out));
 }
 
+static void
+fake_facts(void *arg, struct arena *ar, struct api_facts *out)
+{
+	static const struct config none;
+
+	(void)arg;
+	(void)ar;
+	*out = (struct api_facts){ .config = &none };
+}
+
 static int
 fake_reload(void *arg, struct err *err)
 {
@@ -81,6 +91,7 @@ with_server(child_fn *child)
 {
 	const struct api_backend backend = {
 		.now = fake_now,
+		.facts = fake_facts,
 		.status = fake_status,
 		.reload = fake_reload,
 	};
