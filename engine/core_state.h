@@ -5,6 +5,7 @@
 #ifndef HOLDFAST_ENGINE_CORE_STATE_H
 #define HOLDFAST_ENGINE_CORE_STATE_H
 
+#include "engine/base/list.h"
 #include "engine/base/map.h"
 #include "engine/base/vec.h"
 #include "engine/core.h"
@@ -32,6 +33,7 @@ struct engine {
 	struct setup setup;
 	VEC(struct folder *) folder; /* by number; NULL where one was freed */
 	VEC(struct peer *) peer;     /* connected, in order of arrival */
+	struct list sent; /* exchange_index.c: batches on their way */
 };
 
 /* An effect of no folder; `done` may be NULL, and gets no folder. */

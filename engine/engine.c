@@ -20,6 +20,7 @@ engine_new(const struct log *log)
 	arena_init(&en->setup_arena[0]);
 	arena_init(&en->setup_arena[1]);
 	umap_init(&en->op);
+	list_init(&en->sent);
 	return en;
 }
 
@@ -30,6 +31,7 @@ engine_free(struct engine *en)
 		return;
 	for (size_t i = 0; i < en->peer.len; i++)
 		exchange_peer_free(en->peer.item[i]);
+	exchange_sent_free(en);
 	for (size_t i = 0; i < en->folder.len; i++)
 		if (en->folder.item[i] != NULL)
 			folder_free(en->folder.item[i]);

@@ -16,7 +16,9 @@ void exchange_peer_up(struct engine *en, const struct event *ev);
 void exchange_peer_down(struct engine *en, const struct devid *dev);
 void exchange_message(struct engine *en, const struct event *ev);
 void exchange_setup_changed(struct engine *en);
-void exchange_peer_free(struct peer *peer); /* at the engine's end */
+/* At the engine's end: */
+void exchange_peer_free(struct peer *peer);
+void exchange_sent_free(struct engine *en); /* whose DONE never comes */
 /* A folder began or ceased to run, or its shares changed: tell the peers. */
 void exchange_folder_changed(struct folder *f);
 /* The folder's shares were made anew: find their peers again. */

@@ -96,6 +96,7 @@ static void exchange_on_sent(struct folder *f, void *arg,
 
 /* What exchange_on_sent() needs; the folder may be gone by then. */
 struct exchange_sent {
+	struct list_node node; /* in en->sent */
 	struct engine *en;
 	uint32_t folder;
 	struct devid device;
@@ -151,6 +152,7 @@ exchange_send_index(struct folder *f, struct share *sh)
 	*sent = (struct exchange_sent){ .en = f->en,
 		.folder = f->number,
 		.device = sh->device };
+	list_add(&f->en->sent, &sent->node);
 	exchange_send(sh->peer, &m, NULL, exchange_on_sent, sent);
 	log_debug(core_log(f->en),
 	    "exchange index folder=%s device=%s "
@@ -175,7 +177,19 @@ exchange_on_sent(struct folder *none, void *arg, const struct event *ev)
 		if (f->ix != NULL)
 			exchange_send_index(f, sh);
 	}
+	list_remove(&en->sent, &sent->node);
 	mem_free(sent);
+}
+
+void
+exchange_sent_free(struct engine *en)
+{
+	struct list_node *n;
+
+	while ((n = list_first(&en->sent)) != NULL) {
+		list_remove(&en->sent, n);
+		mem_free(LIST_ITEM(n, struct exchange_sent, node));
+	}
 }
 
 void
