@@ -56,7 +56,13 @@ syncd_accept_path(const struct syncd *sd, const struct effect_note *note,
 	if (path_check(name, NULL) < 0 || slice_find(name, '/') != SIZE_MAX ||
 	    name.ptr[0] == '.')
 		return false;
-	snprintf(out, len, "%s/%.*s", sd->home.user_home, SLICE_FMT(name));
+	snprintf(out, len, "%s/Sync", sd->home.user_home);
+	if (mkdir(out, 0700) < 0 && errno != EEXIST) {
+		log_warn(&sd->log, "syncd accept path=%s: %s", out,
+		    strerror(errno));
+		return false;
+	}
+	snprintf(out, len, "%s/Sync/%.*s", sd->home.user_home, SLICE_FMT(name));
 	if (mkdir(out, 0700) < 0) {
 		log_warn(&sd->log, "syncd accept path=%s: %s", out,
 		    strerror(errno));
@@ -154,7 +160,7 @@ syncd_save_device(struct syncd *sd, const struct effect_note *note,
 {
 	struct arena ar = { 0 };
 	struct config_file *cf = NULL;
-	char id[DEVID_TEXT_LEN + 1];
+	char id[DEVID_TEXT_LEN + 1], by[DEVID_TEXT_LEN + 1];
 	struct slice value;
 	const char *prefix;
 	int rc;
@@ -167,7 +173,8 @@ syncd_save_device(struct syncd *sd, const struct effect_note *note,
 	if (rc == 0)
 		rc = config_file_set(cf, arena_printf(&ar, "%s.id", prefix),
 		    &value, 1, err);
-	value = syncd_device_name(sd, &note->device2);
+	devid_text(&note->device2, by);
+	value = slice_str(by);
 	if (rc == 0)
 		rc = config_file_set(cf,
 		    arena_printf(&ar, "%s.introduced-by", prefix), &value, 1,

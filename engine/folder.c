@@ -235,9 +235,12 @@ folder_halt(struct folder *f, enum reason r, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(f->reason_text, sizeof(f->reason_text), fmt, ap);
 	va_end(ap);
-	log_error(core_log(f->en),
-	    "folder halt folder=%s reason=%s text=\"%s\"", folder_name(f),
-	    reason_name(r), f->reason_text);
+	/* It is tried again every few seconds: say it once. */
+	if (f->told != r)
+		log_error(core_log(f->en),
+		    "folder halt folder=%s reason=%s text=\"%s\"",
+		    folder_name(f), reason_name(r), f->reason_text);
+	f->told = r;
 	f->rebuild = r == REASON_INDEX_DAMAGED;
 	folder_begin_close(f, true, false);
 	f->reason = r;
@@ -369,14 +372,14 @@ folder_judge_root(struct folder *f, const struct root_facts *root)
 	if (!index_root(f->ix, &known))
 		return REASON_NONE; /* the first time: to be recorded */
 	if (!root->marker)
-		return REASON_MARKER_MISSING;
+		return root->empty && index_local_totals(f->ix).files > 0
+			   ? REASON_ROOT_EMPTY
+			   : REASON_MARKER_MISSING;
 	if ((known.fs_hi != 0 || known.fs_lo != 0) &&
 	    (root->identity.fs_hi != 0 || root->identity.fs_lo != 0) &&
 	    (known.fs_hi != root->identity.fs_hi ||
 		known.fs_lo != root->identity.fs_lo))
 		return REASON_DISK_CHANGED;
-	if (root->empty && index_local_totals(f->ix).files > 0)
-		return REASON_ROOT_EMPTY;
 	return REASON_NONE;
 }
 
@@ -431,6 +434,7 @@ folder_on_recovered(struct folder *f)
 	if (f->state != FOLDER_OPENING)
 		return;
 	f->reason_text[0] = '\0';
+	f->told = REASON_NONE;
 	folder_set_state(f, FOLDER_RUNNING, REASON_NONE);
 	log_info(core_log(f->en), "folder run folder=%s files=%lld",
 	    folder_name(f), (long long)index_local_totals(f->ix).files);
@@ -471,6 +475,8 @@ folder_start(struct folder *f)
 	if (f->ignore_again) {
 		f->ignore_again = false;
 		folder_read_ignores(f);
+	} else if (!first) {
+		scan_go_on(f); /* it waited for the rules */
 	}
 }
 
@@ -628,14 +634,14 @@ folder_hints(struct folder *f, const struct event *ev)
 		return;
 	if (ev->u.changes.overflow)
 		scan_all(f);
-	for (uint32_t i = 0; i < ev->u.changes.count; i++) {
-		const struct change_hint *h = &ev->u.changes.hint[i];
-
-		if (slice_equal(h->path, SLICE_LIT(".stignore")))
+	/* Rules first: what came with them is judged by them. */
+	for (uint32_t i = 0; i < ev->u.changes.count; i++)
+		if (slice_equal(ev->u.changes.hint[i].path,
+			SLICE_LIT(".stignore")))
 			folder_read_ignores(f);
-		else
-			scan_hint(f, h->path, h->subtree);
-	}
+	for (uint32_t i = 0; i < ev->u.changes.count; i++)
+		scan_hint(f, ev->u.changes.hint[i].path,
+		    ev->u.changes.hint[i].subtree);
 }
 
 /* Shares as configured; what is known of one that stays is kept. */

@@ -68,6 +68,7 @@ struct folder {
 	enum folder_state state;
 	enum reason reason;     /* of HALTED; or REASON_NONE */
 	char reason_text[240];  /* detail for people */
+	enum reason told;       /* the halt that was logged last */
 	int64_t since_wall_ns;  /* of state */
 	struct arena cfg_arena; /* owns cfg's slices and shares' names */
 	struct setup_folder cfg;

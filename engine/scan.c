@@ -61,7 +61,7 @@ scan_free(struct scan *sc)
 void
 scan_start_due(struct scan *sc)
 {
-	if (sc->stopped || !folder_talks(sc->f))
+	if (sc->stopped || !folder_talks(sc->f) || sc->f->ignore_new != NULL)
 		return;
 	if (sc->full_wanted && sc->full.stage == SCAN_IDLE && sc->full.ops == 0)
 		scan_pass_start(&sc->full);
@@ -77,6 +77,13 @@ scan_all(struct folder *f)
 		return;
 	f->scan->full_wanted = true;
 	scan_start_due(f->scan);
+}
+
+void
+scan_go_on(struct folder *f)
+{
+	if (f->scan != NULL)
+		scan_start_due(f->scan);
 }
 
 void

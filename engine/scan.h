@@ -30,6 +30,8 @@ void scan_all(struct folder *f);
 /* Look at one path (and what is below, when it is a directory that is new or
  * `subtree`).  Cheap; merged. */
 void scan_hint(struct folder *f, struct slice path, bool subtree);
+/* The ignore rules are complete: passes that waited for them begin. */
+void scan_go_on(struct folder *f);
 /* Is nothing queued, listed, hashed or held? */
 bool scan_is_idle(const struct folder *f);
 /* Stop at the next step; what is under way is thrown away. */
