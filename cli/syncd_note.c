@@ -77,7 +77,7 @@ syncd_save_folder(struct syncd *sd, const struct effect_note *note,
 {
 	struct arena ar = { 0 };
 	struct config_file *cf = NULL;
-	struct slice value = slice_str(path);
+	struct slice value = path == NULL ? SLICE_EMPTY : slice_str(path);
 	const char *prefix;
 	int rc;
 
