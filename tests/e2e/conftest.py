@@ -66,7 +66,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     failed_before = request.session.testsfailed
     yield made
     dead = [d.name for d in made.daemons
-            if isinstance(d, Node) and d.proc is not None
+            if isinstance(d, Node) and d.proc is not None and not d.may_end
             and not d.running and d.proc.returncode not in (0, -9)]
     made.end()
     if request.session.testsfailed == failed_before and not dead:

@@ -758,6 +758,7 @@ def test_a_busy_port_is_told(world: World) -> None:
     second = world.node("B", start=False)
     second.ctl("config", "unset", "mesh.listen")
     second.config("mesh.listen", first.addr)
+    second.may_end = True
     second.spawn()
     wait_until(lambda: (second.proc is not None
                         and second.proc.poll() is not None)

@@ -94,11 +94,21 @@ def test_deletes_arrive(pair: Pair) -> None:
     (pair.dir_a / "a-closed").rmdir()
     pair.settle()
     for top in list(pair.dir_a.iterdir()):
-        if top.name == ".stfolder":
+        if top.name in (".stfolder", "a-sizes"):
             continue
         shutil.rmtree(top) if top.is_dir() else top.unlink()
     pair.settle()
-    assert tree.snapshot(pair.dir_b) == {}
+    assert {p.split(b"/")[0] for p in tree.snapshot(pair.dir_b)} == \
+        {b"a-sizes"}
+
+
+def test_deleting_the_only_file_is_a_delete_like_any(pair: Pair) -> None:
+    """The marker still proves the root, so nothing is missing."""
+    tree.write(pair.dir_a / "only", b"1")
+    pair.settle()
+    (pair.dir_b / "only").unlink()
+    pair.settle()
+    assert tree.snapshot(pair.dir_a) == {}
 
 
 def test_a_renamed_file_is_renamed_not_sent(world: World) -> None:
@@ -418,7 +428,7 @@ def test_the_same_edit_on_both_sides_is_no_conflict(pair: Pair) -> None:
 
 
 def test_an_edit_and_a_delete_lose_no_bytes(pair: Pair) -> None:
-    for name in ("first", "second"):
+    for name in ("first", "second", "third"):
         tree.write(pair.dir_a / name, b"base")
     pair.settle()
     pair.b.stop()
@@ -451,6 +461,7 @@ def test_a_file_and_a_directory_of_one_name_lose_no_bytes(
 def test_a_directory_deleted_there_and_used_here_keeps_the_new(
         pair: Pair) -> None:
     tree.write(pair.dir_a / "d/old", b"old")
+    tree.write(pair.dir_a / "else", b"else")
     pair.settle()
     pair.b.stop()
     shutil.rmtree(pair.dir_a / "d")

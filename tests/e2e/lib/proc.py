@@ -102,6 +102,7 @@ class Daemon:
         self.log = log
         self.env = dict(os.environ, **(env or {}))
         self.proc: Optional[subprocess.Popen[bytes]] = None
+        self.may_end = False  # to end by itself is right in this test
 
     @property
     def pid(self) -> int:

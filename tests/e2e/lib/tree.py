@@ -128,11 +128,12 @@ def conflicts(root: PathLike) -> list[bytes]:
             if b".sync-conflict-" in p.rsplit(b"/", 1)[-1]]
 
 
-def temporaries(root: PathLike) -> list[Path]:
+def temporaries(root: PathLike) -> list[str]:
     """Temporary files of the engine left below `root`."""
-    base = Path(os.fsdecode(root))
-    return [p for p in base.rglob("*")
-            if p.name.startswith((".syncthing.", "~syncthing~"))]
+    return [os.path.join(here, name)
+            for here, _, names in os.walk(os.fsdecode(root))
+            for name in names
+            if name.startswith((".syncthing.", "~syncthing~"))]
 
 
 def contents(root: PathLike) -> set[str]:
