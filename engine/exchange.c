@@ -181,7 +181,8 @@ exchange_apply_offer(struct folder *f, struct share *sh,
 {
 	sh->remote_lists = true;
 	sh->remote_runs = !offer->paused;
-	if (!folder_talks(f))
+	/* A paused or starting folder names no index: that is no new one. */
+	if (!folder_talks(f) || offer->paused)
 		return;
 	exchange_index_theirs(f, sh, &offer->theirs);
 	exchange_index_ours(f, sh, &offer->ours);

@@ -97,7 +97,9 @@ pull_unpark(struct pull *pl, struct slice path)
 static uint64_t
 park_wait(enum reason reason, uint32_t tries)
 {
-	uint64_t ns = reason == REASON_LOCAL_CHANGED ? CLOCK_S : PULL_RETRY_NS;
+	uint64_t ns = reason == REASON_LOCAL_CHANGED   ? CLOCK_S
+		      : reason == REASON_DIR_NOT_EMPTY ? PULL_REVIVE_NS
+						       : PULL_RETRY_NS;
 
 	ns <<= tries < 8 ? tries : 8;
 	return ns < PULL_RETRY_MAX_NS ? ns : PULL_RETRY_MAX_NS;
@@ -132,9 +134,12 @@ pull_park(struct pull *pl, struct slice path, enum reason reason,
 			goto out;
 		pk = mem_zalloc(sizeof(*pk));
 		pk->since_wall_ns = now.wall_ns;
+		pk->since_ns = now.mono_ns;
 		map_put(&pl->parked, path, pk);
 	} else {
 		is_new = pk->reason != reason;
+		if (is_new)
+			pk->since_ns = now.mono_ns;
 		pk->tries++;
 		mem_free((void *)(uintptr_t)pk->text.ptr);
 	}
@@ -163,6 +168,39 @@ pull_has_source(const struct pull *pl, const struct row_version *v)
 		    devset_has(&v->holders, f->share[i].slot))
 			return true;
 	return false;
+}
+
+/*
+ * Does a directory of ours hold something that is in sync, and so stays?  Of
+ * many things to go first few are looked at: the disk tells, too.
+ */
+static bool
+pull_dir_is_alive(struct pull *pl, struct slice dir)
+{
+	struct slice after = SLICE_EMPTY;
+
+	for (uint32_t i = 0; i < PULL_ALIVE_ROWS; i++) {
+		const struct row *row =
+		    index_next_below(pl->f->ix, dir, after, &pl->row);
+
+		if (row == NULL)
+			return false;
+		after = row->path;
+		if (row_local(row) != NULL && row->local == row->global &&
+		    !row_local(row)->entry.deleted && row->flags == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Its row is still needed, though an item is at work on it now. */
+static void
+pull_meet_parked(struct pull *pl, struct slice path)
+{
+	struct parked *pk = map_find(&pl->parked, path);
+
+	if (pk != NULL)
+		pk->pass = pl->pass_no;
 }
 
 /* Must this row still wait? */
@@ -196,6 +234,21 @@ pull_parent_is_parked(const struct pull *pl, struct slice path)
 		if (map_find(&pl->parked, path) != NULL)
 			return true;
 	return false;
+}
+
+void
+pull_stir(struct pull *pl, struct slice path)
+{
+	if (map_count(&pl->parked) == 0)
+		return;
+	for (path = path_parent(path); path.len > 0; path = path_parent(path)) {
+		struct parked *pk = map_find(&pl->parked, path);
+
+		if (pk == NULL || pk->reason != REASON_DIR_NOT_EMPTY)
+			continue;
+		pk->retry_ns = 0;
+		pk->tries = 0;
+	}
 }
 
 /* Rows that are not needed any more need no remembering. */
@@ -419,6 +472,7 @@ plan_put_now(struct pull *pl, const struct row *row, const struct entry *e,
 	whole.block = block;
 	index_put_local(pl->f->ix, &whole, &row->seen, flags);
 	pull_unpark(pl, row->path);
+	pull_stir(pl, row->path);
 }
 
 static bool
@@ -644,6 +698,7 @@ plan_row(struct pull *pl, const struct row *row)
 	struct verdict v;
 
 	if (it != NULL) {
+		pull_meet_parked(pl, row->path);
 		plan_known(row, it);
 		return PLAN_NEXT;
 	}
@@ -682,6 +737,26 @@ plan_row(struct pull *pl, const struct row *row)
 	return PLAN_NEXT;
 }
 
+/*
+ * A directory that shall go, with something in it that shall not.  The rest of
+ * its deletion may still be on its way; if not, it stays, and says so.
+ */
+static void
+plan_full_dir(struct pull *pl, const struct row *row)
+{
+	const struct parked *pk = map_find(&pl->parked, row->path);
+
+	if (pk != NULL && pk->reason == REASON_DIR_NOT_EMPTY &&
+	    core_now(pl->f->en).mono_ns - pk->since_ns >= PULL_REVIVE_NS &&
+	    pl->f->cfg.mode == FOLDER_SEND_RECEIVE) {
+		pull_revive(pl, row);
+		pl->again = true;
+		return;
+	}
+	pull_park(pl, row->path, REASON_DIR_NOT_EMPTY,
+	    "it holds things that are not deleted");
+}
+
 /* The pass of deletions. */
 static void
 plan_delete(struct pull *pl, const struct row *row)
@@ -691,9 +766,12 @@ plan_delete(struct pull *pl, const struct row *row)
 	struct verdict v;
 	bool way;
 
-	if (it != NULL)
+	if (it != NULL) {
 		it->met = true;
-	if (it != NULL || pull_is_parked(pl, row))
+		pull_meet_parked(pl, row->path);
+		return;
+	}
+	if (pull_is_parked(pl, row))
 		return;
 	v = decide(row, f->cfg.mode, f->cfg.ignore_perms);
 	way = (v.kind == VERDICT_TAKE || v.kind == VERDICT_CONFLICT) &&
@@ -701,6 +779,11 @@ plan_delete(struct pull *pl, const struct row *row)
 	      v.ours->entry.type == ENTRY_DIR;
 	if (v.kind != VERDICT_DELETE && !way)
 		return;
+	if (v.ours->entry.type == ENTRY_DIR &&
+	    pull_dir_is_alive(pl, row->path)) {
+		plan_full_dir(pl, row);
+		return;
+	}
 	it = plan_item(pl, row,
 	    v.ours->entry.type == ENTRY_DIR ? ITEM_RMDIR : ITEM_REMOVE);
 	if (it == NULL)
@@ -980,13 +1063,7 @@ pull_local_changed(struct folder *f, struct slice path)
 		pull_item_cancel(it);
 	pull_move_dir_changed(pl, path);
 	pull_unpark(pl, path);
-	/* A directory that could not go for what is in it: look again. */
-	for (path = path_parent(path); path.len > 0; path = path_parent(path)) {
-		struct parked *pk = map_find(&pl->parked, path);
-
-		if (pk != NULL && pk->reason == REASON_DIR_NOT_EMPTY)
-			pk->retry_ns = 0;
-	}
+	pull_stir(pl, path);
 	pull_wake(f);
 }
 

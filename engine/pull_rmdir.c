@@ -3,7 +3,7 @@
  *
  * Temps and what a (?d) rule gives up go with it.  What a person put there and
  * nobody knows yet is looked at by the scanner, and the directory stays: it is
- * announced anew, above its deletion, as soon as something in it is synced.
+ * announced anew, above its deletion (pull.c), when something in it is synced.
  * Ignored things keep it where it is.  RELIABILITY.md I9.
  */
 #include "engine/base/assert.h"
@@ -49,34 +49,12 @@ pull_rmdir_free(struct item *it)
 	mem_free(rd);
 }
 
-/* The directory stays, and says so: it is above its deletion now. */
-static void
-rmdir_revive(struct item *it)
-{
-	struct pull *pl = it->pl;
-	const struct row *row = index_row(pl->f->ix, it->path, &pl->row);
-
-	if (row != NULL && row_local(row) != NULL &&
-	    !row_local(row)->entry.deleted &&
-	    pl->f->cfg.mode == FOLDER_SEND_RECEIVE) {
-		pull_revive(pl, row);
-		pl->again = true;
-		pull_item_end(it);
-		return;
-	}
-	pull_item_fail(it, REASON_DIR_NOT_EMPTY, "");
-}
-
 static void
 rmdir_stays(struct rmdir *rd)
 {
-	struct item *it = rd->item;
-
-	if (rd->alive)
-		rmdir_revive(it);
-	else
-		pull_item_fail(it, REASON_DIR_NOT_EMPTY,
-		    "it holds things that are not synced");
+	pull_item_fail(rd->item, REASON_DIR_NOT_EMPTY,
+	    rd->alive ? "it holds things that are not deleted"
+		      : "it holds things that are not synced");
 }
 
 /* One name in it. */

@@ -21,6 +21,10 @@
 #define PULL_BLOCKS_MAX (256u * 1024)
 /* Paths that failed and are remembered; beyond it they are tried each pass. */
 #define PULL_PARKED_MAX 16384u
+/* Rows looked at for a reason why a directory stays. */
+#define PULL_ALIVE_ROWS 16u
+/* A deletion that comes in pieces is believed to be whole after this. */
+#define PULL_REVIVE_NS (10 * CLOCK_S)
 /*
  * What may turn out a rename waits for the other half of it: until the peers'
  * indexes have been quiet for a moment, and at most so long in all.  A few
@@ -48,6 +52,7 @@ struct parked {
 	enum reason reason;
 	struct slice text; /* owned */
 	int64_t since_wall_ns;
+	uint64_t since_ns; /* mono */
 	uint64_t retry_ns; /* mono */
 	uint64_t sign;     /* of the row then */
 	uint32_t tries;
@@ -107,6 +112,8 @@ struct slice pull_temp_name(struct item *it, struct slice path,
     struct version version);
 void pull_park(struct pull *pl, struct slice path, enum reason reason,
     const char *text);
+/* A row changed: directories above it that could not go are tried again. */
+void pull_stir(struct pull *pl, struct slice path);
 uint64_t pull_sign(const struct row *row);
 /* The row's version with its whole block list, owned by the item. */
 bool pull_own_version(struct item *it, const struct row_version *v,

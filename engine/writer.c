@@ -95,6 +95,13 @@ writer_free(struct writer *wr)
 		list_remove(&wr->batches, n);
 		mem_free(b);
 	}
+	/* Ended here: an item that ends later would look for this list. */
+	while ((n = list_first(&wr->ready)) != NULL) {
+		list_remove(&wr->ready, n);
+		ITEM_OF(n)->ops = 0;
+		ITEM_OF(n)->state = ITEM_ENDING;
+		pull_item_end(ITEM_OF(n));
+	}
 	buf_fini(&wr->record);
 	mem_free(wr);
 }
@@ -329,6 +336,9 @@ batch_put(struct batch *b)
 		struct item *it = ITEM_OF(n);
 
 		batch_put_item(it);
+		pull_stir(it->pl, it->path);
+		if (it->from.len > 0)
+			pull_stir(it->pl, it->from);
 		/* What is kept in a temp is a person's until it is dropped:
 		 * the intent says whose it was. */
 		if (it->kept.type == IDENTITY_ABSENT && !it->intent_stays)

@@ -843,7 +843,8 @@ print_rows(const struct device *dv)
 		int64_t done, total;
 
 		after = row->path;
-		if (row->local == row->global)
+		if (row->local == row->global &&
+		    getenv("WORLD_ALL_ROWS") == NULL)
 			continue;
 		printf("%s row %.*s flags=%u reason=%s\n", dv->name,
 		    SLICE_FMT(row->path), row->flags,
