@@ -97,10 +97,16 @@ link_on_end(void *arg, const struct err *err)
 	struct net_peer *p = l->peer;
 	const bool counted = p != NULL && p->link == l;
 	const bool up = counted && p->up;
+	struct err told = *err;
 
 	if (l->ended)
 		return;
 	link_ended(l);
+	/* A Syncthing says Hello even to those it does not know. */
+	if (up && !l->heard && err->code == ERR_CLOSED)
+		err_wrap(&told, "right after its Hello (does it know this "
+				"device?)");
+	err = &told;
 	if (counted)
 		mesh_down(net->mesh, &p->id, uv_hrtime());
 	if (l->dialling) {
@@ -335,6 +341,10 @@ link_on_message(void *arg, const struct message *m, struct payload *data)
 	struct link *l = arg;
 	const struct devid id = l->id;
 
+	if (!l->heard) {
+		l->heard = true;
+		mesh_settled(l->net->mesh, &id);
+	}
 	l->net->cb.on_message(l->net->arg, &id, m, data);
 }
 

@@ -52,6 +52,7 @@ struct link {
 	struct mesh_dial dial;
 	struct devid id; /* after TLS */
 	bool stranger;
+	bool heard; /* a message came after the Hello */
 	uint64_t generation;
 };
 

@@ -21,6 +21,8 @@
 #define MESH_REDIALS 3    /* at once after a loss, within */
 #define MESH_REDIAL_SPAN_NS (120 * CLOCK_S)
 #define MESH_REDIAL_LATER_NS (10 * CLOCK_S)
+#define MESH_EAGER_NS (60 * CLOCK_S) /* somebody may be waiting */
+#define MESH_EAGER_PAUSE_S 2
 #define MESH_REDIAL_YIELD_NS (300 * CLOCK_MS)
 #define MESH_STALE_NS (2 * CLOCK_S) /* a twin without Hello may go then */
 #define MESH_STRANGER_NS ((int64_t)(3600 * CLOCK_S)) /* told again after */
@@ -31,6 +33,8 @@ struct mesh_peer {
 	struct devid id;
 	char *name; /* owned */
 	bool paused, dynamic, keep;
+	bool settled; /* the connection that is up brought a message */
+	uint64_t eager_until_ns;
 	enum mesh_state state;
 	enum mesh_direction direction;
 	uint64_t judged_ns;
@@ -128,6 +132,7 @@ mesh_configure_ways(struct mesh_peer *p, const struct mesh_peer_config *cfg,
 		if (way == NULL) {
 			way = mesh_add_way(p, addr);
 			way->next_ns = now_ns;
+			p->eager_until_ns = now_ns + MESH_EAGER_NS;
 		}
 		way->found = false;
 		way->expires_ns = CLOCK_NEVER;
@@ -164,9 +169,11 @@ mesh_configure(struct mesh *m, const struct mesh_peer_config *peer,
 		p->keep = true;
 		mem_free(p->name);
 		p->name = mem_strdup(peer[i].name != NULL ? peer[i].name : "");
-		if (p->paused && !peer[i].paused)
+		if (p->paused && !peer[i].paused) {
+			p->eager_until_ns = now_ns + MESH_EAGER_NS;
 			for (size_t w = 0; w < p->way.len; w++)
 				p->way.item[w].next_ns = now_ns;
+		}
 		p->paused = peer[i].paused;
 		mesh_configure_ways(p, &peer[i], now_ns);
 		next[len++] = p;
@@ -254,16 +261,22 @@ mesh_jitter(struct mesh *m, uint64_t base_ns)
 	return base_ns - base_ns / 4 + rng_below(&m->rng, base_ns / 2 + 1);
 }
 
-static uint64_t
-mesh_backoff(struct mesh *m, unsigned failures)
+/* When to try `way`, which failed just now, again. */
+static void
+mesh_back_off(struct mesh *m, const struct mesh_peer *p,
+    struct mesh_address *way, uint64_t now_ns)
 {
+	const uint64_t max_s = now_ns < p->eager_until_ns ? MESH_EAGER_PAUSE_S
+							  : MESH_BACKOFF_MAX_S;
 	uint64_t seconds = 1;
 
-	while (--failures > 0 && seconds < MESH_BACKOFF_MAX_S)
+	for (unsigned n = way->failures; n > 0 && seconds < max_s; n--)
 		seconds *= 2;
-	if (seconds > MESH_BACKOFF_MAX_S)
-		seconds = MESH_BACKOFF_MAX_S;
-	return mesh_jitter(m, seconds * CLOCK_S);
+	if (seconds < max_s)
+		way->failures++;
+	else
+		seconds = max_s;
+	way->next_ns = now_ns + mesh_jitter(m, seconds * CLOCK_S);
 }
 
 static bool
@@ -382,8 +395,7 @@ mesh_dial_failed(struct mesh *m, const struct mesh_dial *dial, const char *why,
 	way = p != NULL ? mesh_find_way(p, &dial->addr) : NULL;
 	if (way == NULL)
 		return;
-	way->failures++;
-	way->next_ns = now.mono_ns + mesh_backoff(m, way->failures);
+	mesh_back_off(m, p, way, now.mono_ns);
 	way->tried_wall_ns = now.wall_ns;
 	snprintf(way->error, sizeof(way->error), "%s", why);
 }
@@ -460,13 +472,24 @@ mesh_up(struct mesh *m, const struct devid *id, const struct mesh_dial *dial,
 	ASSERT(p != NULL);
 	ASSERT(p->state == MESH_JUDGED);
 	p->state = MESH_UP;
+	p->settled = false;
 	if (dial == NULL)
 		return;
 	way = mesh_dial_over(m, dial);
-	if (way == NULL)
+	if (way != NULL)
+		way->error[0] = '\0';
+}
+
+void
+mesh_settled(struct mesh *m, const struct devid *id)
+{
+	struct mesh_peer *p = mesh_find(m, id);
+
+	if (p == NULL || p->state != MESH_UP || p->settled)
 		return;
-	way->failures = 0;
-	way->error[0] = '\0';
+	p->settled = true;
+	for (size_t i = 0; i < p->way.len; i++)
+		p->way.item[i].failures = 0;
 }
 
 /* May we redial at once?  Counts it when so. */
@@ -482,26 +505,33 @@ mesh_may_redial(struct mesh_peer *p, uint64_t now_ns)
 	return true;
 }
 
+static void
+mesh_lost(struct mesh *m, struct mesh_peer *p, uint64_t now_ns)
+{
+	uint64_t next_ns = now_ns;
+
+	p->eager_until_ns = now_ns + MESH_EAGER_NS;
+	if (!mesh_may_redial(p, now_ns))
+		next_ns += mesh_jitter(m, MESH_REDIAL_LATER_NS);
+	else if (devid_cmp(&m->own, &p->id) > 0)
+		/* Both lost it: one calls, the other waits a bit. */
+		next_ns += MESH_REDIAL_YIELD_NS;
+	for (size_t i = 0; i < p->way.len; i++)
+		p->way.item[i].next_ns = next_ns;
+}
+
 void
 mesh_down(struct mesh *m, const struct devid *id, uint64_t now_ns)
 {
 	struct mesh_peer *p = mesh_find(m, id);
-	uint64_t next_ns;
 
 	if (p == NULL || p->state == MESH_NONE)
 		return;
-	if (p->state == MESH_UP) {
-		next_ns = now_ns;
-		if (!mesh_may_redial(p, now_ns))
-			next_ns += mesh_jitter(m, MESH_REDIAL_LATER_NS);
-		else if (devid_cmp(&m->own, &p->id) > 0)
-			/* Both lost it: one calls, the other waits a bit. */
-			next_ns += MESH_REDIAL_YIELD_NS;
-		for (size_t i = 0; i < p->way.len; i++) {
-			p->way.item[i].next_ns = next_ns;
-			p->way.item[i].failures = 0;
-		}
-	}
+	if (p->state == MESH_UP && p->settled)
+		mesh_lost(m, p, now_ns);
+	else if (p->state == MESH_UP)
+		for (size_t i = 0; i < p->way.len; i++)
+			mesh_back_off(m, p, &p->way.item[i], now_ns);
 	p->state = MESH_NONE;
 }
 

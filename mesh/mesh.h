@@ -13,6 +13,10 @@
  *     keep the one that the smaller device ID dialled.
  *   - back-off 1, 2, 4 ... 60 s, each +-25 %; after a lost connection at once,
  *     at most 3 times in 2 minutes.
+ *   - a peer that hears us out and hangs up before its ClusterConfig does not
+ *     want us (yet): that is a failed dial, not a lost connection.
+ *   - for a minute after a peer was configured, or was lost, somebody may be
+ *     waiting for it: no pause is longer than 2 s.
  *
  * Thread: loop.  Pure: time comes in, randomness is a seeded generator.
  */
@@ -48,7 +52,7 @@ struct mesh_address {
 	bool dialling;
 	uint64_t next_ns;    /* next dial; monotonic */
 	uint64_t expires_ns; /* CLOCK_NEVER when configured */
-	unsigned failures;   /* in a row */
+	unsigned failures;   /* doublings of the next pause */
 	int64_t instance;    /* of who announced it; changes when it restarts */
 	int64_t tried_wall_ns;
 	char error[160]; /* of the last dial; "" when none failed */
@@ -116,6 +120,8 @@ enum mesh_verdict mesh_judge(struct mesh *m, const struct devid *id,
 /* It said a good Hello: established.  `dial` NULL when it was accepted. */
 void mesh_up(struct mesh *m, const struct devid *id,
     const struct mesh_dial *dial, uint64_t now_ns);
+/* Its first message came: it wants us. */
+void mesh_settled(struct mesh *m, const struct devid *id);
 /*
  * The peer's connection is gone, established or not.  When it was dialled and
  * never established, mesh_dial_failed() comes right after.

@@ -59,20 +59,26 @@ mesh_dials_at_once_and_then_backs_off_to_a_minute(void **state)
 	struct mesh *m = mesh_with(9, "tcp://hub:1");
 	struct mesh_dial d;
 	uint64_t now = T0, want = 1;
+	bool eager;
 
 	(void)state;
 	assert_int_equal(mesh_wake_at(m, now), T0);
-	for (int i = 0; i < 10; i++) {
+	for (int i = 0; i < 60; i++) {
 		assert_true(mesh_next(m, now, &d));
 		assert_false(mesh_next(m, now, &d));
 		assert_int_equal(mesh_wake_at(m, now), CLOCK_NEVER);
 		mesh_dial_failed(m, &d, "refused", at(now));
+		/* The first minute somebody may be waiting. */
+		eager = now - T0 < 60 * CLOCK_S;
 		assert_in_range(mesh_wake_at(m, now) - now,
 		    want * CLOCK_S * 3 / 4, want * CLOCK_S * 5 / 4);
 		assert_false(mesh_next(m, now, &d));
 		now = mesh_wake_at(m, now);
 		want = want * 2 > 60 ? 60 : want * 2;
+		if (eager)
+			want = 2;
 	}
+	assert_int_equal(want, 60);
 	assert_string_equal(mesh_address_at(m, &d.id, 0)->error, "refused");
 	mesh_refresh(m, now - 1);
 	assert_true(mesh_next(m, now - 1, &d));
@@ -119,6 +125,7 @@ mesh_redials_a_lost_peer_at_once_but_not_for_ever(void **state)
 		assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, now),
 		    MESH_ACCEPT);
 		mesh_up(m, &peer, NULL, now);
+		mesh_settled(m, &peer);
 		mesh_down(m, &peer, now);
 		assert_int_equal(mesh_next(m, now, &d), i < 3);
 		if (i < 3)
@@ -127,8 +134,36 @@ mesh_redials_a_lost_peer_at_once_but_not_for_ever(void **state)
 	/* Two minutes later it may again. */
 	assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, T0), MESH_ACCEPT);
 	mesh_up(m, &peer, NULL, T0);
+	mesh_settled(m, &peer);
 	mesh_down(m, &peer, T0 + 130 * CLOCK_S);
 	assert_true(mesh_next(m, T0 + 130 * CLOCK_S, &d));
+	mesh_free(m);
+}
+
+/* A Syncthing says Hello to strangers, too, and hangs up then. */
+static void
+mesh_asks_again_soon_where_nobody_knows_us_yet(void **state)
+{
+	struct mesh *m = mesh_with(9, "tcp://hub:1");
+	const struct devid peer = device(9);
+	uint64_t now = T0;
+	struct mesh_dial d;
+	int dials = 0;
+
+	(void)state;
+	while (now < T0 + 600 * CLOCK_S) {
+		assert_true(mesh_next(m, now, &d));
+		assert_int_equal(mesh_judge(m, &peer, MESH_DIALLED, now),
+		    MESH_ACCEPT);
+		mesh_up(m, &peer, &d, now);
+		mesh_down(m, &peer, now);
+		assert_true(mesh_wake_at(m, now) > now);
+		if (now < T0 + 58 * CLOCK_S)
+			assert_true(mesh_wake_at(m, now) - now < 3 * CLOCK_S);
+		now = mesh_wake_at(m, now);
+		dials++;
+	}
+	assert_in_range(dials, 30, 60);
 	mesh_free(m);
 }
 
@@ -142,6 +177,7 @@ mesh_lets_the_smaller_id_redial_first(void **state)
 	(void)state;
 	mesh_judge(m, &peer, MESH_ACCEPTED, T0);
 	mesh_up(m, &peer, NULL, T0);
+	mesh_settled(m, &peer);
 	mesh_down(m, &peer, T0);
 	assert_false(mesh_next(m, T0, &d));
 	assert_true(mesh_next(m, T0 + CLOCK_S, &d));
@@ -364,6 +400,8 @@ main(void)
 		cmocka_unit_test(mesh_does_not_dial_who_is_connected_or_paused),
 		cmocka_unit_test(
 		    mesh_redials_a_lost_peer_at_once_but_not_for_ever),
+		cmocka_unit_test(
+		    mesh_asks_again_soon_where_nobody_knows_us_yet),
 		cmocka_unit_test(mesh_lets_the_smaller_id_redial_first),
 		cmocka_unit_test(mesh_keeps_what_the_smaller_id_dialled),
 		cmocka_unit_test(
