@@ -440,6 +440,7 @@ folder_on_recovered(struct folder *f)
 	    folder_name(f), (long long)index_local_totals(f->ix).files);
 	core_tell(f, EFFECT_WATCH)->u.watch.on = true;
 	exchange_folder_changed(f);
+	folder_settle(f);
 	scan_all(f);
 	pull_wake(f);
 	if (f->cfg.rescan_ns > 0)
@@ -469,6 +470,7 @@ folder_start(struct folder *f)
 	} else if (changed) {
 		log_info(core_log(f->en), "folder rules folder=%s count=%u",
 		    folder_name(f), ignore_count(f->ignore));
+		folder_settle(f);
 		scan_all(f);
 		pull_retry(f);
 	}
@@ -696,8 +698,10 @@ folder_setup(struct folder *f, const struct setup_folder *cfg)
 	}
 	if (f->ix == NULL)
 		return;
-	if (mode)
+	if (mode) {
+		folder_settle(f);
 		scan_all(f);
+	}
 	pull_wake(f);
 	core_timer_clear(f->en, &f->rescan);
 	if (f->cfg.rescan_ns > 0)

@@ -132,6 +132,11 @@ void folder_reopen(struct folder *f); /* close, then open again */
 void folder_override(struct folder *f);
 void folder_revert(struct folder *f);
 void folder_walk_free(struct folder *f); /* ends one that is under way */
+/*
+ * Rules or mode may be others than the index was made by: see to the rows that
+ * are marked because of them.  Cheap when they are the same.
+ */
+void folder_settle(struct folder *f);
 void folder_read_ignores(struct folder *f);
 /* Index open, and told to peers as running? (RUNNING, or softly HALTED) */
 bool folder_talks(const struct folder *f);

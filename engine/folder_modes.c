@@ -1,5 +1,6 @@
 /*
- * The two commands of one-way folders.
+ * The two commands of one-way folders, and what a change of mode or of ignore
+ * rules means for rows that nobody touches.
  *
  * Override (send-only): what we have wins over what others changed.  Each row
  * that others brought forward gets a version of ours above all that exist of
@@ -10,8 +11,14 @@
  * replaces it; what nobody else has is removed, files first and directories at
  * the end, deepest first.  BEP-FACTS.md 9.5.
  *
- * Both walk the index a bounded number of rows a step.  They begin when a full
- * scan has ended: before it a missing row may be a file nobody looked at yet.
+ * Settle: what is marked as ignored and is not any more is forgotten, so that
+ * scan and pull meet it as new; what a person changed while the folder only
+ * received becomes a version like any other when it does more than that.  Which
+ * rules and mode the marks belong to is a fact of the index.
+ *
+ * All walk the index a bounded number of rows a step.  Override and revert
+ * begin when a full scan has ended: before it a missing row may be a file
+ * nobody looked at yet.
  */
 #include "engine/folder.h"
 
@@ -26,10 +33,14 @@
 
 #define FOLDER_WALK_WAIT_NS CLOCK_S /* for the folder to run and settle */
 #define FOLDER_REMOVALS_MAX 64u     /* files being removed at once */
+#define FOLDER_FACT "settled"       /* digest of rules and mode, u64le */
+
+enum walk_kind { WALK_OVERRIDE, WALK_REVERT, WALK_SETTLE };
 
 struct folder_walk {
 	struct folder *f;
-	bool revert;
+	enum walk_kind kind;
+	uint64_t digest;       /* SETTLE: rules and mode it is for */
 	bool listed;           /* every row has been looked at */
 	struct buf cursor;     /* path of the last row looked at */
 	VEC(struct slice) dir; /* to be removed, parents first; owned */
@@ -49,6 +60,20 @@ struct folder_removal {
 
 static void folder_walk_go(struct folder_walk *w);
 
+static const char *
+folder_walk_name(enum walk_kind kind)
+{
+	switch (kind) {
+	case WALK_OVERRIDE:
+		return "override";
+	case WALK_REVERT:
+		return "revert";
+	case WALK_SETTLE:
+		break;
+	}
+	return "settle";
+}
+
 static void
 folder_walk_later(struct folder_walk *w, uint64_t after_ns)
 {
@@ -57,18 +82,33 @@ folder_walk_later(struct folder_walk *w, uint64_t after_ns)
 	core_timer_set(en, &w->timer, core_now(en).mono_ns + after_ns);
 }
 
+static uint64_t
+folder_digest(const struct folder *f)
+{
+	return ignore_digest(f->ignore) ^
+	       (f->cfg.mode == FOLDER_RECEIVE_ONLY ? UINT64_MAX : 0);
+}
+
 static void
 folder_walk_end(struct folder_walk *w)
 {
 	struct folder *f = w->f;
 
+	if (w->kind == WALK_SETTLE && w->listed) {
+		struct buf fact = { 0 };
+
+		buf_put_u64le(&fact, w->digest);
+		index_put_fact(f->ix, FOLDER_FACT, buf_slice(&fact));
+		buf_fini(&fact);
+	}
 	log_info(core_log(f->en),
 	    "folder %s folder=%s changed=%llu failed=%llu",
-	    w->revert ? "revert" : "override",
+	    folder_walk_name(w->kind),
 	    path_print(core_scratch(f->en), f->cfg.id),
 	    (unsigned long long)w->done, (unsigned long long)w->failed);
 	folder_walk_free(f);
 	pull_wake(f);
+	folder_settle(f); /* what a command pushed aside */
 }
 
 /*
@@ -269,6 +309,38 @@ folder_remove_dir(struct folder_walk *w)
 	mem_free((void *)(uintptr_t)path.ptr);
 }
 
+/* --- Settle --- */
+
+static void
+folder_settle_row(struct folder_walk *w, const struct row *row,
+    struct arena *arena)
+{
+	struct folder *f = w->f;
+	struct entry e;
+
+	if ((row->flags & ROW_IGNORED) != 0) {
+		if (ignore_test(f->ignore, row->path).ignored)
+			return;
+		index_forget_local(f->ix, row->path);
+		scan_hint(f, row->path, true);
+	} else if ((row->flags & ROW_LOCAL_CHANGED) != 0 &&
+		   f->cfg.mode != FOLDER_RECEIVE_ONLY) {
+		if (row_local(row) == NULL ||
+		    !folder_own_entry(f, row, &e, arena))
+			return;
+		/* We cannot tell from what it was made: beside, not above. */
+		e.version = version_bump((struct version){ NULL, 0 },
+		    core_self_short(f->en),
+		    core_now(f->en).wall_ns / (int64_t)CLOCK_S, arena);
+		e.modified_by = core_self_short(f->en);
+		index_put_local(f->ix, &e, &row->seen, 0);
+	} else {
+		return;
+	}
+	pull_local_changed(f, row->path);
+	w->done++;
+}
+
 /* --- The walk --- */
 
 static void
@@ -284,35 +356,55 @@ folder_walk_rows(struct folder_walk *w)
 
 		if (w->removing.count >= FOLDER_REMOVALS_MAX)
 			break;
-		row = w->revert ? index_next(f->ix, at, &arena)
-				: index_next_need(f->ix, at, &arena);
+		row = w->kind == WALK_OVERRIDE
+			  ? index_next_need(f->ix, at, &arena)
+			  : index_next(f->ix, at, &arena);
 		if (row == NULL) {
 			w->listed = true;
 			break;
 		}
 		buf_clear(&w->cursor);
 		buf_put(&w->cursor, row->path);
-		if (w->revert)
-			folder_revert_row(w, row, &arena);
-		else
+		switch (w->kind) {
+		case WALK_OVERRIDE:
 			folder_override_row(w, row, &arena);
+			break;
+		case WALK_REVERT:
+			folder_revert_row(w, row, &arena);
+			break;
+		case WALK_SETTLE:
+			folder_settle_row(w, row, &arena);
+			break;
+		}
 		arena_clear(&arena);
 	}
 	arena_fini(&arena);
+}
+
+static bool
+folder_walk_is_due(const struct folder_walk *w)
+{
+	switch (w->kind) {
+	case WALK_OVERRIDE:
+		return w->f->cfg.mode == FOLDER_SEND_ONLY;
+	case WALK_REVERT:
+		return w->f->cfg.mode == FOLDER_RECEIVE_ONLY;
+	case WALK_SETTLE:
+		break;
+	}
+	return w->digest == folder_digest(w->f);
 }
 
 static void
 folder_walk_go(struct folder_walk *w)
 {
 	struct folder *f = w->f;
-	const enum folder_mode mode =
-	    w->revert ? FOLDER_RECEIVE_ONLY : FOLDER_SEND_ONLY;
 
-	if (!folder_is_running(f) || !f->settled) {
+	if (!folder_is_running(f) || (!f->settled && w->kind != WALK_SETTLE)) {
 		folder_walk_later(w, FOLDER_WALK_WAIT_NS);
 		return;
 	}
-	if (f->cfg.mode != mode) { /* it was changed meanwhile */
+	if (!folder_walk_is_due(w)) { /* configured anew meanwhile */
 		if (w->removing.count == 0)
 			folder_walk_end(w);
 		return;
@@ -343,34 +435,41 @@ folder_on_walk(struct engine *en, void *arg)
 }
 
 static void
-folder_walk_start(struct folder *f, bool revert)
+folder_walk_start(struct folder *f, enum walk_kind kind)
 {
-	const char *verb = revert ? "revert" : "override";
 	struct folder_walk *w;
 
-	if (f->cfg.mode != (revert ? FOLDER_RECEIVE_ONLY : FOLDER_SEND_ONLY)) {
-		log_warn(core_log(f->en),
-		    "folder %s refused folder=%s: not a %s folder", verb,
-		    path_print(core_scratch(f->en), f->cfg.id),
-		    revert ? "receive-only" : "send-only");
-		return;
-	}
-	if (f->ix == NULL || f->state == FOLDER_CLOSING) {
-		log_warn(core_log(f->en),
-		    "folder %s refused folder=%s: it is not open", verb,
-		    path_print(core_scratch(f->en), f->cfg.id));
-		return;
-	}
-	if (f->walk != NULL && f->walk->removing.count > 0)
-		return; /* one is at work; it goes on to the end */
 	folder_walk_free(f);
 	w = mem_zalloc(sizeof(*w));
 	w->f = f;
-	w->revert = revert;
+	w->kind = kind;
+	w->digest = folder_digest(f);
 	list_init(&w->removing);
 	core_timer_init(&w->timer, folder_on_walk, w);
 	f->walk = w;
 	folder_walk_go(w);
+}
+
+static void
+folder_command(struct folder *f, enum walk_kind kind, enum folder_mode mode)
+{
+	const char *why = NULL;
+
+	if (f->cfg.mode != mode)
+		why = mode == FOLDER_SEND_ONLY ? "not a send-only folder"
+					       : "not a receive-only folder";
+	else if (f->ix == NULL || f->ignore == NULL ||
+		 f->state == FOLDER_CLOSING)
+		why = "it is not open";
+	else if (f->walk != NULL && f->walk->removing.count > 0)
+		return; /* one is at work; it goes on to the end */
+	if (why == NULL)
+		folder_walk_start(f, kind);
+	else
+		log_warn(core_log(f->en),
+		    "folder %s refused folder=%s reason=\"%s\"",
+		    folder_walk_name(kind),
+		    path_print(core_scratch(f->en), f->cfg.id), why);
 }
 
 void
@@ -400,11 +499,29 @@ folder_walk_free(struct folder *f)
 void
 folder_override(struct folder *f)
 {
-	folder_walk_start(f, false);
+	folder_command(f, WALK_OVERRIDE, FOLDER_SEND_ONLY);
 }
 
 void
 folder_revert(struct folder *f)
 {
-	folder_walk_start(f, true);
+	folder_command(f, WALK_REVERT, FOLDER_RECEIVE_ONLY);
+}
+
+void
+folder_settle(struct folder *f)
+{
+	struct slice fact = SLICE_EMPTY;
+	struct reader r;
+
+	if (f->ix == NULL || f->ignore == NULL || f->walk != NULL ||
+	    f->state == FOLDER_CLOSING)
+		return;
+	if (index_fact(f->ix, FOLDER_FACT, &fact, core_scratch(f->en)) &&
+	    fact.len == 8) {
+		reader_init(&r, fact);
+		if (reader_u64le(&r) == folder_digest(f))
+			return;
+	}
+	folder_walk_start(f, WALK_SETTLE);
 }
