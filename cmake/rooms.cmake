@@ -7,11 +7,12 @@ set(DOORS
   posix=- lmdb=@lmdb git2=libgit2 inotify=- fanotify=- ngtcp2=libngtcp2
   upnp=miniupnpc sodium=libsodium mhd=libmicrohttpd http=libmicrohttpd
   curl=libcurl expat=expat qrencode=libqrencode
-  jansson=jansson systemd=libsystemd main=-)
+  jansson=jansson systemd=libsystemd unistring=@unistring main=-)
 
 # Doors to libraries without I/O: may stand in the simulator.
 set(ALGO_FILES
-  hash_xxh digest_gnutls compress_lz4 compress_zstd message_pb textmerge_git2)
+  hash_xxh digest_gnutls nfc_unistring compress_lz4 compress_zstd message_pb
+  textmerge_git2)
 
 # The imported target of a pkg-config module, looked up once.
 function(pkg_target module out)
@@ -52,6 +53,11 @@ function(door_link target suffix)
       find_path(LMDB_INCLUDE_DIR lmdb.h REQUIRED)
       target_link_libraries(${target} PUBLIC ${LMDB_LIBRARY})
       target_include_directories(${target} PUBLIC ${LMDB_INCLUDE_DIR})
+    elseif(module STREQUAL "@unistring")
+      find_library(UNISTRING_LIBRARY unistring REQUIRED)
+      find_path(UNISTRING_INCLUDE_DIR uninorm.h REQUIRED)
+      target_link_libraries(${target} PUBLIC ${UNISTRING_LIBRARY})
+      target_include_directories(${target} PUBLIC ${UNISTRING_INCLUDE_DIR})
     elseif(NOT module STREQUAL "-")
       pkg_target(${module} lib)
       target_link_libraries(${target} PUBLIC ${lib})
