@@ -4,6 +4,7 @@
 #include "engine/exchange_index.h"
 
 #include "engine/base/mem.h"
+#include "engine/base/nfc.h"
 #include "engine/base/path.h"
 #include "engine/decide.h"
 #include "engine/pull.h"
@@ -235,13 +236,25 @@ exchange_revive(struct folder *f, struct slice path)
 	    path_print(scratch, path));
 }
 
+/* Entries left out are told once a message: it may hold thousands. */
+static void
+exchange_refuse(struct peer *p, const struct entry *e, const char *why,
+    uint32_t *refused)
+{
+	if ((*refused)++ > 0)
+		return;
+	log_warn(p->en->log, "exchange refuse device=%s path=%s reason=\"%s\"",
+	    exchange_peer_name(p), path_print(core_scratch(p->en), e->name),
+	    why);
+}
+
 /*
  * One entry that came.  False when the connection must end: what Syncthing
  * drops for, we drop for.  Anything else that is wrong costs the entry only.
  */
 static bool
 exchange_entry_came(struct peer *p, struct folder *f, struct share *sh,
-    const struct entry *in)
+    const struct entry *in, uint32_t *refused)
 {
 	struct arena *scratch = core_scratch(p->en);
 	struct entry e = *in;
@@ -253,11 +266,12 @@ exchange_entry_came(struct peer *p, struct folder *f, struct share *sh,
 			    path_print(scratch, f->cfg.id), err.text);
 			return false;
 		}
-		log_warn(p->en->log,
-		    "exchange refuse device=%s path=%s "
-		    "reason=\"%s\"",
-		    exchange_peer_name(p), path_print(scratch, e.name),
-		    err.text);
+		exchange_refuse(p, &e, err.text, refused);
+		return true;
+	}
+	/* Here it would be renamed at once, and be another name for ever. */
+	if (!nfc_is(e.name)) {
+		exchange_refuse(p, &e, "the name is not in NFC", refused);
 		return true;
 	}
 	if (entry_is_internal(e.name))
@@ -279,6 +293,7 @@ exchange_index_came(struct peer *p, const struct message *m)
 	struct folder *f = exchange_folder(p, im->folder);
 	struct share *sh = f == NULL ? NULL : exchange_share(f, p);
 	struct peer_state st;
+	uint32_t refused = 0;
 
 	if (f == NULL) {
 		exchange_drop(p, "index for folder %s, which is not shared",
@@ -295,7 +310,7 @@ exchange_index_came(struct peer *p, const struct message *m)
 		st.max_sequence = 0;
 	}
 	for (uint32_t i = 0; i < im->entry_count; i++) {
-		if (!exchange_entry_came(p, f, sh, &im->entry[i]))
+		if (!exchange_entry_came(p, f, sh, &im->entry[i], &refused))
 			return;
 		if (im->entry[i].sequence > st.max_sequence)
 			st.max_sequence = im->entry[i].sequence;
@@ -303,8 +318,9 @@ exchange_index_came(struct peer *p, const struct message *m)
 	index_put_peer(f->ix, sh->slot, st);
 	sh->last_index_ns = core_now(f->en).mono_ns;
 	sh->more_coming = im->entry_count >= LIMIT_INDEX_BATCH_FILES;
-	log_debug(p->en->log, "exchange came folder=%s device=%s entries=%u",
+	log_debug(p->en->log,
+	    "exchange came folder=%s device=%s entries=%u refused=%u",
 	    path_print(core_scratch(p->en), f->cfg.id), exchange_peer_name(p),
-	    im->entry_count);
+	    im->entry_count, refused);
 	pull_wake(f);
 }
