@@ -707,9 +707,12 @@ big_end(struct disk *disk)
 			b->code = rc;
 	}
 	ev.u.done.code = b->code;
-	b->task = NULL;
+	/* The event borrows from the arena, and what is done about it may ask
+	 * for the next large file: that one must not begin before both are
+	 * free.  Until then `over` keeps everyone off. */
 	task_done(disk, t, &ev, &b->err);
 	arena_clear(&b->work.arena);
+	b->task = NULL;
 }
 
 /* The next range of parts: at most DISK_BIG_PART bytes. */
