@@ -264,6 +264,7 @@ syncd_reload(struct syncd *sd, struct err *err)
 	}
 	ev.u.setup = sd->cfg.setup;
 	syncd_step(sd, &ev);
+	syncd_rewatch(sd);
 	syncd_put_event(sd, EVENTS_CONFIG_LOADED, "");
 	return 0;
 }

@@ -116,6 +116,8 @@ int syncd_disk_open(struct syncd *sd);
 void syncd_disk_effect(struct syncd *sd, const struct effect *ef);
 void syncd_commit(struct syncd *sd, const struct effect *ef);
 void syncd_watch(struct syncd *sd, const struct effect *ef);
+/* The configuration changed: begin or stop watching what it says. */
+void syncd_rewatch(struct syncd *sd);
 /* Give back memory after a long walk. */
 void syncd_trim(struct syncd *sd, uint32_t folder);
 bool syncd_disk_is_idle(const struct syncd *sd);

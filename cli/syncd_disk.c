@@ -317,6 +317,32 @@ syncd_watch(struct syncd *sd, const struct effect *ef)
 	disk_uv_watch(sd->disk, ef->folder, on);
 }
 
+void
+syncd_rewatch(struct syncd *sd)
+{
+	for (uint32_t i = 0; i < sd->folder.len; i++) {
+		struct syncd_folder *sf = &sd->folder.item[i];
+		const int32_t at = sf->id == NULL ? -1
+						  : config_find_folder(&sd->cfg,
+							slice_str(sf->id));
+		struct event ev = { .kind = EVENT_COMMAND };
+		bool on;
+
+		if (!sf->open || at < 0 ||
+		    sd->cfg.folder[at].watch == sf->watch)
+			continue;
+		on = sf->watch = sd->cfg.folder[at].watch;
+		watch_uv_folder(sd->watch, i, on);
+		disk_uv_watch(sd->disk, i, on);
+		if (!on)
+			continue;
+		/* Watches are put on directories as they are listed. */
+		ev.u.command.kind = COMMAND_SCAN;
+		ev.u.command.folder_id = slice_str(sf->id);
+		syncd_step(sd, &ev);
+	}
+}
+
 int
 syncd_disk_open(struct syncd *sd)
 {
