@@ -317,7 +317,6 @@ cmd_folder_json(const struct config *cfg, uint32_t i, const json_t *answer)
 	    json_integer((json_int_t)(f->rescan_ns / CLOCK_S)));
 	json_object_set_new(o, "watched", json_boolean(cfg->folder[i].watch));
 	json_object_set_new(o, "ignore_perms", json_boolean(f->ignore_perms));
-	json_object_set_new(o, "max_conflicts", json_integer(f->max_conflicts));
 	return o;
 }
 

@@ -340,9 +340,6 @@ cmd_import_folder(struct cmd_import *im, const struct syncthing_folder *f)
 	if (rc == 0 && f->rescan_s >= 0 && f->rescan_s != 3600)
 		rc = cmd_import_put(im, "folder", f->id, "rescan",
 		    arena_printf(ar, "%llds", (long long)f->rescan_s));
-	if (rc == 0 && f->max_conflicts >= -1 && f->max_conflicts != 10)
-		rc = cmd_import_put(im, "folder", f->id, "max-conflicts",
-		    arena_printf(ar, "%lld", (long long)f->max_conflicts));
 	return rc;
 }
 

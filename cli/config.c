@@ -419,8 +419,6 @@ config_build_folder(struct config_load *ld, const struct config_part *part,
 	f->paused = config_bool_of(part, CONFIG_FOLDER_PAUSED);
 	f->ignore_perms = config_bool_of(part, CONFIG_FOLDER_IGNORE_PERMS);
 	f->rescan_ns = config_duration_of(part, CONFIG_FOLDER_RESCAN);
-	f->max_conflicts =
-	    (int32_t)config_int_of(part, CONFIG_FOLDER_MAX_CONFLICTS);
 	more->watch = config_bool_of(part, CONFIG_FOLDER_WATCH);
 	config_build_shares(ld, part, setup, f);
 }

@@ -66,9 +66,6 @@ static const struct config_option config_table[CONFIG_ID_COUNT] = {
 	{ CONFIG_FOLDER_IGNORE_PERMS, CONFIG_IN_FOLDER, "ignore-perms",
 	    CONFIG_BOOL, false, false, "false", NULL, 0, 0,
 	    "neither send nor take permissions" },
-	{ CONFIG_FOLDER_MAX_CONFLICTS, CONFIG_IN_FOLDER, "max-conflicts",
-	    CONFIG_INT, false, false, "10", NULL, -1, 1000000,
-	    "conflict copies kept of one file; -1: all" },
 };
 
 static const char *const config_sections[] = {

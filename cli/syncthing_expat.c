@@ -124,7 +124,6 @@ syncthing_begin_folder(struct syncthing_reader *r, const XML_Char **attr)
 	f->ignore_perms = syncthing_true(syncthing_attr(attr, "ignorePerms"));
 	f->unwatched =
 	    strcmp(syncthing_attr(attr, "fsWatcherEnabled"), "false") == 0;
-	f->max_conflicts = INT64_MIN;
 	VEC_CLEAR(&r->share);
 }
 
@@ -213,8 +212,6 @@ syncthing_end_folder(struct syncthing_reader *r, const char *name,
 
 	if (strcmp(name, "paused") == 0)
 		f->paused = syncthing_true(text);
-	else if (strcmp(name, "maxConflicts") == 0)
-		f->max_conflicts = syncthing_number(text, INT64_MIN);
 	else if (strcmp(name, "markerName") == 0)
 		f->marker = syncthing_keep(r, text);
 }

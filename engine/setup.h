@@ -42,7 +42,6 @@ struct setup_folder {
 	const struct devid *device; /* shared with; not ourselves */
 	uint32_t device_count;
 	uint64_t rescan_ns;    /* period of full rescans; 0: none */
-	int32_t max_conflicts; /* -1: no limit */
 };
 
 struct setup {

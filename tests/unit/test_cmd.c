@@ -377,7 +377,6 @@ syncthing_config_is_read_and_its_defaults_are_not(void **state)
 	assert_string_equal(st.folder[0].mode, "receiveonly");
 	assert_int_equal(st.folder[0].rescan_s, 60);
 	assert_true(st.folder[0].paused && st.folder[0].unwatched);
-	assert_int_equal(st.folder[0].max_conflicts, -1);
 	assert_true(st.folder[0].share[0].encrypted);
 	assert_true(st.no_announce);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)

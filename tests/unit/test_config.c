@@ -94,7 +94,6 @@ config_whole_file_becomes_a_setup(void **state)
 		 "folder.docs.share=my.phone\n"
 		 "folder.docs.mode=receiveonly\n"
 		 "folder.docs.rescan=90m\n"
-		 "folder.docs.max-conflicts=-1\n"
 		 "folder.docs.watch=false\n",
 		&ar, &cfg, NULL, NULL, &err) < 0)
 		fail_msg("%s", err.text);
@@ -117,7 +116,6 @@ config_whole_file_becomes_a_setup(void **state)
 	assert_int_equal(f->device_count, 2);
 	assert_true(devid_equal(&f->device[1], &d->id));
 	assert_true(f->rescan_ns == 90 * CLOCK_MIN);
-	assert_int_equal(f->max_conflicts, -1);
 	assert_false(cfg.folder[0].watch);
 	assert_int_equal(config_find_folder(&cfg, SLICE_LIT("docs")), 0);
 	assert_int_equal(config_find_device(&cfg, SLICE_LIT("lap")), 1);

@@ -629,7 +629,6 @@ testlib_world_start(struct testlib_world *w, uint32_t dev)
 	sf.mode = dv->mode;
 	sf.device = other;
 	sf.device_count = n;
-	sf.max_conflicts = -1;
 	ev.u.setup.self = dv->id;
 	ev.u.setup.name = slice_str(dv->name);
 	ev.u.setup.seed = rng_u64(&w->rng);
