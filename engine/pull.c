@@ -36,6 +36,8 @@ enum parent_state {
 };
 
 static enum plan_result plan_row(struct pull *pl, const struct row *row);
+static void plan_make(struct pull *pl, const struct row *row,
+    enum item_kind kind);
 
 void
 pull_plan_soon(struct pull *pl)
@@ -435,8 +437,10 @@ plan_parent(struct pull *pl, struct slice path)
 	}
 	row = index_row(pl->f->ix, dir, &pl->row);
 	ours = row == NULL ? NULL : row_local(row);
+	/* Of an ignored one we may know no more than that it exists. */
 	if (ours != NULL && !ours->entry.deleted &&
-	    ours->entry.type == ENTRY_DIR)
+	    ours->entry.type == ENTRY_DIR &&
+	    ((row->flags & ROW_IGNORED) == 0 || row->seen.type == IDENTITY_DIR))
 		return PARENT_OK;
 	if (ours != NULL && !ours->entry.deleted &&
 	    (row->flags & (ROW_IGNORED | ROW_UNSUPPORTED)) == 0)
@@ -449,6 +453,11 @@ plan_parent(struct pull *pl, struct slice path)
 	    !devset_is_empty(&global->holders)) {
 		if (global->entry.type != ENTRY_DIR)
 			return PARENT_BLOCKED;
+		/* What is not ignored takes its ignored parents along. */
+		if ((row->flags & ROW_IGNORED) != 0) {
+			plan_make(pl, row, ITEM_DIR);
+			return PARENT_OK;
+		}
 		if (row->local != row->global) {
 			plan_row(pl, row);
 			it = pull_find(pl, dir);
