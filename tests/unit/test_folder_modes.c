@@ -313,6 +313,125 @@ revert_is_bounded_and_complete(void **state)
 	testlib_world_free(w);
 }
 
+static void
+rules(struct testlib_world *w, uint32_t dev, const char *text)
+{
+	testlib_disk_write(testlib_world_disk(w, dev), ".stignore",
+	    slice_str(text));
+	testlib_world_command(w, dev, COMMAND_IGNORES);
+}
+
+static void
+a_rule_taken_back_brings_what_it_hid(void **state)
+{
+	struct testlib_world *w = world(0, 0);
+
+	(void)state;
+	rules(w, B, "*.o\n/hid\n");
+	settle(w);
+	testlib_world_write(w, A, "a.o", "o of A");
+	testlib_world_write(w, A, "d/b.o", "b of A");
+	testlib_world_write(w, B, "both.o", "of B");
+	testlib_world_write(w, A, "both.o", "of A");
+	testlib_world_mkdir(w, A, "hid");
+	testlib_world_write(w, A, "hid/x", "x of A");
+	settle(w);
+	check_gone(w, B, "a.o");
+	check_gone(w, B, "hid");
+	check_holds(w, B, "both.o", "of B");
+	rules(w, B, "");
+	settle(w);
+	check_holds(w, B, "a.o", "o of A");
+	check_holds(w, B, "d/b.o", "b of A");
+	check_holds(w, B, "hid/x", "x of A");
+	testlib_world_check_same(w); /* both.o and its conflict copy, too */
+	testlib_world_free(w);
+}
+
+static void
+a_rule_taken_back_while_we_slept_does_so_too(void **state)
+{
+	struct testlib_world *w = world(0, 0);
+
+	(void)state;
+	rules(w, B, "*.o\n");
+	settle(w);
+	testlib_world_write(w, A, "a.o", "o of A");
+	settle(w);
+	testlib_world_kill(w, B);
+	testlib_disk_remove(testlib_world_disk(w, B), ".stignore");
+	testlib_world_start_all(w);
+	settle(w);
+	check_holds(w, B, "a.o", "o of A");
+	testlib_world_check_same(w);
+	testlib_world_free(w);
+}
+
+static void
+a_rule_hides_what_is_here_and_deletes_nothing(void **state)
+{
+	struct testlib_world *w = world(0, 0);
+
+	(void)state;
+	rules(w, B, "a\n");
+	settle(w);
+	testlib_world_remove(w, B, "a");
+	settle(w);
+	check_holds(w, A, "a", "a of A");
+	testlib_world_write(w, A, "a", "newer");
+	settle(w);
+	check_gone(w, B, "a");
+	rules(w, B, "// nothing\n");
+	settle(w);
+	check_holds(w, B, "a", "newer");
+	testlib_world_check_same(w);
+	testlib_world_free(w);
+}
+
+static void
+what_is_kept_below_an_ignored_directory_arrives(void **state)
+{
+	struct testlib_world *w = world(0, 0);
+
+	(void)state;
+	rules(w, B, "!/keep/deep/y\n/keep\n");
+	settle(w);
+	testlib_world_mkdir(w, A, "keep");
+	testlib_world_mkdir(w, A, "keep/deep");
+	testlib_world_write(w, A, "keep/z", "z of A");
+	testlib_world_write(w, A, "keep/deep/y", "y of A");
+	settle(w);
+	check_holds(w, B, "keep/deep/y", "y of A");
+	check_gone(w, B, "keep/z");
+	testlib_world_command(w, B, COMMAND_SCAN);
+	settle(w);
+	testlib_world_write(w, B, "keep/deep/y", "y of B");
+	settle(w);
+	check_holds(w, A, "keep/deep/y", "y of B");
+	check_holds(w, A, "keep/z", "z of A");
+	testlib_world_free(w);
+}
+
+static void
+a_receiver_that_may_send_again_tells_its_changes(void **state)
+{
+	struct testlib_world *w =
+	    world(FOLDER_SEND_RECEIVE, FOLDER_RECEIVE_ONLY);
+
+	(void)state;
+	testlib_world_write(w, B, "mine", "mine of B");
+	testlib_world_remove(w, B, "b");
+	settle(w);
+	check_gone(w, A, "mine");
+	testlib_world_kill(w, B);
+	testlib_world_set_mode(w, B, FOLDER_SEND_RECEIVE);
+	testlib_world_start_all(w);
+	settle(w);
+	check_holds(w, A, "mine", "mine of B");
+	testlib_world_check_same(w);
+	testlib_world_free(w);
+}
+
 int
 main(void)
 {
@@ -327,6 +446,13 @@ main(void)
 		cmocka_unit_test(revert_leaves_directories_that_hold_something),
 		cmocka_unit_test(revert_goes_on_after_a_crash),
 		cmocka_unit_test(revert_is_bounded_and_complete),
+		cmocka_unit_test(a_rule_taken_back_brings_what_it_hid),
+		cmocka_unit_test(a_rule_taken_back_while_we_slept_does_so_too),
+		cmocka_unit_test(a_rule_hides_what_is_here_and_deletes_nothing),
+		cmocka_unit_test(
+		    what_is_kept_below_an_ignored_directory_arrives),
+		cmocka_unit_test(
+		    a_receiver_that_may_send_again_tells_its_changes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
