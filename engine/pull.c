@@ -257,6 +257,7 @@ pull_stir(struct pull *pl, struct slice path)
 static void
 pull_sweep_parked(struct pull *pl)
 {
+	const uint64_t now = core_now(pl->f->en).mono_ns;
 	uint64_t at = CLOCK_NEVER;
 
 	for (struct map_item *it = NULL;
@@ -266,7 +267,9 @@ pull_sweep_parked(struct pull *pl)
 		if (pk->pass != pl->pass_no) {
 			map_remove(&pl->parked, it->key);
 			parked_free(pk);
-		} else if (pk->retry_ns < at) {
+		} else if (pk->retry_ns > now && pk->retry_ns < at) {
+			/* One that is due, and was passed over, waits for what
+			 * it was passed over for. */
 			at = pk->retry_ns;
 		}
 	}

@@ -19,7 +19,7 @@
 #include "engine/pull.h"
 #include "engine/store_mem.h"
 
-#define STEPS_MAX 4000000u    /* that never rest: a livelock */
+#define STEPS_MAX 400000u    /* that never rest: a livelock */
 #define FAR_NS (20 * CLOCK_S) /* timers beyond it are housekeeping */
 #define LOG_LINES 1000u
 
