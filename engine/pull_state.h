@@ -75,7 +75,7 @@ struct pull {
 	struct arena row; /* of the row in work */
 	bool stopped;
 	bool freeing; /* nothing outside is touched any more */
-	bool again; /* something changed since this pass began */
+	bool again;   /* something changed since this pass began */
 	enum pull_pass pass;
 	uint32_t pass_no;
 	struct buf cursor;      /* path of the last row met */
@@ -112,6 +112,7 @@ struct slice pull_temp_name(struct item *it, struct slice path,
     struct version version);
 void pull_park(struct pull *pl, struct slice path, enum reason reason,
     const char *text);
+void pull_unpark(struct pull *pl, struct slice path); /* it went well */
 /* A row changed: directories above it that could not go are tried again. */
 void pull_stir(struct pull *pl, struct slice path);
 uint64_t pull_sign(const struct row *row);

@@ -41,7 +41,7 @@ struct setup_folder {
 	bool ignore_perms;
 	const struct devid *device; /* shared with; not ourselves */
 	uint32_t device_count;
-	uint64_t rescan_ns;    /* period of full rescans; 0: none */
+	uint64_t rescan_ns; /* period of full rescans; 0: none */
 };
 
 struct setup {
