@@ -86,7 +86,7 @@ parked_free(struct parked *pk)
 	mem_free(pk);
 }
 
-static void
+void
 pull_unpark(struct pull *pl, struct slice path)
 {
 	struct parked *pk = map_remove(&pl->parked, path);
@@ -267,6 +267,7 @@ pull_sweep_parked(struct pull *pl)
 		if (pk->pass != pl->pass_no) {
 			map_remove(&pl->parked, it->key);
 			parked_free(pk);
+			pl->again = true; /* for what is below it */
 		} else if (pk->retry_ns > now && pk->retry_ns < at) {
 			/* One that is due, and was passed over, waits for what
 			 * it was passed over for. */

@@ -336,6 +336,7 @@ batch_put(struct batch *b)
 		struct item *it = ITEM_OF(n);
 
 		batch_put_item(it);
+		pull_unpark(it->pl, it->path);
 		pull_stir(it->pl, it->path);
 		if (it->from.len > 0)
 			pull_stir(it->pl, it->from);
