@@ -1,5 +1,8 @@
 # What a person installs, and the Debian package.
 
+# Tests are not installed, so packaging does not build them.
+set(CMAKE_SKIP_INSTALL_ALL_DEPENDENCY ON)
+
 install(TARGETS ${PROGRAMS} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 
 foreach(section 1 5 7)
@@ -41,9 +44,8 @@ if(TARGET syncctl AND NOT CMAKE_CROSSCOMPILING AND NOT HOLDFAST_FUZZ)
     COMMAND sh -c "'$<TARGET_FILE:syncctl>' completion bash >syncctl"
     COMMAND sh -c "'$<TARGET_FILE:syncctl>' completion zsh >_syncctl"
     WORKING_DIRECTORY ${completions} DEPENDS syncctl VERBATIM)
-  add_custom_target(completions
+  add_custom_target(completions ALL
     DEPENDS ${completions}/syncctl ${completions}/_syncctl)
-  # `./dev package` builds them; an install without them is one without.
   install(FILES ${completions}/syncctl OPTIONAL
     DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
   install(FILES ${completions}/_syncctl OPTIONAL
