@@ -39,6 +39,12 @@ folder_set_state(struct folder *f, enum folder_state state, enum reason r)
 		return;
 	f->state = state;
 	f->reason = r;
+	/* A halted folder that looks whether it may go on is halted still. */
+	if (f->halted_for != REASON_NONE &&
+	    (state == FOLDER_OPENING || state == FOLDER_CLOSING ||
+		(state == FOLDER_HALTED && r == f->halted_for)))
+		return;
+	f->halted_for = state == FOLDER_HALTED ? r : REASON_NONE;
 	f->since_wall_ns = core_now(f->en).wall_ns;
 	core_note(f, NOTE_FOLDER_STATE)->reason = r;
 }

@@ -69,7 +69,9 @@ struct folder {
 	enum reason reason;     /* of HALTED; or REASON_NONE */
 	char reason_text[240];  /* detail for people */
 	enum reason told;       /* the halt that was logged last */
-	int64_t since_wall_ns;  /* of state */
+	enum reason halted_for; /* of the last HALTED, until it RUNS or is
+				 * CLOSED: it is tried again meanwhile */
+	int64_t since_wall_ns;  /* of state; a try does not count as one */
 	struct arena cfg_arena; /* owns cfg's slices and shares' names */
 	struct setup_folder cfg;
 	struct share *share; /* owned; one a device it is shared with */

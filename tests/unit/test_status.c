@@ -275,6 +275,8 @@ static void
 a_missing_root_halts_and_comes_back(void **state)
 {
 	struct testlib_world *w = two();
+	int64_t since;
+	uint64_t notes;
 
 	(void)state;
 	testlib_world_start_all(w);
@@ -284,6 +286,16 @@ a_missing_root_halts_and_comes_back(void **state)
 	testlib_world_run(w, CLOCK_S);
 	check_state(w, A, STATUS_HALTED, REASON_ROOT_MISSING);
 	assert_true(folder(w, A).text.len > 0);
+	/* It is tried again and again; that is not news each time. */
+	since = folder(w, A).since_wall_ns;
+	notes = testlib_world_effects(w, A, EFFECT_NOTE);
+	for (int i = 0; i < 3000; i++) {
+		testlib_world_run(w, 7 * CLOCK_MS);
+		check_state(w, A, STATUS_HALTED, REASON_ROOT_MISSING);
+	}
+	assert_true(testlib_world_effects(w, A, EFFECT_OPEN_FOLDER) > 3);
+	assert_true(folder(w, A).since_wall_ns == since);
+	assert_int_equal(testlib_world_effects(w, A, EFFECT_NOTE), notes);
 	/* The peer sees that it is not there, and loses nothing. */
 	assert_int_equal(folder(w, B).share[0].reason, REASON_PEER_PAUSED);
 	assert_int_equal(folder(w, B).local.files, 2);
