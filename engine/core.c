@@ -8,9 +8,6 @@
 #include "engine/core_state.h"
 #include "engine/folder.h"
 
-/* Timers due at once may set others due at once: this many, then a step. */
-#define CORE_FIRES_MAX 256
-
 static uint64_t
 core_add_op(struct engine *en, struct folder *f, core_done_fn *done, void *arg)
 {
@@ -125,11 +122,16 @@ core_timer_clear(struct engine *en, struct core_timer *t)
 void
 core_fire(struct engine *en)
 {
-	for (int i = 0; i < CORE_FIRES_MAX; i++) {
+	/* What is set by a timer that fires is for the next step, due or not:
+	 * a step stays as short as its parts think it is. */
+	const uint64_t order = en->timer.next_order;
+
+	for (;;) {
 		struct heap_node *n = heap_first(&en->timer);
 		struct core_timer *t;
 
-		if (n == NULL || n->at_ns > en->now.mono_ns)
+		if (n == NULL || n->at_ns > en->now.mono_ns ||
+		    n->order >= order)
 			return;
 		t = (struct core_timer *)(void *)((char *)n -
 						  offsetof(struct core_timer,
