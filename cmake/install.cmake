@@ -62,7 +62,8 @@ endforeach()
 install(FILES ${CMAKE_SOURCE_DIR}/packaging/sysusers/holdfast.conf
   DESTINATION lib/sysusers.d)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA
-  ${CMAKE_SOURCE_DIR}/packaging/debian/postinst)
+  ${CMAKE_SOURCE_DIR}/packaging/debian/postinst
+  ${CMAKE_SOURCE_DIR}/packaging/debian/prerm)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 
 set(CPACK_GENERATOR DEB)
@@ -74,6 +75,8 @@ set(CPACK_STRIP_FILES ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION net)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+# The units reload with /bin/kill.
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS procps)
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
   "keeps folders the same on several machines, between its own nodes and with
 every Syncthing: the daemon syncd and its command line syncctl.")
