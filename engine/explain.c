@@ -304,6 +304,21 @@ explain_conflicts(const struct folder *f, struct slice path,
 	out->conflict = list;
 }
 
+/* What is on this disk and cannot be taken into the index. */
+static void
+explain_skipped(const struct folder *f, struct slice path, struct explain *out,
+    struct arena *arena)
+{
+	struct scan_problem p;
+
+	if (scan_reason(f, path, arena, &p) == REASON_NONE)
+		return;
+	out->reason = p.reason;
+	out->text = p.text;
+	out->since_wall_ns = p.since_wall_ns;
+	out->in_sync = out->everywhere = false;
+}
+
 static struct ignore_match
 explain_rule(const struct folder *f, struct slice path, struct arena *arena)
 {
@@ -345,6 +360,7 @@ explain_path(const struct engine *en, struct slice folder_id, struct slice path,
 	row = index_row(f->ix, path, arena);
 	if (row != NULL)
 		explain_row(f, row, out, arena);
+	explain_skipped(f, path, out, arena);
 	explain_work(f, path, out, arena);
 	explain_conflicts(f, path, out, arena);
 	if (out->rule.ignored && !explain_is_followed(row)) {

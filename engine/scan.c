@@ -38,6 +38,7 @@ scan_new(struct folder *f)
 	scan_init_pass(sc, &sc->hints, false);
 	map_init(&sc->hint);
 	map_init(&sc->item);
+	sc->problem = omap_new();
 	list_init(&sc->queue);
 	return sc;
 }
@@ -54,6 +55,7 @@ scan_free(struct scan *sc)
 		scan_item_free(it->value);
 	map_fini(&sc->item);
 	map_fini(&sc->hint);
+	omap_free(sc->problem);
 	mem_free(sc);
 }
 
@@ -129,8 +131,15 @@ scan_stop(struct folder *f)
 struct scan_progress
 scan_progress(const struct folder *f)
 {
-	return f->scan == NULL ? (struct scan_progress){ 0 }
-			       : f->scan->progress;
+	struct scan_progress out = { 0 };
+
+	if (f->scan == NULL)
+		return out;
+	out = f->scan->progress;
+	/* The pass counts what is too much to be remembered. */
+	if (scan_problem_count(f) < LIMIT_SCAN_PROBLEMS)
+		out.failed = scan_problem_count(f);
+	return out;
 }
 
 bool

@@ -23,6 +23,14 @@ struct scan_progress {
 	uint32_t failed;          /* paths that could not be looked at */
 };
 
+/* A path on this disk that cannot be synced. */
+struct scan_problem {
+	struct slice path;  /* as it is on disk: any bytes */
+	enum reason reason; /* NONE: there is no problem */
+	struct slice text;
+	int64_t since_wall_ns;
+};
+
 struct scan *scan_new(struct folder *f);
 void scan_free(struct scan *sc); /* no op may be outstanding */
 /* Look at everything; one more pass is queued when one is under way. */
@@ -45,5 +53,15 @@ struct scan_progress scan_progress(const struct folder *f);
 bool scan_holds_back(const struct folder *f);
 /* Is the scanner hashing or holding this path right now? */
 bool scan_has(const struct folder *f, struct slice path);
+/*
+ * The problems met, in path order, at most `max`; they live in `arena`.
+ * LIMIT_SCAN_PROBLEMS are remembered; scan_progress() counts all.
+ */
+uint32_t scan_problems(const struct folder *f, struct scan_problem **out,
+    uint32_t max, struct arena *arena);
+uint32_t scan_problem_count(const struct folder *f);
+/* Why this path cannot be synced; NONE when nothing is known against it. */
+enum reason scan_reason(const struct folder *f, struct slice path,
+    struct arena *arena, struct scan_problem *out);
 
 #endif

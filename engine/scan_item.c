@@ -197,6 +197,7 @@ scan_item_hashed(struct scan_item *it, const struct event *ev)
 	e.block = ev->u.done.hash;
 	e.block_count = ev->u.done.hash_count;
 	blocks_digest(e.block, e.block_count, &e.blocks_hash);
+	scan_problem_clear(sc, it->path);
 	sc->progress.hashed_bytes += (uint64_t)e.size;
 	if (scan_has_local(row) && entry_same(&row_local(row)->entry, &e)) {
 		/* Only its inode or ctime is another: nothing to tell. */
@@ -234,10 +235,10 @@ scan_on_hash(struct folder *f, void *arg, const struct event *ev)
 		scan_hint(sc->f, path, false);
 		break;
 	default:
-		sc->progress.failed++;
-		log_warn(core_log(f->en), "scan skip path=%s reason=\"%.*s\"",
-		    path_print(core_scratch(f->en), path),
-		    SLICE_FMT(ev->u.done.text));
+		scan_problem_put(sc, path,
+		    ev->u.done.code == ERR_DENIED ? REASON_UNREADABLE
+						  : REASON_IO_ERROR,
+		    ev->u.done.text);
 		break;
 	}
 	scan_item_done(it);

@@ -45,12 +45,12 @@ scan_add_gone(struct scan_pass *ps, struct slice path, bool below_only)
 		.below_only = below_only };
 }
 
+/* It could not be looked at. */
 static void
-scan_fail(struct scan *sc, struct slice path, const char *why)
+scan_fail(struct scan *sc, struct slice path, int code, struct slice text)
 {
-	sc->failed_now++;
-	log_info(core_log(sc->f->en), "scan skip path=%s reason=\"%s\"",
-	    path_print(core_scratch(sc->f->en), path), why);
+	scan_problem_put(sc, path,
+	    code == ERR_DENIED ? REASON_UNREADABLE : REASON_IO_ERROR, text);
 }
 
 /* --- What is found at a name --- */
@@ -118,6 +118,8 @@ scan_look_file(struct scan_pass *ps, const struct row *row, struct slice path,
 	}
 	if (!identity_same(&row->seen, seen))
 		scan_item_add(ps->sc, path, seen->size);
+	else
+		scan_problem_clear(ps->sc, path);
 }
 
 static void
@@ -128,6 +130,7 @@ scan_look_link(struct scan_pass *ps, const struct row *row, struct slice path,
 
 	if (!ps->sc->f->root.has_links)
 		return;
+	scan_problem_clear(ps->sc, path);
 	e.link_target = target;
 	if (scan_has_local(row) && entry_same(&row_local(row)->entry, &e)) {
 		if (!identity_same(&row->seen, seen))
@@ -150,7 +153,8 @@ scan_look_dir(struct scan_pass *ps, const struct row *row, struct slice path,
 		scan_record(ps->sc, row, &e, seen);
 	else if (row->seen.ino != seen->ino || row->seen.dev != seen->dev)
 		index_put_seen(ps->sc->f->ix, path, seen);
-	if (known && subtree)
+	/* One that could not be listed may be well now. */
+	if (known && (subtree || scan_problem_has(ps->sc, path)))
 		*VEC_ADD(&ps->known_dir) = scan_own(path);
 	else if (!known)
 		*VEC_ADD(&ps->new_dir) = scan_own(path);
@@ -163,6 +167,7 @@ scan_look_ignored(struct scan_pass *ps, const struct row *row,
 {
 	struct folder *f = ps->sc->f;
 
+	scan_problem_clear(ps->sc, path);
 	if (scan_has_local(row)) {
 		struct entry e = row_local(row)->entry;
 		struct err err = { 0 };
@@ -211,7 +216,8 @@ scan_look(struct scan_pass *ps, const struct row *row, struct slice path,
 		scan_look_link(ps, row, path, seen, target);
 		break;
 	case IDENTITY_OTHER:
-		scan_fail(ps->sc, path, "not a file, directory or symlink");
+		scan_problem_put(ps->sc, path, REASON_BAD_TYPE,
+		    SLICE_LIT("not a file, directory or symlink"));
 		break;
 	case IDENTITY_ABSENT:
 		break;
@@ -220,19 +226,14 @@ scan_look(struct scan_pass *ps, const struct row *row, struct slice path,
 
 /* --- Listings and stats --- */
 
-struct scan_ask {              /* a question open; freed with its answer */
-	struct list_node node; /* in ps->ask */
-	struct scan_pass *ps;
-	struct slice path; /* owned */
-	uint32_t flags;
-};
-
-static struct scan_ask *
-scan_ask_new(struct scan_pass *ps, struct slice owned, uint32_t flags)
+struct scan_ask *
+scan_ask_new(struct scan_pass *ps, struct slice path, uint32_t flags)
 {
 	struct scan_ask *ask = mem_alloc(sizeof(*ask));
 
-	*ask = (struct scan_ask){ .ps = ps, .path = owned, .flags = flags };
+	*ask = (struct scan_ask){ .ps = ps,
+		.path = scan_own(path),
+		.flags = flags };
 	list_add(&ps->ask, &ask->node);
 	ps->ops++;
 	return ask;
@@ -246,7 +247,7 @@ scan_ask_free(struct scan_ask *ask)
 	mem_free(ask);
 }
 
-static void
+void
 scan_ask_end(struct scan_ask *ask)
 {
 	struct scan_pass *ps = ask->ps;
@@ -265,15 +266,19 @@ scan_entry_listed(struct scan_pass *ps, struct slice dir,
 	struct err err = { 0 };
 
 	if (path_check(path, &err) < 0) {
-		scan_fail(ps->sc, path, err.text);
+		scan_problem_put(ps->sc, path, REASON_BAD_NAME,
+		    slice_str(err.text));
 		return;
 	}
 	if (entry_is_internal(path))
 		return;
 	if (de->error != 0) {
-		scan_fail(ps->sc, path, err_name(de->error));
+		scan_fail(ps->sc, path, de->error,
+		    slice_str(err_name(de->error)));
 		return;
 	}
+	if (scan_compose(ps, path, &de->seen))
+		return;
 	scan_look(ps, row, path, &de->seen, de->link_target, HINT_SUBTREE);
 }
 
@@ -290,12 +295,16 @@ scan_compare(struct scan_pass *ps, struct slice dir, const struct event *ev)
 	uint32_t left = ev->u.done.entry_count;
 	struct slice after = SLICE_EMPTY;
 	struct arena rows[2] = { { 0 } }; /* the row at hand and the next */
+	struct map composed;
 	int at = 0;
 	struct row *row;
 
 	arena_init(&arena);
 	arena_init(&rows[0]);
 	arena_init(&rows[1]);
+	map_init(&composed);
+	scan_composable(ev, dir, &composed, &arena);
+	arena_clear(&arena);
 	row = index_next_child(f->ix, dir, after, &rows[at]);
 	while (row != NULL || left > 0) {
 		const int cmp = row == NULL ? 1
@@ -306,7 +315,8 @@ scan_compare(struct scan_pass *ps, struct slice dir, const struct event *ev)
 		if (cmp < 0) {
 			if (row_local(row) != NULL &&
 			    !row_local(row)->entry.deleted &&
-			    !pull_owns(f, row->path))
+			    !pull_owns(f, row->path) &&
+			    map_find(&composed, row->path) == NULL)
 				scan_add_gone(ps, row->path, false);
 		} else {
 			scan_entry_listed(ps, dir, de, cmp == 0 ? row : NULL,
@@ -322,6 +332,7 @@ scan_compare(struct scan_pass *ps, struct slice dir, const struct event *ev)
 			    &rows[at]);
 		}
 	}
+	map_fini(&composed);
 	arena_fini(&arena);
 	arena_fini(&rows[0]);
 	arena_fini(&rows[1]);
@@ -338,13 +349,13 @@ scan_on_list(struct folder *f, void *arg, const struct event *ev)
 		return;
 	}
 	if (ev->u.done.code == 0) {
+		scan_problem_clear(ps->sc, ask->path);
 		scan_compare(ps, ask->path, ev);
 	} else if (ev->u.done.code == ERR_NOT_FOUND && ask->path.len > 0) {
 		scan_hint(f, ask->path, false); /* gone meanwhile */
 	} else if (!folder_met_error(f, ev->u.done.code, ev->u.done.text)) {
 		/* Not readable is not empty: nothing in it is missing. */
-		scan_fail(ps->sc, ask->path,
-		    arena_str(core_scratch(f->en), ev->u.done.text));
+		scan_fail(ps->sc, ask->path, ev->u.done.code, ev->u.done.text);
 	}
 	scan_ask_end(ask);
 }
@@ -364,11 +375,14 @@ scan_on_stat(struct folder *f, void *arg, const struct event *ev)
 	}
 	switch (ev->u.done.code) {
 	case 0:
+		if (scan_compose(ps, path, &ev->u.done.seen))
+			break;
 		row = index_row(f->ix, path, scratch);
 		scan_look(ps, row, path, &ev->u.done.seen,
 		    ev->u.done.link_target, ask->flags);
 		break;
 	case ERR_NOT_FOUND:
+		scan_problem_gone(ps->sc, path);
 		if (!pull_owns(f, path))
 			scan_add_gone(ps, path, false);
 		break;
@@ -377,8 +391,8 @@ scan_on_stat(struct folder *f, void *arg, const struct event *ev)
 		break;
 	default:
 		if (!folder_met_error(f, ev->u.done.code, ev->u.done.text))
-			scan_fail(ps->sc, path,
-			    arena_str(scratch, ev->u.done.text));
+			scan_fail(ps->sc, path, ev->u.done.code,
+			    ev->u.done.text);
 		break;
 	}
 	scan_ask_end(ask);
@@ -387,20 +401,21 @@ scan_on_stat(struct folder *f, void *arg, const struct event *ev)
 static void
 scan_list(struct scan_pass *ps, struct slice owned)
 {
-	struct effect *ef = core_ask(ps->sc->f, EFFECT_LIST_DIR, scan_on_list,
-	    scan_ask_new(ps, owned, 0));
+	struct scan_ask *ask = scan_ask_new(ps, owned, 0);
+	struct effect *ef =
+	    core_ask(ps->sc->f, EFFECT_LIST_DIR, scan_on_list, ask);
 
-	ef->path = owned;
+	ef->path = ask->path;
+	scan_disown(owned);
 }
 
 static void
 scan_stat(struct scan_pass *ps, struct slice path, uint32_t flags)
 {
-	const struct slice owned = scan_own(path);
-	struct effect *ef = core_ask(ps->sc->f, EFFECT_STAT, scan_on_stat,
-	    scan_ask_new(ps, owned, flags));
+	struct scan_ask *ask = scan_ask_new(ps, path, flags);
+	struct effect *ef = core_ask(ps->sc->f, EFFECT_STAT, scan_on_stat, ask);
 
-	ef->path = owned;
+	ef->path = ask->path;
 }
 
 /* --- Stages --- */
@@ -574,6 +589,7 @@ scan_end_pass(struct scan_pass *ps)
 	sc->progress.running = false;
 	sc->progress.passes++;
 	sc->progress.failed = (uint32_t)sc->failed_now;
+	scan_problem_sweep(sc);
 	sc->progress.last_end_wall_ns = core_now(f->en).wall_ns;
 	f->settled = true;
 	note = core_note(f, NOTE_SCAN);
@@ -678,6 +694,7 @@ scan_pass_start(struct scan_pass *ps)
 	if (ps->full) {
 		sc->full_wanted = false;
 		sc->failed_now = 0;
+		sc->pass_no++;
 		sc->progress.running = true;
 		sc->progress.dirs = sc->progress.files = 0;
 		sc->progress.hashed_bytes = 0;

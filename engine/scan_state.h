@@ -22,6 +22,7 @@
 
 #include "engine/base/list.h"
 #include "engine/base/map.h"
+#include "engine/base/omap.h"
 #include "engine/base/vec.h"
 #include "engine/core_state.h"
 #include "engine/scan.h"
@@ -64,6 +65,13 @@ struct scan_pass {
 	struct core_timer again; /* a long stage goes on in the next step */
 };
 
+struct scan_ask {              /* a question open; freed with its answer */
+	struct list_node node; /* in ps->ask */
+	struct scan_pass *ps;
+	struct slice path; /* owned */
+	uint32_t flags;
+};
+
 enum scan_item_state { ITEM_WAITS, ITEM_HASHES, ITEM_RESTS };
 
 struct scan_item {             /* a file to be hashed */
@@ -94,7 +102,9 @@ struct scan {
 	bool stopped;
 	uint64_t moving_since_ns; /* a pass finds out a rename; 0: none */
 	struct scan_progress progress;
-	uint64_t failed_now; /* of the pass under way */
+	struct omap *problem; /* path -> scan_problem.c */
+	uint64_t pass_no;     /* full passes begun */
+	uint64_t failed_now;  /* of the pass under way */
 };
 
 /* scan.c */
@@ -105,6 +115,35 @@ void scan_pass_start(struct scan_pass *ps);
 void scan_pass_go(struct scan_pass *ps);
 void scan_pass_clear(struct scan_pass *ps);
 void scan_pass_fini(struct scan_pass *ps); /* answers still due never come */
+
+/* The pass waits for the answer; `path` is copied. */
+struct scan_ask *scan_ask_new(struct scan_pass *ps, struct slice path,
+    uint32_t flags);
+/* It came: frees `ask`, and the pass goes on. */
+void scan_ask_end(struct scan_ask *ask);
+
+/* scan_name.c */
+/*
+ * Seen on disk: true when its name is not in NFC and that is being seen to, or
+ * need not be; false when it is to be looked at under this name.
+ */
+bool scan_compose(struct scan_pass *ps, struct slice path,
+    const struct identity *seen);
+/* The NFC names of what is listed under other forms of them: not missing. */
+void scan_composable(const struct event *ev, struct slice dir, struct map *out,
+    struct arena *arena);
+
+/* scan_problem.c */
+/* `path` cannot be synced; logged when that is new. */
+void scan_problem_put(struct scan *sc, struct slice path, enum reason reason,
+    struct slice text);
+bool scan_problem_has(const struct scan *sc, struct slice path);
+/* It is well. */
+void scan_problem_clear(struct scan *sc, struct slice path);
+/* It is gone, with all that was in it. */
+void scan_problem_gone(struct scan *sc, struct slice path);
+/* A full pass ended: what it did not meet is no more. */
+void scan_problem_sweep(struct scan *sc);
 
 /* scan_item.c */
 void scan_item_add(struct scan *sc, struct slice path, int64_t size);

@@ -124,14 +124,17 @@ status_shares(const struct folder *f, struct arena *arena,
 
 /* Where this disk lacks something and nothing is being done about it. */
 static void
-status_waiting(const struct folder *f, struct status_folder *out)
+status_waiting(const struct folder *f, struct arena *arena,
+    struct status_folder *out)
 {
+	struct pull_problem *failed = NULL;
+
 	out->state = STATUS_WAITING;
 	if (f->cfg.mode == FOLDER_SEND_ONLY) {
 		out->reason = REASON_SEND_ONLY;
-	} else if (out->problem_listed > 0) {
-		out->reason = out->problem[0].reason;
-		out->text = out->problem[0].text;
+	} else if (pull_problems(f, &failed, 1, arena) > 0) {
+		out->reason = failed->reason;
+		out->text = failed->text;
 	} else if (out->changed > 0) {
 		out->reason = REASON_LOCALLY_CHANGED;
 	} else {
@@ -140,7 +143,8 @@ status_waiting(const struct folder *f, struct status_folder *out)
 }
 
 static void
-status_running(const struct folder *f, struct status_folder *out)
+status_running(const struct folder *f, struct arena *arena,
+    struct status_folder *out)
 {
 	if (!f->settled)
 		out->state = STATUS_SCANNING;
@@ -149,7 +153,7 @@ status_running(const struct folder *f, struct status_folder *out)
 	else if (out->items > 0 || !pull_is_idle(f))
 		out->state = STATUS_RECEIVING;
 	else
-		status_waiting(f, out);
+		status_waiting(f, arena, out);
 	if (out->reason != REASON_NONE)
 		return;
 	if (f->watch == WATCH_PARTIAL)
@@ -181,7 +185,7 @@ status_judge(const struct folder *f, struct arena *arena,
 		status_halted(f, arena, out);
 		break;
 	case FOLDER_RUNNING:
-		status_running(f, out);
+		status_running(f, arena, out);
 		break;
 	case FOLDER_CLOSING:
 		if (f->halting) {
@@ -193,6 +197,11 @@ status_judge(const struct folder *f, struct arena *arena,
 		break;
 	case FOLDER_CLOSED:
 	case FOLDER_OPENING:
+		if (f->halted_for != REASON_NONE) { /* just another try */
+			status_halted(f, arena, out);
+			out->reason = f->halted_for;
+			break;
+		}
 		out->state = STATUS_STARTING;
 		out->reason = REASON_STARTING;
 		break;
@@ -210,27 +219,66 @@ status_is_idle(const struct folder *f)
 	       f->commit_wait.len == 0 && index_pending(f->ix) == 0;
 }
 
-static void
-status_problems(const struct folder *f, uint32_t failed, struct arena *arena,
-    struct status_folder *out)
+static struct status_problem
+status_problem_of_scan(const struct scan_problem *in)
 {
-	struct pull_problem *in = NULL;
-	const uint32_t count =
-	    pull_problems(f, &in, STATUS_PROBLEMS_MAX, arena);
-	struct status_problem *problem =
-	    arena_array(arena, count, sizeof(*problem));
+	return (struct status_problem){
+		.path = in->path,
+		.reason = in->reason,
+		.text = in->text,
+		.since_wall_ns = in->since_wall_ns,
+	};
+}
 
-	for (uint32_t i = 0; i < count; i++)
-		problem[i] = (struct status_problem){
-			.path = in[i].path,
-			.reason = in[i].reason,
-			.text = in[i].text,
-			.since_wall_ns = in[i].since_wall_ns,
-			.tries = in[i].tries,
-		};
+static struct status_problem
+status_problem_of_pull(const struct pull_problem *in)
+{
+	return (struct status_problem){
+		.path = in->path,
+		.reason = in->reason,
+		.text = in->text,
+		.since_wall_ns = in->since_wall_ns,
+		.tries = in->tries,
+	};
+}
+
+/*
+ * What the pull could not bring here and what the scanner could not take, in
+ * one order.  Of a path that is in both the pull's is told: it blocks more.
+ */
+static void
+status_problems(const struct folder *f, uint32_t failed, uint32_t skipped,
+    struct arena *arena, struct status_folder *out)
+{
+	struct pull_problem *pull = NULL;
+	struct scan_problem *scan = NULL;
+	uint32_t pulls = pull_problems(f, &pull, STATUS_PROBLEMS_MAX, arena);
+	uint32_t scans = scan_problems(f, &scan, STATUS_PROBLEMS_MAX, arena);
+	const uint32_t known = (failed > pulls ? failed : pulls) + skipped;
+	struct status_problem *problem =
+	    arena_array(arena, STATUS_PROBLEMS_MAX, sizeof(*problem));
+	uint32_t n = 0;
+
+	while (n < STATUS_PROBLEMS_MAX && pulls + scans > 0) {
+		const int cmp = scans == 0 ? -1
+				: pulls == 0
+				    ? 1
+				    : slice_cmp(pull->path, scan->path);
+
+		problem[n++] = cmp <= 0 ? status_problem_of_pull(pull)
+					: status_problem_of_scan(scan);
+		if (cmp <= 0) {
+			pull++;
+			pulls--;
+		}
+		if (cmp >= 0) {
+			scan++;
+			scans--;
+		}
+	}
 	out->problem = problem;
-	out->problem_listed = count;
-	out->problem_count = failed > count ? failed : count;
+	out->problem_listed = n;
+	out->problem_count = known > n ? known : n;
 }
 
 /* What is known only while the index is open. */
@@ -247,7 +295,7 @@ status_open(const struct folder *f, struct arena *arena,
 	out->changed = index_changed_totals(f->ix);
 	if (f->pull != NULL) {
 		pp = pull_progress(f);
-		status_problems(f, pp.failed, arena, out);
+		status_problems(f, pp.failed, sp.failed, arena, out);
 	}
 	out->items = pp.items;
 	out->bytes_done = pp.bytes_done;

@@ -52,6 +52,7 @@
 #define LIMIT_STEP_ROWS 512u            /* rows one step may touch */
 #define LIMIT_SCAN_LISTS 8u             /* directories listed at once */
 #define LIMIT_SCAN_HASHES 128u          /* files being hashed at once */
+#define LIMIT_SCAN_PROBLEMS 1000u       /* remembered for people; a folder */
 
 /* The network: what a stranger can make us hold. */
 #define LIMIT_HALF_OPEN 64u           /* accepted, not yet known */
