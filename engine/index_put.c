@@ -89,8 +89,10 @@ row_needs(const struct row *row, const struct row_version *g)
 		return false;
 	if (local == NULL)
 		return !g->entry.deleted;
-	if (g->entry.deleted && local->entry.deleted)
-		return false;
+	/*
+	 * Two devices deleted it, each in its own way: there is nothing to do
+	 * on disk, but a Syncthing counts us as behind until we say the same.
+	 */
 	return (row->flags & ROW_LOCAL_CHANGED) == 0 ||
 	       !version_covers(local->entry.version, g->entry.version);
 }

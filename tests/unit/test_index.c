@@ -642,6 +642,28 @@ what_is_no_path_has_no_row(void **state)
 	assert_null(index_error(f->ix));
 }
 
+/* A Syncthing counts us as behind until we say the same as all. */
+static void
+another_deletion_of_what_is_deleted_here_is_needed(void **state)
+{
+	struct fixture *f = *state;
+	struct entry ours = file(f, "a", 1, 5, 1, 1);
+	struct entry theirs = file(f, "a", 2, 5, 1, 1);
+	struct entry never = file(f, "b", 2, 6, 1, 1);
+
+	ours.deleted = theirs.deleted = never.deleted = true;
+	ours.block_count = theirs.block_count = never.block_count = 0;
+	theirs.mtime_s = 200; /* so it is the global one */
+	index_put_local(f->ix, &ours, &seen, 0);
+	assert_int_equal(index_put_remote(f->ix, f->a, &theirs, NULL), 0);
+	assert_int_equal(index_put_remote(f->ix, f->a, &never, NULL), 0);
+	assert_true(index_has_need(f->ix));
+	assert_int_equal(index_need_totals(f->ix, ROW_SELF).deletes, 1);
+	index_put_local(f->ix, &theirs, &seen, 0);
+	assert_false(index_has_need(f->ix));
+	assert_int_equal(index_need_totals(f->ix, ROW_SELF).deletes, 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -663,6 +685,7 @@ main(void)
 		TEST(local_change_under_a_taken_vector_goes_to_the_empty_one),
 		TEST(too_many_versions_lose_the_dominated_and_the_least),
 		TEST(damaged_row_stops_the_index_and_reads_say_not_there),
+		TEST(another_deletion_of_what_is_deleted_here_is_needed),
 		TEST(lost_block_list_is_corruption),
 		TEST(rows_without_their_flush_are_refused),
 		TEST(children_of_random_trees_come_in_order),

@@ -198,7 +198,7 @@ model_needs(const struct model *m, struct arena *ar, size_t path, int dev)
 	if (dev != 0)
 		return !gone || (w->has && !w->shadow &&
 				    !entry_of(ar, path, w->v).deleted);
-	if (gone && (!w->has || entry_of(ar, path, w->v).deleted))
+	if (gone && !w->has)
 		return false;
 	if (w->has && (flags & ROW_LOCAL_CHANGED) != 0 && vec_cmp(w->v, g) == 1)
 		return false;
