@@ -562,8 +562,8 @@ pull_revive(struct pull *pl, const struct row *row)
  * `more`: by its last message's word; else when the last came `quiet_ns` ago
  * or less.
  */
-static bool
-plan_holds(struct pull *pl, bool more, uint64_t quiet_ns)
+bool
+pull_holds(struct pull *pl, bool more, uint64_t quiet_ns)
 {
 	const struct folder *f = pl->f;
 	const uint64_t now = core_now(f->en).mono_ns;
@@ -599,7 +599,7 @@ plan_file(struct pull *pl, const struct row *row, const struct verdict *v)
 	if (!have) {
 		it = pull_move_plan(pl, row, &wait);
 		if (it == NULL && wait &&
-		    plan_holds(pl, false, PULL_HOLD_FILE_NS))
+		    pull_holds(pl, false, PULL_HOLD_FILE_NS))
 			return PLAN_STAND;
 	}
 	if (it == NULL)
@@ -650,7 +650,7 @@ plan_take(struct pull *pl, const struct row *row, const struct verdict *v)
 		if (m == PULL_MOVE_STARTED || m == PULL_MOVE_STAND)
 			return PLAN_STAND;
 		if ((m == PULL_MOVE_MAYBE || m == PULL_MOVE_LATER) &&
-		    plan_holds(pl, m == PULL_MOVE_LATER, PULL_HOLD_DIR_NS))
+		    pull_holds(pl, m == PULL_MOVE_LATER, PULL_HOLD_DIR_NS))
 			return PLAN_STAND;
 	}
 	switch (plan_parent(pl, row->path)) {
@@ -821,7 +821,7 @@ pull_holds_deletes(struct pull *pl)
 	const struct need_totals need = index_need_totals(pl->f->ix, ROW_SELF);
 
 	return need.deletes > 0 &&
-	       plan_holds(pl, false,
+	       pull_holds(pl, false,
 		   need.deletes > PULL_HOLD_DELETES ? PULL_HOLD_DIR_NS
 						    : PULL_HOLD_DELETE_NS);
 }

@@ -246,8 +246,7 @@ move_search(struct pull *pl, const struct row *to, struct slice *from)
 		    index_next_below(pl->f->ix, to->path, after, &pl->row);
 
 		if (row == NULL)
-			/* Nothing to go by yet. */
-			return i == 0 ? PULL_MOVE_LATER : PULL_MOVE_NO;
+			break;
 		after = row->path;
 		if (!move_is_coming(row) ||
 		    row_global(row)->entry.type != ENTRY_FILE ||
@@ -257,7 +256,7 @@ move_search(struct pull *pl, const struct row *to, struct slice *from)
 			return PULL_MOVE_STARTED;
 		return maybe ? PULL_MOVE_MAYBE : PULL_MOVE_NO;
 	}
-	return PULL_MOVE_NO;
+	return PULL_MOVE_LATER; /* no file to go by yet */
 }
 
 static void move_on_timer(struct engine *en, void *arg);
@@ -299,6 +298,11 @@ pull_move_dir_plan(struct pull *pl, const struct row *row)
 		return m;
 	if (dir != NULL)
 		return PULL_MOVE_STAND;
+	/* Both halves come in many messages: all of them first. */
+	if (pull_holds(pl, true, PULL_HOLD_DIR_NS) ||
+	    pull_holds(pl, false,
+		pl->move_failed ? PULL_HOLD_DIR_NS : PULL_HOLD_DELETE_NS))
+		return PULL_MOVE_STAND;
 	if (parent.len > 0) {
 		up = index_row(pl->f->ix, parent, &pl->row);
 		if (up == NULL || row_local(up) == NULL ||
@@ -325,8 +329,14 @@ move_end(struct move_dir *mv)
 	struct folder *f = pl->f;
 	const bool acted = mv->state >= MOVE_ACTS;
 
-	if (mv->state < MOVE_REWRITES)
-		map_put(&pl->no_move, mv->to, pl);
+	if (mv->state == MOVE_COMPARES && !pl->move_failed &&
+	    pull_holds(pl, false, PULL_HOLD_DIR_NS)) {
+		pl->move_failed = true;
+	} else {
+		pl->move_failed = false;
+		if (mv->state < MOVE_REWRITES)
+			map_put(&pl->no_move, mv->to, pl);
+	}
 	if (mv->intent != 0 && mv->state != MOVE_COMMITS)
 		index_remove_intent(f->ix, mv->intent);
 	pl->move = NULL;

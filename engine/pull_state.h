@@ -33,7 +33,7 @@
 #define PULL_HOLD_DELETE_NS (40 * CLOCK_MS)
 #define PULL_HOLD_DELETES 64
 #define PULL_HOLD_FILE_NS (60 * CLOCK_MS)
-#define PULL_HOLD_DIR_NS (200 * CLOCK_MS)
+#define PULL_HOLD_DIR_NS (400 * CLOCK_MS)
 #define PULL_HOLD_MAX_NS (10 * CLOCK_S)
 /* Temps nobody resumed are dropped when in sync, and not right after a start:
  * the peers' indexes may not have come yet. */
@@ -99,12 +99,14 @@ struct pull {
 	struct move_dir *move; /* the directory rename in work, or NULL */
 	uint32_t adopted;      /* puts of this step that nobody waits for */
 	struct map no_move;    /* new directories that are no renames */
+	bool move_failed;      /* maybe because not all had come: once more */
 	struct recover *recover;
 };
 
 /* pull.c */
 void pull_plan_soon(struct pull *pl);
 struct item *pull_find(const struct pull *pl, struct slice path);
+bool pull_holds(struct pull *pl, bool more, uint64_t quiet_ns);
 /* A temp that may be resumed. */
 void pull_keep_temp(struct pull *pl, struct slice temp);
 /* A staging name for `path` in this version: the same again after a restart. */

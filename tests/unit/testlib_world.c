@@ -19,7 +19,7 @@
 #include "engine/pull.h"
 #include "engine/store_mem.h"
 
-#define STEPS_MAX 400000u    /* that never rest: a livelock */
+#define STEPS_MAX 4000000u    /* that never rest: a livelock */
 #define FAR_NS (20 * CLOCK_S) /* timers beyond it are housekeeping */
 #define LOG_LINES 1000u
 
@@ -45,7 +45,8 @@ struct job {
 	uint8_t *body; /* owned */
 	size_t body_len;
 	bool up;
-	struct change_hint hint;
+	struct change_hint hint[2];
+	uint32_t hint_count;
 };
 
 struct device {
@@ -436,8 +437,8 @@ run_job(struct testlib_world *w, struct job *job)
 		run_peer(dv, job);
 		break;
 	case JOB_HINT:
-		ev.u.changes.hint = &job->hint;
-		ev.u.changes.count = 1;
+		ev.u.changes.hint = job->hint;
+		ev.u.changes.count = job->hint_count;
 		ev.u.changes.state = WATCH_FULL;
 		device_step(dv, &ev);
 		break;
@@ -543,6 +544,8 @@ world_log(void *arg, enum log_level level, const char *line)
 	    line);
 	mem_free(*at);
 	*at = mem_strdup(text);
+	if (getenv("WORLD_LOG") != NULL)
+		printf("%s\n", text);
 }
 
 struct testlib_world *
@@ -727,7 +730,7 @@ testlib_world_engine(struct testlib_world *w, uint32_t dev)
 /* Of a directory a real watcher tells name by name; `subtree` stands for it. */
 static void
 hint_below(struct testlib_world *w, uint32_t dev, const char *path,
-    bool subtree)
+    const char *other, bool subtree)
 {
 	struct device *dv = &w->dev[dev];
 	struct job *job;
@@ -735,15 +738,20 @@ hint_below(struct testlib_world *w, uint32_t dev, const char *path,
 	if (dv->en == NULL)
 		return;
 	job = job_new(w, dv, JOB_HINT);
-	job->hint.path = arena_dup(&job->arena, slice_str(path));
-	job->hint.subtree = subtree;
+	job->hint[0].path = arena_dup(&job->arena, slice_str(path));
+	job->hint[0].subtree = job->hint[1].subtree = subtree;
+	job->hint_count = 1;
+	if (other != NULL) {
+		job->hint[1].path = arena_dup(&job->arena, slice_str(other));
+		job->hint_count = 2;
+	}
 	job_add(w, job, some_time(w));
 }
 
 void
 testlib_world_hint(struct testlib_world *w, uint32_t dev, const char *path)
 {
-	hint_below(w, dev, path, false);
+	hint_below(w, dev, path, NULL, false);
 }
 
 void
@@ -772,7 +780,7 @@ testlib_world_remove(struct testlib_world *w, uint32_t dev, const char *path)
 	if (!testlib_disk_remove(testlib_world_disk(w, dev), path))
 		return;
 	testlib_world_say(w, dev, "removes", path);
-	hint_below(w, dev, path, true);
+	hint_below(w, dev, path, NULL, true);
 }
 
 void
@@ -783,8 +791,7 @@ testlib_world_rename(struct testlib_world *w, uint32_t dev, const char *from,
 		return;
 	testlib_world_say(w, dev, "renames", from);
 	testlib_world_say(w, dev, "... to", to);
-	hint_below(w, dev, from, true);
-	hint_below(w, dev, to, true);
+	hint_below(w, dev, from, to, true); /* the two come together */
 }
 
 void
