@@ -886,10 +886,22 @@ pull_end_pass(struct pull *pl)
 	}
 	pl->pass = PASS_NONE;
 	pull_sweep_parked(pl);
-	if (pl->item_count == 0 && map_count(&pl->parked) == 0 &&
-	    map_count(&pl->temps) > 0 && !index_has_need(pl->f->ix) &&
-	    core_now(pl->f->en).mono_ns - pl->temps_ns >= PULL_TEMPS_NS)
+}
+
+/* What is kept to be resumed goes after a while of being in sync. */
+static void
+pull_tidy_temps(struct pull *pl)
+{
+	const uint64_t at_ns = pl->temps_ns + PULL_TEMPS_NS;
+
+	if (map_count(&pl->temps) == 0 || pl->pass != PASS_NONE || pl->again ||
+	    pl->item_count > 0 || map_count(&pl->parked) > 0 ||
+	    index_has_need(pl->f->ix))
+		return; /* what ends that comes by here, too */
+	if (core_now(pl->f->en).mono_ns >= at_ns)
 		core_commit(pl->f, pull_drop_temps, pl);
+	else
+		core_timer_set(pl->f->en, &pl->retry, at_ns);
 }
 
 static const struct row *
@@ -955,6 +967,7 @@ pull_on_timer(struct engine *en, void *arg)
 		return;
 	if (pull_plan(pl))
 		core_timer_set(en, &pl->timer, core_now(en).mono_ns + 1);
+	pull_tidy_temps(pl);
 	pull_finish_late(pl);
 	fetch_pump(pl);
 	writer_pump(pl->writer);
