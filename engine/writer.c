@@ -117,7 +117,8 @@ writer_add(struct writer *wr, struct item *it)
 {
 	it->state = ITEM_READY;
 	list_add(&wr->ready, &it->node);
-	writer_pump(wr);
+	/* At the end of the step: what else becomes ready goes along. */
+	pull_plan_soon(wr->pl);
 }
 
 void
