@@ -109,10 +109,11 @@ scan_record(struct scan *sc, const struct row *row, struct entry *e,
 		e->modified_by = same->entry.modified_by;
 		e->platform = same->entry.platform;
 		e->previous_blocks_hash = same->entry.previous_blocks_hash;
-	} else if (f->cfg.mode == FOLDER_RECEIVE_ONLY) {
-		flags |= ROW_LOCAL_CHANGED;
-		e->modified_by = self;
 	} else {
+		/* In a receive-only folder nobody is told this version: it
+		 * only says which of theirs ours was made from. */
+		if (f->cfg.mode == FOLDER_RECEIVE_ONLY)
+			flags |= ROW_LOCAL_CHANGED;
 		e->version = version_bump(base, self,
 		    core_now(f->en).wall_ns / (int64_t)CLOCK_S, scratch);
 		e->modified_by = self;

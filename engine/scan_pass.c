@@ -187,6 +187,37 @@ scan_look_ignored(struct scan_pass *ps, const struct row *row,
 		*VEC_ADD(&ps->known_dir) = scan_own(path);
 }
 
+/* Is something below this ignored directory followed? */
+static bool
+scan_holds_wanted(struct scan_pass *ps, struct slice dir)
+{
+	struct folder *f = ps->sc->f;
+	struct arena rows[2] = { { 0 } }; /* the row at hand and the next */
+	struct slice after = SLICE_EMPTY;
+	bool wanted = false;
+	int at = 0;
+
+	if (ignore_can_skip(f->ignore, dir))
+		return false;
+	arena_init(&rows[0]);
+	arena_init(&rows[1]);
+	for (uint32_t i = 0; i < LIMIT_STEP_ROWS && !wanted; i++) {
+		const struct row *row =
+		    index_next_below(f->ix, dir, after, &rows[at]);
+
+		if (row == NULL)
+			break;
+		wanted = scan_has_local(row) &&
+			 !ignore_test(f->ignore, row->path).ignored;
+		after = row->path;
+		at = 1 - at;
+		arena_clear(&rows[at]);
+	}
+	arena_fini(&rows[0]);
+	arena_fini(&rows[1]);
+	return wanted;
+}
+
 static void
 scan_look(struct scan_pass *ps, const struct row *row, struct slice path,
     const struct identity *seen, struct slice target, uint32_t flags)
@@ -196,7 +227,8 @@ scan_look(struct scan_pass *ps, const struct row *row, struct slice path,
 	if (pull_owns(f, path))
 		return; /* we are at it ourselves; a hint comes afterwards */
 	if (ignore_test(f->ignore, path).ignored &&
-	    ((flags & HINT_FORCE) == 0 || seen->type != IDENTITY_DIR)) {
+	    (seen->type != IDENTITY_DIR ||
+		((flags & HINT_FORCE) == 0 && !scan_holds_wanted(ps, path)))) {
 		scan_look_ignored(ps, row, path, seen);
 		return;
 	}
