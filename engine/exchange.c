@@ -10,6 +10,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/mem.h"
 #include "engine/exchange_index.h"
+#include "engine/exchange_progress.h"
 #include "engine/exchange_state.h"
 #include "engine/pull.h"
 
@@ -327,6 +328,7 @@ exchange_peer_down(struct engine *en, const struct devid *dev)
 		if (sh == NULL)
 			continue;
 		sh->peer = NULL;
+		exchange_progress_peer_down(f, &p->device);
 		sh->remote_runs = sh->remote_lists = false;
 		sh->send_busy = sh->more_coming = false;
 	}
@@ -345,6 +347,7 @@ exchange_peer_down(struct engine *en, const struct devid *dev)
 void
 exchange_folder_closing(struct folder *f)
 {
+	exchange_progress_free(f);
 	for (uint32_t i = 0; i < f->share_count; i++) {
 		struct peer *p = f->share[i].peer;
 
@@ -390,6 +393,7 @@ exchange_request(struct folder *f, struct share *sh, struct request *rq,
 	rq->folder = f->cfg.id;
 	m.u.request = *rq;
 	exchange_send(p, &m, NULL, NULL, NULL);
+	exchange_progress_wake(f);
 	return (uint64_t)rq->id;
 }
 
@@ -663,7 +667,9 @@ exchange_dispatch(struct peer *p, const struct message *m,
 	case MESSAGE_CHUNKS:
 		exchange_on_chunks(p, &m->u.chunks);
 		break;
-	case MESSAGE_PROGRESS: /* a hint we have no use for yet */
+	case MESSAGE_PROGRESS:
+		exchange_progress_came(p, &m->u.progress);
+		break;
 	case MESSAGE_PING:
 	case MESSAGE_CLOSE: /* the session has seen to it */
 	case MESSAGE_UNKNOWN:

@@ -52,6 +52,22 @@ uint64_t exchange_request_chunks(struct folder *f, struct share *sh,
 bool exchange_has_room(const struct share *sh, uint32_t len);
 uint64_t exchange_asked_bytes(const struct share *sh); /* outstanding */
 uint32_t exchange_features(const struct share *sh);
+/*
+ * A peer that has this block of the unfinished file in a temporary, as it says,
+ * and room to be asked for it with `from_temporary`; NULL: none.  Ask it only
+ * when nobody with the whole file can be asked; it may well not have it.
+ */
+struct exchange_temp {
+	struct slice name;
+	struct version version;
+	uint32_t block_size;
+	uint32_t block, len;
+};
+struct share *exchange_temp_source(struct folder *f,
+    const struct exchange_temp *want);
+/* It had not: do not ask it again for this file until it says more. */
+void exchange_temp_failed(struct folder *f, const struct share *sh,
+    struct slice name);
 /* Our index grew: send what is durable to whoever does not have it. */
 void exchange_index_grew(struct folder *f);
 

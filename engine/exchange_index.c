@@ -7,6 +7,7 @@
 #include "engine/base/nfc.h"
 #include "engine/base/path.h"
 #include "engine/decide.h"
+#include "engine/exchange_progress.h"
 #include "engine/pull.h"
 #include "engine/scan.h"
 
@@ -277,6 +278,7 @@ exchange_entry_came(struct peer *p, struct folder *f, struct share *sh,
 	if (entry_is_internal(e.name))
 		return true;
 	entry_normalise(&e, scratch);
+	exchange_progress_forget(f, &p->device, e.name);
 	if (index_put_remote(f->ix, sh->slot, &e, &err) < 0) {
 		folder_met_error(f, err.code, slice_str(err.text));
 		return false;

@@ -191,6 +191,7 @@ struct fetch_put {
 	uint32_t block;
 	uint32_t len;
 	uint32_t slot; /* who sent it; of writes */
+	bool from_temp;
 	bool seal;
 	bool copy;
 };
@@ -263,6 +264,25 @@ fetch_copy(struct item *it, uint32_t no, const struct reuse_place *place)
 	it->pl->copying++;
 }
 
+/*
+ * The device did not give what it said it has.  Of a temporary that may be, and
+ * counts only against that; a holder is not asked for this file again.
+ */
+static void
+fetch_blame(struct item *it, uint32_t slot, bool from_temp, bool bad_data)
+{
+	const struct share *sh;
+
+	if (!from_temp) {
+		devset_add(&it->failed, slot);
+		it->bad_data |= bad_data;
+		return;
+	}
+	sh = folder_share_of_slot(it->pl->f, slot);
+	if (sh != NULL)
+		exchange_temp_failed(it->pl->f, sh, it->path);
+}
+
 static void
 fetch_write_done(struct folder *f, void *arg, const struct event *ev)
 {
@@ -280,8 +300,7 @@ fetch_write_done(struct folder *f, void *arg, const struct event *ev)
 		log_warn(core_log(f->en), "fetch bad-data slot=%u path=%s",
 		    (unsigned)put.slot,
 		    path_print(core_scratch(f->en), it->path));
-		devset_add(&it->failed, put.slot);
-		it->bad_data = true;
+		fetch_blame(it, put.slot, put.from_temp, true);
 		fetch_want(it, put.block, BLOCK_FAR);
 	} else if (code != 0) {
 		pull_item_error(it, code, ev->u.done.text);
@@ -308,6 +327,7 @@ fetch_write(struct item *it, const struct item_ask *ask,
 	    core_ask(f, EFFECT_WRITE_TEMP, fetch_write_done, put);
 
 	put->slot = ask->slot;
+	put->from_temp = ask->from_temp;
 	ef->temp = arena_dup(core_scratch(f->en), it->temp);
 	ef->u.write.offset = ask->offset;
 	ef->u.write.payload = payload;
@@ -330,9 +350,8 @@ fetch_answer(struct folder *f, void *arg, int code, struct payload *payload)
 	if (code != 0) {
 		fetch_sate(it, ask.len);
 		if (code != ERR_CLOSED)
-			devset_add(&it->failed, ask.slot);
-		if (code == ERR_CORRUPT)
-			it->bad_data = true;
+			fetch_blame(it, ask.slot, ask.from_temp,
+			    code == ERR_CORRUPT);
 		if (ask.block == FREE_RANGE)
 			reuse_range_failed(it);
 		else
@@ -371,7 +390,7 @@ fetch_choose(const struct item *it, uint32_t len, bool *none)
 
 static void
 fetch_ask(struct item *it, struct share *sh, uint32_t no, int64_t offset,
-    uint32_t len)
+    uint32_t len, bool from_temp)
 {
 	struct folder *f = it->pl->f;
 	struct item_ask *ask = mem_zalloc(sizeof(*ask));
@@ -379,6 +398,7 @@ fetch_ask(struct item *it, struct share *sh, uint32_t no, int64_t offset,
 		.name = arena_dup(core_scratch(f->en), it->path),
 		.offset = offset,
 		.size = (int32_t)len,
+		.from_temporary = from_temp,
 	};
 
 	*ask = (struct item_ask){
@@ -387,6 +407,7 @@ fetch_ask(struct item *it, struct share *sh, uint32_t no, int64_t offset,
 		.offset = offset,
 		.len = len,
 		.block = no,
+		.from_temp = from_temp,
 	};
 	if (no != FREE_RANGE) {
 		rq.block_no = (int32_t)no;
@@ -421,8 +442,23 @@ fetch_range(struct item *it, int64_t offset, uint32_t len)
 	sh = fetch_choose(it, len, &none);
 	if (sh == NULL)
 		return none ? fetch_no_source(it) : FETCH_NO_ROOM;
-	fetch_ask(it, sh, FREE_RANGE, offset, len);
+	fetch_ask(it, sh, FREE_RANGE, offset, len, false);
 	return FETCH_DID;
+}
+
+/* Somebody who is fetching the same and has this block already. */
+static struct share *
+fetch_choose_temp(const struct item *it, uint32_t no)
+{
+	const struct exchange_temp want = {
+		.name = it->path,
+		.version = it->entry.version,
+		.block_size = it->entry.block_size,
+		.block = no,
+		.len = block_len(it, no),
+	};
+
+	return exchange_temp_source(it->pl->f, &want);
 }
 
 /* One more thing to ask for. */
@@ -433,7 +469,7 @@ fetch_one(struct item *it)
 	struct reuse_place place;
 	struct share *sh;
 	uint32_t no, len;
-	bool none;
+	bool none, from_temp;
 
 	if (it->checking)
 		return FETCH_ENOUGH;
@@ -460,10 +496,13 @@ fetch_one(struct item *it)
 	if (it->in_flight > 0 && it->in_flight + len > FETCH_FILE_BYTES)
 		return FETCH_ENOUGH;
 	sh = fetch_choose(it, len, &none);
+	from_temp = sh == NULL;
+	if (from_temp)
+		sh = fetch_choose_temp(it, no);
 	if (sh == NULL)
 		return none ? fetch_no_source(it) : FETCH_NO_ROOM;
 	it->block[no] = BLOCK_ASKED;
-	fetch_ask(it, sh, no, block_offset(it, no), len);
+	fetch_ask(it, sh, no, block_offset(it, no), len, from_temp);
 	return FETCH_DID;
 }
 

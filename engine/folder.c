@@ -12,6 +12,7 @@
 #include "engine/base/path.h"
 #include "engine/core_state.h"
 #include "engine/exchange.h"
+#include "engine/exchange_progress.h"
 #include "engine/pull.h"
 #include "engine/scan.h"
 
@@ -741,6 +742,7 @@ folder_free(struct folder *f)
 	core_timer_clear(f->en, &f->rescan);
 	core_timer_clear(f->en, &f->commit_timer);
 	folder_walk_free(f);
+	exchange_progress_free(f);
 	folder_drop_parts(f);
 	VEC_FINI(&f->commit_now);
 	VEC_FINI(&f->commit_wait);

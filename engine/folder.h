@@ -55,7 +55,8 @@ struct share {
 	bool more_coming;       /* its last message was a full batch */
 };
 
-struct folder_walk; /* folder_modes.c */
+struct folder_walk;       /* folder_modes.c */
+struct exchange_progress; /* exchange_progress.c */
 
 struct folder_waiter { /* of a commit */
 	core_done_fn *done;
@@ -107,6 +108,8 @@ struct folder {
 	VEC(struct folder_waiter) commit_wait; /* for the next one */
 	VEC(struct folder_waiter) commit_now;  /* for the one on its way */
 	struct core_timer commit_timer;
+
+	struct exchange_progress *progress; /* owned; NULL until needed */
 
 	/* Requests served: the block list looked at last. */
 	struct digest list_hash;

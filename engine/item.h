@@ -61,6 +61,7 @@ struct item_ask {
 	int64_t offset;
 	uint32_t len;
 	uint32_t block; /* of plain blocks; UINT32_MAX: a free range */
+	bool from_temp; /* of one who has no more of the file than parts */
 };
 
 struct item {

@@ -28,6 +28,14 @@ struct pull_problem {
 	uint32_t tries;
 };
 
+/* A file of which parts are in a temp; lives to the end of the step. */
+struct pull_file {
+	struct slice path;
+	struct version version;
+	uint32_t block_size, block_count;
+	const uint8_t *state; /* for pull_file_has() */
+};
+
 struct pull *pull_new(struct folder *f);
 void pull_free(struct pull *pl); /* no op may be outstanding */
 /*
@@ -59,6 +67,11 @@ uint32_t pull_problems(const struct folder *f, struct pull_problem **out,
 /* What is being done about `path`; REASON_NONE when nothing. */
 enum reason pull_reason(const struct folder *f, struct slice path,
     int64_t *bytes_done, int64_t *bytes_total);
+/* The files in work with at least `blocks_min` blocks, at most `max`. */
+uint32_t pull_files(const struct folder *f, uint32_t blocks_min, uint32_t max,
+    struct pull_file **out, struct arena *arena);
+/* Is block `no` in its temp, verified? */
+bool pull_file_has(const struct pull_file *file, uint32_t no);
 /*
  * The temp that holds parts of this version of `path`, and whether block `no`
  * is in it: for requests with from_temporary.

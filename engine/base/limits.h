@@ -45,6 +45,8 @@
 #define LIMIT_FETCH_WINDOW (32 * MIB)   /* bytes asked of one device */
 #define LIMIT_FETCH_REQUESTS 512u       /* requests asked of one device */
 #define LIMIT_SERVE_WINDOW (32 * MIB)   /* bytes read for one device */
+#define LIMIT_PROGRESS_FILES 1024u      /* unfinished, of a peer's folder */
+#define LIMIT_PROGRESS_LEN (1 * MIB)    /* bytes; a bit for each block */
 #define LIMIT_SERVE_QUEUE 2048u         /* requests one device may queue */
 #define LIMIT_SENDQ_LEN (64 * MIB)      /* bytes waiting on one session */
 #define LIMIT_FOLDER_ITEMS 1024u        /* items in work in a folder */
