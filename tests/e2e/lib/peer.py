@@ -51,6 +51,7 @@ class Peer:
         self.cluster_configs: list[Message] = []
         self.frames: list[tuple[float, str]] = []
         self.requests: list[Message] = []
+        self.progress: list[Message] = []  # updates, as they came
         # Hook: gets the Request, gives the Response, None to keep silent.
         self.on_request: Callable[[Message], Optional[Message]] = self.serve
         self._lock = threading.RLock()
@@ -248,6 +249,9 @@ class Peer:
             response = got.message()
             with self._lock:
                 self._responses[response["id"]] = response
+        elif got.kind == bep.PROGRESS:
+            with self._lock:
+                self.progress += got.message()["updates"]
 
     def _on_cluster_config(self, config: Message) -> None:
         send_full = []
