@@ -566,8 +566,8 @@ fetch_check_done(struct folder *f, void *arg, const struct event *ev)
 			if (it->block[i] != BLOCK_HAVE &&
 			    (have[i / 8] >> (i % 8) & 1) != 0)
 				fetch_have(it, i);
-		it->touched = true;
 	}
+	it->touched = ev->u.done.code == 0;
 	it->dirty = false;
 	fetch_go_on(it);
 	fetch_pump(f->pull);
@@ -599,6 +599,7 @@ fetch_start(struct item *it)
 	it->missing = count;
 	if (map_remove(&it->pl->temps, it->temp) != NULL &&
 	    it->entry.size > 0) {
+		it->touched = true; /* to be kept again when we are stopped */
 		fetch_check(it);
 		return;
 	}
