@@ -217,7 +217,7 @@ scan_on_hash(struct folder *f, void *arg, const struct event *ev)
 
 	(void)f;
 	sc->hashing--;
-	if (sc->stopped || pull_owns(sc->f, path)) {
+	if (sc->stopped || it->other || pull_owns(sc->f, path)) {
 		scan_item_done(it);
 		return;
 	}
@@ -279,6 +279,21 @@ scan_item_go(struct scan *sc)
 }
 
 void
+scan_item_drop(struct scan *sc, struct slice path)
+{
+	struct scan_item *it = map_find(&sc->item, path);
+
+	if (it == NULL)
+		return;
+	if (it->state == ITEM_HASHES) {
+		it->other = true;
+		return;
+	}
+	map_remove(&sc->item, path);
+	scan_item_free(it);
+}
+
+void
 scan_item_add(struct scan *sc, struct slice path, int64_t size)
 {
 	struct scan_item *it = map_find(&sc->item, path);
@@ -286,6 +301,7 @@ scan_item_add(struct scan *sc, struct slice path, int64_t size)
 	if (it != NULL) {
 		it->size = size;
 		it->again = it->state == ITEM_HASHES;
+		it->other = false;
 		return;
 	}
 	it = mem_zalloc(sizeof(*it));

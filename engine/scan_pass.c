@@ -232,6 +232,8 @@ scan_look(struct scan_pass *ps, const struct row *row, struct slice path,
 		scan_look_ignored(ps, row, path, seen);
 		return;
 	}
+	if (seen->type != IDENTITY_FILE)
+		scan_item_drop(ps->sc, path);
 	/* A directory became something else: what was in it is gone. */
 	if (seen->type != IDENTITY_DIR && scan_has_local(row) &&
 	    row_local(row)->entry.type == ENTRY_DIR)

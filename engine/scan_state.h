@@ -82,6 +82,7 @@ struct scan_item {             /* a file to be hashed */
 	enum scan_item_state state;
 	uint32_t tries;
 	bool again;              /* a hint came while it was hashed */
+	bool other;              /* ... and it is no file any more */
 	struct core_timer timer; /* RESTS: it keeps changing */
 };
 
@@ -147,6 +148,8 @@ void scan_problem_sweep(struct scan *sc);
 
 /* scan_item.c */
 void scan_item_add(struct scan *sc, struct slice path, int64_t size);
+/* It is no file any more. */
+void scan_item_drop(struct scan *sc, struct slice path);
 void scan_item_go(struct scan *sc);
 void scan_item_free(struct scan_item *it);
 /*
