@@ -102,9 +102,11 @@ decide_change(const struct row *row, bool ignore_perms)
 	const struct row_version *local = row_local(row);
 	const bool have = local != NULL && !local->entry.deleted;
 
+	/* Of what we never had nobody needs to hear that it is deleted. */
 	if (take->deleted && !have)
-		return local == NULL ? decide_nothing(row, REASON_NONE)
-				     : decide_do(row, VERDICT_ADOPT);
+		return local == NULL && row->seq == 0
+			   ? decide_nothing(row, REASON_NONE)
+			   : decide_do(row, VERDICT_ADOPT);
 	if (take->deleted) {
 		if (!version_covers(take->version, local->entry.version))
 			return decide_do(row, VERDICT_REVIVE);

@@ -146,6 +146,12 @@ void index_put_seen(struct index *ix, struct slice path,
  */
 void index_forget_local(struct index *ix, struct slice path);
 /*
+ * What we had is gone from disk to make way for the global version.  Our word
+ * on it stands among the others until the next one, so a deletion that comes
+ * instead is needed: nobody would hear otherwise that we have nothing.
+ */
+void index_vacate_local(struct index *ix, struct slice path);
+/*
  * What `slot` says it has; replaces its older word.  `e` has been checked and
  * normalised; with `e->invalid` the device goes to the shadows, and so it does
  * when its content differs from what holders of an equal vector have

@@ -88,7 +88,7 @@ row_needs(const struct row *row, const struct row_version *g)
 	if (local == g || (row->flags & ROW_IGNORED) != 0)
 		return false;
 	if (local == NULL)
-		return !g->entry.deleted;
+		return !g->entry.deleted || row->seq != 0;
 	/*
 	 * Two devices deleted it, each in its own way: there is nothing to do
 	 * on disk, but a Syncthing counts us as behind until we say the same.
@@ -551,6 +551,8 @@ put_close(struct put *p)
 	struct put_sums now;
 
 	put_settle(p);
+	if (p->row.version_count == 0)
+		p->row.seq = 0; /* the row goes */
 	put_places(p);
 	if (ix->err.code != 0) {
 		put_cancel(p);
@@ -636,8 +638,8 @@ index_put_seen(struct index *ix, struct slice path, const struct identity *seen)
 	put_cancel(&p);
 }
 
-void
-index_forget_local(struct index *ix, struct slice path)
+static void
+forget_local(struct index *ix, struct slice path, bool vacate)
 {
 	struct put p;
 
@@ -649,9 +651,22 @@ index_forget_local(struct index *ix, struct slice path)
 	}
 	put_leave(&p, ROW_SELF);
 	p.row.flags &= ~PUT_FLAGS;
-	p.row.seq = 0;
+	if (!vacate)
+		p.row.seq = 0;
 	p.row.seen = (struct identity){ 0 };
 	put_close(&p);
+}
+
+void
+index_forget_local(struct index *ix, struct slice path)
+{
+	forget_local(ix, path, false);
+}
+
+void
+index_vacate_local(struct index *ix, struct slice path)
+{
+	forget_local(ix, path, true);
 }
 
 /* Another device's word */

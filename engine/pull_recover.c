@@ -355,7 +355,7 @@ recover_remove(struct recovery *rc, const struct identity *temp)
 	}
 	if (rc->in.replace &&
 	    recover_is_due(rc, index_row(pl->f->ix, rc->in.path, &pl->row)))
-		index_forget_local(pl->f->ix, rc->in.path);
+		index_vacate_local(pl->f->ix, rc->in.path);
 	else if (!rc->in.replace)
 		recover_put(rc, rc->in.path, rc->in.target, &absent);
 	scan_hint(pl->f, rc->in.path, false);

@@ -314,7 +314,7 @@ batch_put_item(struct item *it)
 
 	if (it->replace) {
 		/* Its new version is made next, at a free name. */
-		index_forget_local(ix, it->path);
+		index_vacate_local(ix, it->path);
 		return;
 	}
 	if (it->kind == ITEM_REMOVE || it->kind == ITEM_RMDIR) {
