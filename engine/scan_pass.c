@@ -140,6 +140,21 @@ scan_look_link(struct scan_pass *ps, const struct row *row, struct slice path,
 	scan_record(ps->sc, row, &e, seen);
 }
 
+/*
+ * A new directory may be an old one by another name; what is missing tells.
+ * Until that is known nothing is announced (scan_holds_back()).
+ */
+static void
+scan_add_new_dir(struct scan_pass *ps, struct slice path)
+{
+	struct scan *sc = ps->sc;
+
+	*VEC_ADD(&ps->new_dir) = scan_own(path);
+	if (ps->stage == SCAN_KNOWN && sc->moving_since_ns == 0 &&
+	    index_local_totals(sc->f->ix).dirs > 1)
+		sc->moving_since_ns = core_now(sc->f->en).mono_ns;
+}
+
 static void
 scan_look_dir(struct scan_pass *ps, const struct row *row, struct slice path,
     const struct identity *seen, bool subtree)
@@ -157,7 +172,7 @@ scan_look_dir(struct scan_pass *ps, const struct row *row, struct slice path,
 	if (known && (subtree || scan_problem_has(ps->sc, path)))
 		*VEC_ADD(&ps->known_dir) = scan_own(path);
 	else if (!known)
-		*VEC_ADD(&ps->new_dir) = scan_own(path);
+		scan_add_new_dir(ps, path);
 }
 
 /* An ignored name: tell others once that we do not follow it any more. */
@@ -606,6 +621,16 @@ scan_take_held(struct scan_pass *ps)
 	}
 }
 
+/* No rename is being found out any more: announce what was held back. */
+static void
+scan_release(struct scan *sc)
+{
+	if (sc->moving_since_ns == 0)
+		return;
+	sc->moving_since_ns = 0;
+	exchange_index_grew(sc->f);
+}
+
 static void
 scan_end_pass(struct scan_pass *ps)
 {
@@ -614,10 +639,7 @@ scan_end_pass(struct scan_pass *ps)
 	struct effect_note *note;
 
 	scan_pass_clear(ps);
-	if (sc->moving_since_ns != 0) {
-		sc->moving_since_ns = 0;
-		exchange_index_grew(f);
-	}
+	scan_release(sc);
 	if (!ps->full)
 		return;
 	sc->progress.running = false;
@@ -688,7 +710,9 @@ scan_pass_go(struct scan_pass *ps)
 			scan_go_on_next_step(ps);
 			return;
 		}
-		if (umap_count(&ps->moved) > 0 && sc->moving_since_ns == 0)
+		if (umap_count(&ps->moved) == 0)
+			scan_release(sc);
+		else if (sc->moving_since_ns == 0)
 			sc->moving_since_ns = core_now(sc->f->en).mono_ns;
 		scan_next_stage(ps, SCAN_NEW);
 	}
