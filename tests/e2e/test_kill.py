@@ -157,18 +157,18 @@ def test_sigterm_during_a_transfer_stops_soon(pair: Pair) -> None:
 
 
 @pytest.mark.slow
-def test_a_frozen_peer_is_noticed_and_forgiven(pair: Pair) -> None:
-    """SIGSTOP is what a suspended laptop looks like."""
+def test_a_frozen_program_does_no_harm(pair: Pair) -> None:
+    """SIGSTOP: the kernel answers for it, the program does not."""
     import signal
     tree.write(pair.dir_a / "before", b"1")
     pair.settle()
     pair.b.send_signal(signal.SIGSTOP)
     try:
-        tree.write(pair.dir_a / "during", tree.noise(500_000))
-        wait_until(lambda: not pair.a.connected("B"), 75,
-                   "noticed in 60 s", alive=[pair.a])
+        tree.write(pair.dir_a / "during", tree.noise(5_000_000))
+        time.sleep(5)
+        assert FOLDER in pair.a.ctl("status", check=False).out
+        tree.write(pair.dir_a / "before", b"2")
     finally:
         pair.b.send_signal(signal.SIGCONT)
-    pair.settle(90)
+    pair.settle(30)
     assert_clean(pair)
-    assert FOLDER in pair.a.ctl("status", check=False).out

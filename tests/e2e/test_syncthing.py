@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable
 
 import pytest
 
@@ -320,86 +320,3 @@ def test_a_storm_on_their_side_arrives(mixed: Mixed, seed: int) -> None:
         time.sleep(0.3)
     mixed.theirs.scan(FOLDER)
     mixed.settle(90)
-
-
-# ---- discovery on a LAN of two network namespaces --------------------------
-
-@pytest.fixture
-def lan() -> Iterator[tuple[str, str]]:
-    """Two network namespaces joined by a cable; gone afterwards."""
-    names = (f"hf{os.getpid()}a", f"hf{os.getpid()}b")
-
-    def ip(*args: str, check: bool = True) -> None:
-        subprocess.run(["ip", *args], check=check, capture_output=True)
-
-    try:
-        for name in names:
-            ip("netns", "add", name)
-        ip("link", "add", "eth0", "netns", names[0], "type", "veth",
-           "peer", "name", "eth0", "netns", names[1])
-        for number, name in enumerate(names, 1):
-            ip("-n", name, "link", "set", "lo", "up")
-            ip("-n", name, "addr", "add", f"10.77.0.{number}/24",
-               "brd", "+", "dev", "eth0")
-            ip("-n", name, "link", "set", "eth0", "up")
-    except (OSError, subprocess.CalledProcessError) as error:
-        for name in names:
-            ip("netns", "delete", name, check=False)
-        pytest.skip(f"no network namespaces: {error}")
-    yield names
-    for name in names:
-        ip("netns", "delete", name, check=False)
-
-
-@pytest.mark.root
-@pytest.mark.slow
-def test_two_of_ours_find_each_other_on_a_lan(
-        world: World, lan: tuple[str, str]) -> None:
-    nodes, dirs = [], []
-    for name, space in zip("AB", lan):
-        made = world.node(name, start=False,
-                          wrapper=["ip", "netns", "exec", space])
-        made.ctl("config", "unset", "mesh.listen")
-        made.config("mesh.listen", f"tcp://0.0.0.0:{made.port}")
-        made.config("mesh.announce", "true")
-        nodes.append(made)
-        dirs.append(world.dir(name.lower()))
-    for this, that, place in ((nodes[0], nodes[1], dirs[0]),
-                              (nodes[1], nodes[0], dirs[1])):
-        this.device_add(that.id, that.name)
-        this.folder_add(place, FOLDER, that.name)
-    tree.write(dirs[0] / "hello", b"over the air")
-    for made in nodes:
-        made.start()
-    wait_until(lambda: (dirs[1] / "hello").exists(), 60, "found",
-               alive=nodes)
-
-
-@pytest.mark.root
-@pytest.mark.slow
-def test_a_syncthing_on_the_lan_finds_us(world: World,
-                                         lan: tuple[str, str]) -> None:
-    ours = world.node("A", start=False,
-                      wrapper=["ip", "netns", "exec", lan[0]])
-    ours.ctl("config", "unset", "mesh.listen")
-    ours.config("mesh.listen", f"tcp://0.0.0.0:{ours.port}")
-    ours.config("mesh.announce", "true")
-    theirs = world.syncthing(start=False, options={
-        "localAnnounceEnabled": "true",
-        "listenAddress": "tcp://0.0.0.0:22000"})
-    dir_a, dir_b = world.dir("a"), world.dir("b")
-    ours.device_add(theirs.id, "S")
-    ours.folder_add(dir_a, FOLDER, "S")
-    # Its REST is inside the namespace: configure it outside, then move it.
-    theirs.start()
-    theirs.device_add(ours.id, "A")
-    theirs.folder_add(FOLDER, dir_b, [ours.id])
-    theirs.stop()
-    theirs.argv = ["ip", "netns", "exec", lan[1], *theirs.argv]
-    tree.write(dir_a / "ours", b"1")
-    tree.write(dir_b / "theirs", b"2")
-    ours.start()
-    theirs.spawn()
-    wait_until(lambda: (dir_b / "ours").exists()
-               and (dir_a / "theirs").exists(), 90, "both arrived",
-               alive=[ours, theirs])

@@ -528,9 +528,10 @@ def _address(addr: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def tcp(addr: str, timeout: float = 10.0) -> socket.socket:
-    """A bare TCP connection to tcp://HOST:PORT."""
-    sock = socket.create_connection(_address(addr), timeout)
+def tcp(addr: str, timeout: float = 10.0,
+        source: str = "127.0.0.1") -> socket.socket:
+    """A bare TCP connection to tcp://HOST:PORT, from `source`."""
+    sock = socket.create_connection(_address(addr), timeout, (source, 0))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
