@@ -128,7 +128,10 @@ int fs_posix_hash_chunks(const struct fs_hash *h, uint32_t first,
 int fs_posix_hash_end(struct fs_hash *h, bool failed, struct event *done,
     struct err *err);
 
-/* For tests: walk component by component as on kernels without openat2. */
+/*
+ * For tests: walk component by component as on kernels without openat2, and
+ * back again; where there is none it is the only walk.
+ */
 void fs_posix_set_walk(struct fs_root *root, bool by_component);
 /* For tests: act as on a file system without RENAME_EXCHANGE / NOREPLACE. */
 void fs_posix_set_exchange(struct fs_root *root, bool exchange, bool noreplace);

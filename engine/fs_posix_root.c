@@ -375,7 +375,8 @@ fs_posix_can_syncfs(const struct fs_root *root)
 void
 fs_posix_set_walk(struct fs_root *root, bool by_component)
 {
-	root->by_component = by_component;
+	root->by_component =
+	    by_component || !fs_posix_walk_has_openat2(root->fd);
 }
 
 void
