@@ -571,7 +571,7 @@ on_lmdb_assert(MDB_env *env, const char *msg)
 }
 
 static int
-env_open(const char *dir, unsigned flags, MDB_env **out)
+env_open_len(const char *dir, unsigned flags, size_t map_len, MDB_env **out)
 {
 	MDB_env *env = NULL;
 	int rc;
@@ -580,7 +580,7 @@ env_open(const char *dir, unsigned flags, MDB_env **out)
 	if (rc == 0)
 		rc = mdb_env_set_maxdbs(env, STORE_TABLES);
 	if (rc == 0)
-		rc = mdb_env_set_mapsize(env, MAP_LEN);
+		rc = mdb_env_set_mapsize(env, map_len);
 	if (rc == 0)
 		rc = mdb_env_open(env, dir, flags | MDB_NOTLS, 0600);
 	if (rc != 0 && env != NULL) {
@@ -588,6 +588,20 @@ env_open(const char *dir, unsigned flags, MDB_env **out)
 		env = NULL;
 	}
 	*out = env;
+	return rc;
+}
+
+/* A smaller map where addresses are scarce: a limit, an emulator. */
+static int
+env_open(const char *dir, unsigned flags, MDB_env **out)
+{
+	size_t map_len = MAP_LEN;
+	int rc;
+
+	do {
+		rc = env_open_len(dir, flags, map_len, out);
+		map_len /= 2;
+	} while (rc == ENOMEM && map_len >= GIB);
 	return rc;
 }
 
