@@ -49,8 +49,12 @@ if(testlib_files AND CMOCKA_FOUND)
     PRIVATE holdfast_door)
 endif()
 
-# For hangs only: a loaded machine with two cores and a sanitizer is slow.
+# For hangs only: a loaded machine with two cores and a sanitizer is slow, and
+# an emulator is slower.
 set(TEST_TIMEOUT 900)
+if(CMAKE_CROSSCOMPILING)
+  set(TEST_TIMEOUT 3600)
+endif()
 
 # Tests find their data through SOURCE_TESTS and write into the build only.
 file(GLOB test_files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/test_*.c)
