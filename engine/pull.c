@@ -635,6 +635,17 @@ plan_make_way(struct pull *pl, const struct row *row, const struct verdict *v)
 	pull_item_start(it);
 }
 
+static void
+plan_blocked(struct pull *pl, const struct row *row)
+{
+	const struct parked *pk;
+
+	pull_park(pl, row->path, REASON_PARENT_BLOCKED, "");
+	pk = map_find(&pl->parked, row->path);
+	if (pk != NULL)
+		pull_yield(pl, row->path, pk->since_ns);
+}
+
 static enum plan_result
 plan_take(struct pull *pl, const struct row *row, const struct verdict *v)
 {
@@ -659,7 +670,7 @@ plan_take(struct pull *pl, const struct row *row, const struct verdict *v)
 	case PARENT_LATER:
 		return PLAN_NEXT; /* its end begins another pass */
 	case PARENT_BLOCKED:
-		pull_park(pl, row->path, REASON_PARENT_BLOCKED, "");
+		plan_blocked(pl, row);
 		return PLAN_NEXT;
 	}
 	switch (type) {
@@ -1052,6 +1063,7 @@ pull_free(struct pull *pl)
 	map_fini(&pl->temps);
 	map_fini(&pl->no_move);
 	pull_recover_free(pl);
+	pull_yield_free(pl);
 	buf_fini(&pl->cursor);
 	arena_fini(&pl->row);
 	mem_free(pl);

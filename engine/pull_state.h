@@ -101,6 +101,8 @@ struct pull {
 	struct map no_move;    /* new directories that are no renames */
 	bool move_failed;      /* maybe because not all had come: once more */
 	struct recover *recover;
+	/* A file that gets out of the way, and its new name; owned. */
+	struct slice yield_from, yield_to;
 };
 
 /* pull.c */
@@ -174,6 +176,13 @@ void pull_move_dir_resume(struct pull *pl, struct slice from, struct slice to,
     const struct identity *seen, uint64_t intent,
     void (*done)(struct pull *pl));
 void pull_move_free(struct pull *pl);
+
+/*
+ * pull_yield.c: `path` cannot be here since `since_ns` because of a file of
+ * ours: that gets out of the way, when it is time.
+ */
+void pull_yield(struct pull *pl, struct slice path, uint64_t since_ns);
+void pull_yield_free(struct pull *pl);
 
 /* pull_recover.c */
 void pull_recover_free(struct pull *pl);

@@ -442,6 +442,36 @@ send_only_takes_nothing_and_receive_only_keeps_its_own(void **state)
 	testlib_world_free(w);
 }
 
+/*
+ * The other device never takes the directory away: a send-only one here, a
+ * Syncthing elsewhere.  Somebody has to give way, and nothing is lost.
+ */
+static void
+a_file_gives_way_to_a_directory_that_stays(void **state)
+{
+	struct testlib_world *w = testlib_world_new(29, 2);
+	struct testlib_disk *ours = testlib_world_disk(w, 0);
+
+	(void)state;
+	testlib_world_set_mode(w, 1, FOLDER_SEND_ONLY);
+	testlib_world_mkdir(w, 1, "x");
+	testlib_world_write(w, 1, "x/inside", "in the directory");
+	testlib_world_start(w, 1);
+	testlib_world_run(w, 5 * CLOCK_S);
+	testlib_world_write(w, 0, "x", "the newer file");
+	testlib_world_start(w, 0);
+	testlib_world_run(w, CLOCK_S);
+	testlib_world_connect(w, 0, 1);
+	testlib_world_run(w, 5 * CLOCK_S);
+	check_text(w, 0, "x", "the newer file");
+	testlib_world_run(w, 60 * CLOCK_S);
+	check_text(w, 0, "x/inside", "in the directory");
+	check_text(w, 1, "x/inside", "in the directory");
+	assert_true(
+	    testlib_disk_has_content(ours, SLICE_LIT("the newer file")));
+	testlib_world_free(w);
+}
+
 static void
 ignored_paths_are_not_taken(void **state)
 {
@@ -703,6 +733,7 @@ main(void)
 		cmocka_unit_test(a_full_disk_pauses_and_goes_on),
 		cmocka_unit_test(
 		    send_only_takes_nothing_and_receive_only_keeps_its_own),
+		cmocka_unit_test(a_file_gives_way_to_a_directory_that_stays),
 		cmocka_unit_test(ignored_paths_are_not_taken),
 		cmocka_unit_test(
 		    two_devices_in_a_storm_become_equal_and_lose_nothing),
