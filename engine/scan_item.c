@@ -221,13 +221,17 @@ scan_on_hash(struct folder *f, void *arg, const struct event *ev)
 		scan_item_done(it);
 		return;
 	}
-	if (ev->u.done.code == 0 && !it->again) {
+	if (ev->u.done.code == 0) {
+		/* It was whole; a hint that came meanwhile is looked into. */
+		const bool again = it->again;
+
 		scan_item_hashed(it, ev);
+		if (again)
+			scan_hint(sc->f, path, false);
 		scan_item_done(it);
 		return;
 	}
 	switch (ev->u.done.code) {
-	case 0:
 	case ERR_CHANGED:
 		scan_item_rest(it);
 		scan_item_go(sc);
