@@ -436,6 +436,16 @@ move_compare(struct move_dir *mv)
 			return;
 		}
 		if (a == NULL || b == NULL || !move_pair_fits(mv, a, b)) {
+			log_debug(core_log(pl->f->en),
+			    "pull no-move from=%s to=%s at=%s with=%s",
+			    path_print(core_scratch(pl->f->en), mv->from),
+			    path_print(core_scratch(pl->f->en), mv->to),
+			    a == NULL
+				? "-"
+				: path_print(core_scratch(pl->f->en), a->path),
+			    b == NULL
+				? "-"
+				: path_print(core_scratch(pl->f->en), b->path));
 			move_end(mv);
 			return;
 		}

@@ -19,6 +19,13 @@ scan_on_again(struct engine *en, void *arg)
 }
 
 static void
+scan_on_release(struct engine *en, void *arg)
+{
+	(void)en;
+	scan_release(arg);
+}
+
+static void
 scan_init_pass(struct scan *sc, struct scan_pass *ps, bool full)
 {
 	ps->sc = sc;
@@ -40,6 +47,7 @@ scan_new(struct folder *f)
 	map_init(&sc->item);
 	sc->problem = omap_new();
 	list_init(&sc->queue);
+	core_timer_init(&sc->release, scan_on_release, sc);
 	return sc;
 }
 
@@ -124,6 +132,7 @@ scan_stop(struct folder *f)
 
 	sc->stopped = true;
 	sc->full_wanted = false;
+	core_timer_clear(f->en, &sc->release);
 	scan_pass_clear(&sc->full);
 	scan_pass_clear(&sc->hints);
 }

@@ -16,6 +16,9 @@
 #define SCAN_MOVED_MAX 262144u
 /* No more directories are listed while this many files wait to be hashed. */
 #define SCAN_QUEUE_MAX 4096u
+#define SCAN_OLD_NAME_NS (60 * CLOCK_MS)
+/* Two passes may find out one rename: the second is asked for so often. */
+#define SCAN_RELEASE_NS (20 * CLOCK_MS)
 
 static struct slice
 scan_own(struct slice s)
@@ -472,6 +475,10 @@ scan_stat(struct scan_pass *ps, struct slice path, uint32_t flags)
 static void
 scan_next_stage(struct scan_pass *ps, enum scan_stage stage)
 {
+	log_debug(core_log(ps->sc->f->en),
+	    "scan stage pass=%s stage=%d gone=%zu new=%zu held=%zu moved=%zu",
+	    ps->full ? "full" : "hints", (int)stage, ps->gone.len,
+	    ps->new_dir.len, ps->held.len, umap_count(&ps->moved));
 	ps->stage = stage;
 	ps->gone_at = 0;
 	scan_disown(ps->gone_after);
@@ -621,14 +628,42 @@ scan_take_held(struct scan_pass *ps)
 	}
 }
 
-/* No rename is being found out any more: announce what was held back. */
+/* Is this pass in the middle of finding out what is missing? */
+static bool
+scan_is_finding(const struct scan_pass *ps)
+{
+	return ps->stage != SCAN_IDLE && ps->stage != SCAN_DRAIN &&
+	       ps->gone.len > 0;
+}
+
 static void
+scan_on_released(struct folder *f, void *arg, const struct event *ev)
+{
+	struct scan *sc = f->scan;
+
+	(void)arg;
+	(void)ev;
+	if (sc == NULL)
+		return;
+	if (scan_holds_back(f) &&
+	    (scan_is_finding(&sc->full) || scan_is_finding(&sc->hints))) {
+		core_timer_set(f->en, &sc->release,
+		    core_now(f->en).mono_ns + SCAN_RELEASE_NS);
+		return;
+	}
+	sc->moving_since_ns = 0;
+	exchange_index_grew(f);
+}
+
+/*
+ * No rename is being found out any more: announce what was held back, all of
+ * it in one go, so when all of it is on disk.
+ */
+void
 scan_release(struct scan *sc)
 {
-	if (sc->moving_since_ns == 0)
-		return;
-	sc->moving_since_ns = 0;
-	exchange_index_grew(sc->f);
+	if (sc->moving_since_ns != 0)
+		core_commit(sc->f, scan_on_released, NULL);
 }
 
 static void
@@ -691,6 +726,41 @@ scan_list_some(struct scan_pass *ps)
 	       ps->held.len == 0;
 }
 
+/* Look at all that was hinted at up to now. */
+static void
+scan_take_hints(struct scan_pass *ps)
+{
+	struct scan *sc = ps->sc;
+
+	for (struct map_item *it = NULL;
+	     (it = map_next(&sc->hint, it)) != NULL;) {
+		if (it->key.len == 0) {
+			sc->full_wanted = true;
+			continue;
+		}
+		scan_stat(ps, it->key, (uint32_t)(uintptr_t)it->value);
+	}
+	map_fini(&sc->hint);
+	map_init(&sc->hint);
+}
+
+/*
+ * A directory appeared and none is missing: if it is an old one renamed, the
+ * hint at its old name may come a moment later.
+ */
+static bool
+scan_waits_for_old_name(struct scan_pass *ps)
+{
+	struct engine *en = ps->sc->f->en;
+
+	if (ps->full || ps->waited || ps->new_dir.len == 0 ||
+	    ps->gone.len > 0 || ps->sc->moving_since_ns == 0)
+		return false;
+	ps->waited = true;
+	core_timer_set(en, &ps->again, core_now(en).mono_ns + SCAN_OLD_NAME_NS);
+	return true;
+}
+
 /* The stages in their order; each returns when it waits for something. */
 void
 scan_pass_go(struct scan_pass *ps)
@@ -700,7 +770,11 @@ scan_pass_go(struct scan_pass *ps)
 	if (sc->stopped || ps->stage == SCAN_IDLE)
 		return;
 	if (ps->stage == SCAN_KNOWN) {
-		if (!scan_list_some(ps))
+		if (ps->again.node.pos != HEAP_OUT)
+			return; /* it waits for an old name */
+		if (ps->waited)
+			scan_take_hints(ps);
+		if (!scan_list_some(ps) || scan_waits_for_old_name(ps))
 			return;
 		scan_next_stage(ps, SCAN_MATCH);
 	}
@@ -763,16 +837,7 @@ scan_pass_start(struct scan_pass *ps)
 	/* Hints: a missing root shows itself as missing names, and those are
 	 * proven before they count. */
 	ps->stage = SCAN_KNOWN;
-	for (struct map_item *it = NULL;
-	     (it = map_next(&sc->hint, it)) != NULL;) {
-		if (it->key.len == 0) {
-			sc->full_wanted = true;
-			continue;
-		}
-		scan_stat(ps, it->key, (uint32_t)(uintptr_t)it->value);
-	}
-	map_fini(&sc->hint);
-	map_init(&sc->hint);
+	scan_take_hints(ps);
 	scan_pass_go(ps);
 }
 
@@ -795,6 +860,7 @@ scan_pass_clear(struct scan_pass *ps)
 	scan_disown(ps->gone_after);
 	ps->gone_after = SLICE_EMPTY;
 	core_timer_clear(ps->sc->f->en, &ps->again);
+	ps->waited = false;
 	ps->stage = SCAN_IDLE;
 }
 

@@ -61,6 +61,7 @@ struct scan_pass {
 	    gone_after;    /* ... and the last path seen below it; owned */
 	struct umap moved; /* identity hash -> path of a missing file (owned) */
 	uint32_t ops;      /* lists and stats not yet answered */
+	bool waited;       /* for the old name of a new directory */
 	struct list ask;   /* these; owned */
 	struct core_timer again; /* a long stage goes on in the next step */
 };
@@ -101,7 +102,8 @@ struct scan {
 	struct list queue;
 	uint32_t hashing;
 	bool stopped;
-	uint64_t moving_since_ns; /* a pass finds out a rename; 0: none */
+	uint64_t moving_since_ns;  /* a pass finds out a rename; 0: none */
+	struct core_timer release; /* of what is held back, if it can be */
 	struct scan_progress progress;
 	struct omap *problem; /* path -> scan_problem.c */
 	uint64_t pass_no;     /* full passes begun */
@@ -115,6 +117,7 @@ void scan_start_due(struct scan *sc);
 void scan_pass_start(struct scan_pass *ps);
 void scan_pass_go(struct scan_pass *ps);
 void scan_pass_clear(struct scan_pass *ps);
+void scan_release(struct scan *sc);
 void scan_pass_fini(struct scan_pass *ps); /* answers still due never come */
 
 /* The pass waits for the answer; `path` is copied. */
