@@ -129,8 +129,10 @@ exchange_on_read(struct folder *f, void *arg, const struct event *ev)
 	struct message m = { .type = MESSAGE_RESPONSE };
 	const int code = ev->u.done.code;
 
-	/* Changed, gone or shrunk on disk: the scanner must look. */
-	if (code != 0 && f->scan != NULL && !sv->from_temp)
+	/* Changed, gone or shrunk on disk: the scanner must look, unless it
+	 * is at it.  A hint would have it begin again, and the next request,
+	 * which fails for the same reason, once more. */
+	if (code != 0 && !sv->from_temp && !scan_has(f, sv->path))
 		scan_hint(f, sv->path, false);
 	if (!p->up) {
 		payload_free(ev->u.done.payload);

@@ -36,6 +36,7 @@ enum parent_state {
 };
 
 static enum plan_result plan_row(struct pull *pl, const struct row *row);
+static bool pull_has_source(const struct pull *pl, const struct row_version *v);
 static void plan_make(struct pull *pl, const struct row *row,
     enum item_kind kind);
 
@@ -97,9 +98,10 @@ pull_unpark(struct pull *pl, struct slice path)
 
 /* How long until it is tried again. */
 static uint64_t
-park_wait(enum reason reason, uint32_t tries)
+park_wait(enum reason reason, bool refused, uint32_t tries)
 {
-	uint64_t ns = reason == REASON_LOCAL_CHANGED   ? CLOCK_S
+	uint64_t ns = refused                          ? PULL_REFUSED_NS
+		      : reason == REASON_LOCAL_CHANGED ? CLOCK_S
 		      : reason == REASON_DIR_NOT_EMPTY ? PULL_REVIVE_NS
 						       : PULL_RETRY_NS;
 
@@ -148,7 +150,10 @@ pull_park(struct pull *pl, struct slice path, enum reason reason,
 	pk->reason = reason;
 	pk->text = slice_of(mem_strdup(text), strlen(text));
 	pk->sign = row == NULL ? 0 : pull_sign(row);
-	pk->retry_ns = now.mono_ns + park_wait(reason, pk->tries);
+	pk->refused = reason == REASON_NO_SOURCE && row != NULL &&
+		      row_global(row) != NULL &&
+		      pull_has_source(pl, row_global(row));
+	pk->retry_ns = now.mono_ns + park_wait(reason, pk->refused, pk->tries);
 	pk->pass = pl->pass_no;
 	if (is_new && reason != REASON_NO_SOURCE)
 		park_note(pl, path, pk);
@@ -223,7 +228,7 @@ pull_is_parked(struct pull *pl, const struct row *row)
 		return false;
 	if (core_now(pl->f->en).mono_ns >= pk->retry_ns)
 		return false;
-	return pk->reason != REASON_NO_SOURCE ||
+	return pk->reason != REASON_NO_SOURCE || pk->refused ||
 	       !pull_has_source(pl, row_global(row));
 }
 

@@ -39,6 +39,9 @@
  * the peers' indexes may not have come yet. */
 #define PULL_TEMPS_NS (10 * CLOCK_MIN)
 #define PULL_RETRY_NS CLOCK_MIN
+/* What a device has and does not give: most often it is changing there, and
+ * its next word about it comes sooner than this. */
+#define PULL_REFUSED_NS (200 * CLOCK_MS)
 #define PULL_RETRY_MAX_NS CLOCK_HOUR
 
 enum pull_pass {
@@ -57,6 +60,7 @@ struct parked {
 	uint64_t sign;     /* of the row then */
 	uint32_t tries;
 	uint32_t pass; /* last met */
+	bool refused;  /* NO_SOURCE, but one was there and did not give it */
 };
 
 /* A directory that waits until nothing in it is in work. */

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from typing import Optional
 
 from lib import bep, tree
@@ -128,6 +129,24 @@ def test_blocks_come_from_the_unfinished_file_of_another(
     finally:
         full.close()
         other.close()
+
+
+def test_who_does_not_give_is_not_asked_all_the_time(world: World) -> None:
+    node, root = world.node("A"), world.dir("a")
+    peer = Peer("mean")
+    peer.on_request = lambda r: {"id": r["id"], "code": bep.NO_SUCH_FILE}
+    node.device_add(peer.id, "mean")
+    node.folder_add(root, FOLDER, "mean")
+    peer.put(FOLDER, "file", b"bytes")
+    peer.connect(node.addr)
+    try:
+        wait_until(lambda: len(peer.requests) > 0, 15, "it is asked")
+        time.sleep(4)
+        assert 2 <= len(peer.requests) <= 8
+        peer.on_request = peer.serve
+        wait_until(lambda: (root / "file").exists(), 20, "asked again")
+    finally:
+        peer.close()
 
 
 def test_nonsense_about_temporaries_harms_nothing(
