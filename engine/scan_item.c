@@ -235,6 +235,7 @@ scan_on_hash(struct folder *f, void *arg, const struct event *ev)
 	case ERR_CHANGED:
 		scan_item_rest(it);
 		scan_item_go(sc);
+		scan_pass_go(&sc->full); /* it does not wait for this one */
 		return;
 	case ERR_NOT_FOUND:
 		scan_hint(sc->f, path, false);
