@@ -195,6 +195,9 @@ def test_104_an_unmounted_disk_halts_and_resumes(
     settle([a, b], [dir_a, dir_b], 60)
     before = tree.snapshot(dir_a)
     run("umount", "-l", disk)
+    # A lazily unmounted disk goes on serving whoever holds it, so it is the
+    # next look at the root that must tell.
+    b.ctl("folder", "scan", FOLDER, check=False)
     wait_until(lambda: b.ctl("status", "-q", check=False).code
                == node.STOPPED, 40, "halted", alive=[a, b])
     tree.write(dir_a / "meanwhile", b"x")
