@@ -231,7 +231,8 @@ exchange_revive(struct folder *f, struct slice path)
 			    scratch);
 	e.modified_by = core_self_short(f->en);
 	e.version = version_bump(v, e.modified_by,
-	    core_now(f->en).wall_ns / (int64_t)CLOCK_S, scratch);
+	    index_stamp(f->ix, core_now(f->en).wall_ns / (int64_t)CLOCK_S),
+	    scratch);
 	index_put_local(f->ix, &e, &row->seen, 0);
 	log_info(core_log(f->en), "exchange revive path=%s",
 	    path_print(scratch, path));

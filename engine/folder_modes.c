@@ -145,7 +145,8 @@ folder_version_above(const struct folder *f, const struct row *row,
 	for (uint32_t i = 0; i < row->version_count; i++)
 		v = version_merge(v, row->version[i].entry.version, arena);
 	return version_bump(v, core_self_short(f->en),
-	    core_now(f->en).wall_ns / (int64_t)CLOCK_S, arena);
+	    index_stamp(f->ix, core_now(f->en).wall_ns / (int64_t)CLOCK_S),
+	    arena);
 }
 
 static void
@@ -331,7 +332,9 @@ folder_settle_row(struct folder_walk *w, const struct row *row,
 		/* We cannot tell from what it was made: beside, not above. */
 		e.version = version_bump((struct version){ NULL, 0 },
 		    core_self_short(f->en),
-		    core_now(f->en).wall_ns / (int64_t)CLOCK_S, arena);
+		    index_stamp(f->ix,
+			core_now(f->en).wall_ns / (int64_t)CLOCK_S),
+		    arena);
 		e.modified_by = core_self_short(f->en);
 		index_put_local(f->ix, &e, &row->seen, 0);
 	} else {

@@ -18,6 +18,7 @@
 #define KEY_ROOT SLICE_LIT("root")
 #define KEY_SLOT "slot/"
 #define KEY_FACT "fact/"
+#define FACT_SPENT "spent" /* u64le */
 
 void
 index_impl_fail(struct index *ix, const struct err *err)
@@ -258,6 +259,8 @@ index_create(struct index *ix, const struct devid *self, uint64_t id)
 	index_flush(ix);
 }
 
+static void index_load_spent(struct index *ix);
+
 static int
 index_open_store(struct index *ix, const struct devid *self, uint64_t id,
     struct err *err)
@@ -295,6 +298,8 @@ index_open(struct index **out, struct store *store, const struct devid *self,
 	ASSERT(index_id_if_new != 0);
 	ix->st = store;
 	rc = index_open_store(ix, self, index_id_if_new, &mine);
+	if (rc == 0)
+		index_load_spent(ix);
 	arena_clear(&ix->scratch);
 	if (rc < 0) {
 		if (err != NULL)
@@ -419,6 +424,43 @@ index_put_fact(struct index *ix, const char *name, struct slice value)
 		return;
 	fact_key(name, &key);
 	index_put_meta(ix, schema_slice(&key), value);
+}
+
+/* Counters */
+
+void
+index_impl_spend(struct index *ix, uint64_t counter)
+{
+	struct buf rec = { 0 };
+
+	if (counter <= ix->spent)
+		return;
+	ix->spent = counter;
+	buf_put_u64le(&rec, counter);
+	index_put_fact(ix, FACT_SPENT, buf_slice(&rec));
+	buf_fini(&rec);
+}
+
+int64_t
+index_stamp(const struct index *ix, int64_t wall_s)
+{
+	if (ix->spent >= INT64_MAX || (int64_t)ix->spent < wall_s)
+		return wall_s;
+	return (int64_t)ix->spent + 1;
+}
+
+static void
+index_load_spent(struct index *ix)
+{
+	struct slice value;
+	struct reader r;
+
+	if (!index_fact(ix, FACT_SPENT, &value, &ix->scratch))
+		return;
+	reader_init(&r, value);
+	ix->spent = reader_u64le(&r);
+	if (!reader_ok(&r))
+		ix->spent = 0;
 }
 
 /* Devices */

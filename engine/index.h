@@ -88,6 +88,13 @@ void index_put_root(struct index *ix, const struct root_identity *root);
 bool index_fact(struct index *ix, const char *name, struct slice *value,
     struct arena *arena);
 void index_put_fact(struct index *ix, const char *name, struct slice value);
+/*
+ * The time for version_bump(): `wall_s`, or, when that is later, just after
+ * the last counter of ours that a row has lost.  A row loses one when a version
+ * that has not seen it wins; given out again for the same path it would make
+ * two edits that know nothing of one another look like one after the other.
+ */
+int64_t index_stamp(const struct index *ix, int64_t wall_s);
 
 /*
  * The slot of a device in this folder's sets; given at first use and never

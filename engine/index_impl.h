@@ -30,6 +30,7 @@ struct index {
 	uint64_t id;
 	uint64_t seq;
 	uint64_t intent; /* the last number given out */
+	uint64_t spent;  /* our highest counter that a row has lost */
 	bool used;       /* has held a row */
 	bool dirty;      /* some fact here differs from the store */
 	struct totals local, global;
@@ -50,6 +51,9 @@ struct row *index_impl_load(struct index *ix, struct slice key, uint64_t *owner,
     struct arena *arena);
 struct row *index_impl_decode(struct index *ix, struct slice key,
     struct slice value, uint64_t *owner, struct arena *arena);
+
+/* A row has lost this counter of ours. */
+void index_impl_spend(struct index *ix, uint64_t counter);
 
 /* index_list.c: block lists with counted users, and places of blocks. */
 void index_impl_use_list(struct index *ix, const struct entry *e);

@@ -40,6 +40,7 @@ struct put {
 	/* As it was. */
 	struct put_sums sums;
 	uint64_t old_seq, old_owner;
+	uint64_t old_counter; /* of this device, in what it had */
 	bool old_placed;
 	struct row_version old_local; /* when old_placed */
 	/* Lists that lost a user; dropped last, for their hashes are read. */
@@ -228,6 +229,18 @@ row_is_placed(const struct row *row)
 	       (row->flags & (ROW_IGNORED | ROW_UNSUPPORTED)) == 0;
 }
 
+/* This device's counter in the version it has. */
+static uint64_t
+put_counter(const struct put *p)
+{
+	const struct row_version *local = row_local(&p->row);
+
+	return local == NULL
+		   ? 0
+		   : version_counter(local->entry.version,
+			 devid_short(&p->ix->slot.item[ROW_SELF].dev));
+}
+
 static bool
 put_open(struct put *p, struct index *ix, struct slice path)
 {
@@ -262,6 +275,7 @@ put_open(struct put *p, struct index *ix, struct slice path)
 			    2 * sizeof(*p->row.version)),
 			.local = -1,
 			.global = -1 };
+	p->old_counter = put_counter(p);
 	p->old_seq = p->row.seq;
 	p->old_owner = p->owner;
 	p->old_placed = row_is_placed(&p->row);
@@ -567,6 +581,8 @@ put_close(struct put *p)
 	for (uint32_t i = 0; i < p->dropped_count; i++)
 		index_impl_drop_list(ix, &p->dropped[i]);
 	ix->dirty = true;
+	if (put_counter(p) < p->old_counter)
+		index_impl_spend(ix, p->old_counter);
 	arena_reset(&ix->scratch, p->mark);
 }
 

@@ -418,7 +418,8 @@ plan_implicit_dir(struct pull *pl, struct slice path, const struct row *row)
 	if (f->cfg.mode == FOLDER_RECEIVE_ONLY)
 		e.version = (struct version){ 0 };
 	else
-		e.version = version_bump(e.version, self, e.mtime_s, &pl->row);
+		e.version = version_bump(e.version, self,
+		    index_stamp(f->ix, e.mtime_s), &pl->row);
 	it->entry = item_own_entry(it, &e, NULL);
 	it->implicit = true;
 	pull_item_start(it);
@@ -551,7 +552,8 @@ pull_revive(struct pull *pl, const struct row *row)
 		if (row->version[i].entry.deleted)
 			e.version = version_merge(e.version,
 			    row->version[i].entry.version, &pl->row);
-	e.version = version_bump(e.version, self, now_s, &pl->row);
+	e.version =
+	    version_bump(e.version, self, index_stamp(f->ix, now_s), &pl->row);
 	e.modified_by = self;
 	if (e.type == ENTRY_DIR && global != NULL && !global->entry.deleted)
 		e.mtime_s = now_s > global->entry.mtime_s

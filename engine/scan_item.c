@@ -115,7 +115,9 @@ scan_record(struct scan *sc, const struct row *row, struct entry *e,
 		if (f->cfg.mode == FOLDER_RECEIVE_ONLY)
 			flags |= ROW_LOCAL_CHANGED;
 		e->version = version_bump(base, self,
-		    core_now(f->en).wall_ns / (int64_t)CLOCK_S, scratch);
+		    index_stamp(f->ix,
+			core_now(f->en).wall_ns / (int64_t)CLOCK_S),
+		    scratch);
 		e->modified_by = self;
 	}
 	index_put_local(f->ix, e, seen, flags);
