@@ -210,6 +210,22 @@ scan_item_hashed(struct scan_item *it, const struct event *ev)
 	scan_record(sc, row, &e, seen);
 }
 
+/*
+ * It could not be read.  The first time it is looked at once more: it may have
+ * become a directory, or something else that is not read but is well.
+ */
+static void
+scan_item_failed(struct scan_item *it, int code, struct slice text)
+{
+	struct scan *sc = it->sc;
+	const bool was = scan_problem_has(sc, it->path);
+
+	scan_problem_put(sc, it->path,
+	    code == ERR_DENIED ? REASON_UNREADABLE : REASON_IO_ERROR, text);
+	if (!was && scan_problem_has(sc, it->path))
+		scan_hint(sc->f, it->path, false);
+}
+
 static void
 scan_on_hash(struct folder *f, void *arg, const struct event *ev)
 {
@@ -243,10 +259,7 @@ scan_on_hash(struct folder *f, void *arg, const struct event *ev)
 		scan_hint(sc->f, path, false);
 		break;
 	default:
-		scan_problem_put(sc, path,
-		    ev->u.done.code == ERR_DENIED ? REASON_UNREADABLE
-						  : REASON_IO_ERROR,
-		    ev->u.done.text);
+		scan_item_failed(it, ev->u.done.code, ev->u.done.text);
 		break;
 	}
 	scan_item_done(it);
