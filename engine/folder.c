@@ -256,19 +256,25 @@ folder_halt(struct folder *f, enum reason r, const char *fmt, ...)
 bool
 folder_met_error(struct folder *f, int code, struct slice text)
 {
+	enum reason r;
+
 	if (f->state != FOLDER_RUNNING && f->state != FOLDER_OPENING)
 		return true;
 	switch (code) {
 	case ERR_FULL:
+	case ERR_READ_ONLY:
 		if (f->state == FOLDER_OPENING)
 			break;
+		r = code == ERR_FULL ? REASON_DISK_FULL : REASON_READ_ONLY_DISK;
 		snprintf(f->reason_text, sizeof(f->reason_text), "%.*s",
 		    SLICE_FMT(text));
-		log_error(core_log(f->en),
-		    "folder halt folder=%s reason=disk-full text=\"%s\"",
-		    folder_name(f), f->reason_text);
+		if (f->told != r)
+			log_error(core_log(f->en),
+			    "folder halt folder=%s reason=%s text=\"%s\"",
+			    folder_name(f), reason_name(r), f->reason_text);
+		f->told = r;
 		f->soft = true;
-		folder_set_state(f, FOLDER_HALTED, REASON_DISK_FULL);
+		folder_set_state(f, FOLDER_HALTED, r);
 		pull_stop(f);
 		core_timer_set(f->en, &f->retry,
 		    core_now(f->en).mono_ns + FOLDER_RETRY_NS);
@@ -382,8 +388,8 @@ folder_judge_root(struct folder *f, const struct root_facts *root)
 		return root->empty && index_local_totals(f->ix).files > 0
 			   ? REASON_ROOT_EMPTY
 			   : REASON_MARKER_MISSING;
+	/* A disk that cannot say which one it is, is not the one we know. */
 	if ((known.fs_hi != 0 || known.fs_lo != 0) &&
-	    (root->identity.fs_hi != 0 || root->identity.fs_lo != 0) &&
 	    (known.fs_hi != root->identity.fs_hi ||
 		known.fs_lo != root->identity.fs_lo))
 		return REASON_DISK_CHANGED;
@@ -503,6 +509,19 @@ folder_read_ignores(struct folder *f)
 	folder_ask_ignore(f, SLICE_LIT(".stignore"));
 }
 
+static enum reason
+folder_marker_reason(int code)
+{
+	switch (code) {
+	case ERR_FULL:
+		return REASON_DISK_FULL;
+	case ERR_READ_ONLY:
+		return REASON_READ_ONLY_DISK;
+	default:
+		return REASON_UNWRITABLE;
+	}
+}
+
 static void
 folder_on_marker(struct folder *f, void *arg, const struct event *ev)
 {
@@ -510,9 +529,7 @@ folder_on_marker(struct folder *f, void *arg, const struct event *ev)
 	if (f->state == FOLDER_CLOSING)
 		return;
 	if (ev->u.done.code != 0) {
-		folder_halt(f,
-		    ev->u.done.code == ERR_FULL ? REASON_DISK_FULL
-						: REASON_UNWRITABLE,
+		folder_halt(f, folder_marker_reason(ev->u.done.code),
 		    "marker: %.*s", SLICE_FMT(ev->u.done.text));
 		return;
 	}
@@ -551,6 +568,7 @@ folder_on_open(struct folder *f, void *arg, const struct event *ev)
 		    ev->u.done.code == ERR_MISSING_ROOT ? REASON_ROOT_MISSING
 		    : ev->u.done.code == ERR_FULL       ? REASON_DISK_FULL
 		    : ev->u.done.code == ERR_CORRUPT    ? REASON_INDEX_DAMAGED
+		    : ev->u.done.code == ERR_READ_ONLY  ? REASON_READ_ONLY_DISK
 		    : ev->u.done.code == ERR_DENIED     ? REASON_UNREADABLE
 							: REASON_IO_ERROR,
 		    "%.*s", SLICE_FMT(ev->u.done.text));

@@ -114,7 +114,7 @@ err_wrap(struct err *err, const char *fmt, ...)
  *   EMFILE, ENFILE, ENOMEM   wait; never "the file is missing"
  *   EINVAL, EXDEV            this file system or kernel cannot do that
  *   ELOOP, EISDIR            another kind of thing than we saw: look again
- *   EROFS                    the medium turned read-only: as without permission
+ *   EROFS                    the medium turned read-only: pause, look again
  */
 enum err_code
 err_from_errno(int errnum)
@@ -133,8 +133,9 @@ err_from_errno(int errnum)
 		return ERR_CHANGED;
 	case EACCES:
 	case EPERM:
-	case EROFS:
 		return ERR_DENIED;
+	case EROFS:
+		return ERR_READ_ONLY;
 	case ENOSPC:
 	case EDQUOT:
 		return ERR_FULL;
@@ -210,6 +211,7 @@ err_name(int code)
 		[-ERR_UNSUPPORTED] = "unsupported",
 		[-ERR_CLOSED] = "closed",
 		[-ERR_MISSING_ROOT] = "missing-root",
+		[-ERR_READ_ONLY] = "read-only",
 	};
 	const int count = (int)(sizeof(names) / sizeof(names[0]));
 

@@ -23,9 +23,10 @@ enum err_code {
 	ERR_IO = -9,       /* the device failed: discard, report, retry later */
 	ERR_BUSY = -10,    /* not now: retry soon */
 	ERR_INVALID = -11, /* a person's input is wrong: say what is allowed */
-	ERR_UNSUPPORTED = -12, /* this system cannot: use the fallback */
-	ERR_CLOSED = -13,      /* the other end is gone */
-	ERR_MISSING_ROOT = -14 /* the folder is not there: halt it */
+	ERR_UNSUPPORTED = -12,  /* this system cannot: use the fallback */
+	ERR_CLOSED = -13,       /* the other end is gone */
+	ERR_MISSING_ROOT = -14, /* the folder is not there: halt it */
+	ERR_READ_ONLY = -15 /* the disk takes no writes: pause, look again */
 };
 
 #define ERR_TEXT_MAX 480

@@ -138,9 +138,9 @@ a_disk_that_became_read_only_is_refused_and_read(void **state)
 	assert_int_equal(
 	    mount("none", f.path, "tmpfs", MS_REMOUNT | MS_RDONLY, "size=1m"),
 	    0);
-	assert_int_equal(folder_finish(&f, "t", "a", seen), ERR_DENIED);
-	assert_int_equal(folder_stage(&f, "u", "new"), ERR_DENIED);
-	assert_int_equal(do_path(EFFECT_MAKE_DIR, "d"), ERR_DENIED);
+	assert_int_equal(folder_finish(&f, "t", "a", seen), ERR_READ_ONLY);
+	assert_int_equal(folder_stage(&f, "u", "new"), ERR_READ_ONLY);
+	assert_int_equal(do_path(EFFECT_MAKE_DIR, "d"), ERR_READ_ONLY);
 	assert_true(folder_holds(&f, "a", "old"));
 	assert_int_equal(do_path(EFFECT_READ_FILE, "a"), 0);
 	payload_free(f.done.u.done.payload);
