@@ -141,10 +141,11 @@ pull_park(struct pull *pl, struct slice path, enum reason reason,
 		pk->since_ns = now.mono_ns;
 		map_put(&pl->parked, path, pk);
 	} else {
+		/* Another reason is another story: no long wait for it. */
 		is_new = pk->reason != reason;
+		pk->tries = is_new ? 0 : pk->tries + 1;
 		if (is_new)
 			pk->since_ns = now.mono_ns;
-		pk->tries++;
 		mem_free((void *)(uintptr_t)pk->text.ptr);
 	}
 	pk->reason = reason;
