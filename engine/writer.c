@@ -356,15 +356,20 @@ batch_flushed(struct folder *f, void *arg, const struct event *ev)
 {
 	struct batch *b = arg;
 	struct list_node *next = list_next(&b->wr->batches, &b->node);
-	struct writer *wr = b->wr;
 
-	(void)f;
 	if (ev->u.done.code != 0) {
+		const bool halts =
+		    ev->u.done.code == ERR_CLOSED ||
+		    folder_met_error(f, ev->u.done.code, ev->u.done.text);
+
 		/* A failed flush is final.  Nothing is claimed; a scan looks
-		 * at what is there. */
+		 * at what is there, or recovery does when the folder is back:
+		 * the intents stay and tell it what was done. */
 		BATCH_EACH(b, n)
 		{
-			scan_hint(wr->pl->f, ITEM_OF(n)->path, false);
+			if (halts)
+				ITEM_OF(n)->intent = 0;
+			scan_hint(f, ITEM_OF(n)->path, false);
 			batch_fail(b, ITEM_OF(n), ev->u.done.code,
 			    ev->u.done.text);
 		}
