@@ -74,8 +74,14 @@ pull_sign(const struct row *row)
 
 	if (row->local >= 0)
 		sign = sign_version(row_local(row), sign);
-	if (row->global >= 0)
-		sign = sign_version(row_global(row), sign ^ 0x9e37u);
+	if (row->global >= 0) {
+		const struct row_version *g = row_global(row);
+
+		sign = sign_version(g, sign ^ 0x9e37u);
+		/* Somebody else has it now: ask there. */
+		sign = hash_u64_seed(slice_of(&g->holders, sizeof(g->holders)),
+		    sign);
+	}
 	sign ^= row->seen.ino * 31 + (uint64_t)row->seen.ctime_ns;
 	return sign ^ (uint64_t)row->seen.ctime_s << 20;
 }
