@@ -133,13 +133,13 @@ item_unlist(struct item *it)
 	struct pull *pl = it->pl;
 
 	fetch_unlist(it);
-	if (it->state == ITEM_HELD && list_has(&it->node)) {
+	if (it->late && list_has(&it->node)) {
+		list_remove(&pl->late, &it->node);
+	} else if (it->state == ITEM_HELD && list_has(&it->node)) {
 		struct item *dir = pull_find(pl, path_parent(it->path));
 
 		if (dir != NULL)
 			list_remove(&dir->held, &it->node);
-	} else if (it->late && list_has(&it->node)) {
-		list_remove(&pl->late, &it->node);
 	} else if (it->state == ITEM_READY) {
 		writer_remove(pl->writer, it);
 	}
@@ -318,6 +318,7 @@ item_dir_done(struct folder *f, void *arg, const struct event *ev)
 	if (it->late) {
 		it->state = ITEM_HELD;
 		list_add(&it->pl->late, &it->node);
+		pull_plan_soon(it->pl); /* it may be all there is */
 	} else {
 		it->acted = true;
 		writer_add(it->pl->writer, it);
