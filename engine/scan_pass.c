@@ -403,8 +403,11 @@ scan_on_list(struct folder *f, void *arg, const struct event *ev)
 	if (ev->u.done.code == 0) {
 		scan_problem_clear(ps->sc, ask->path);
 		scan_compare(ps, ask->path, ev);
-	} else if (ev->u.done.code == ERR_NOT_FOUND && ask->path.len > 0) {
-		scan_hint(f, ask->path, false); /* gone meanwhile */
+	} else if ((ev->u.done.code == ERR_NOT_FOUND ||
+		       ev->u.done.code == ERR_CHANGED) &&
+		   ask->path.len > 0) {
+		/* Gone meanwhile, or something else. */
+		scan_hint(f, ask->path, false);
 	} else if (!folder_met_error(f, ev->u.done.code, ev->u.done.text)) {
 		/* Not readable is not empty: nothing in it is missing. */
 		scan_fail(ps->sc, ask->path, ev->u.done.code, ev->u.done.text);
