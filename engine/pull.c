@@ -115,6 +115,23 @@ park_wait(enum reason reason, bool refused, uint32_t tries)
 	return ns < PULL_RETRY_MAX_NS ? ns : PULL_RETRY_MAX_NS;
 }
 
+/* The row, and who is there that could serve it: another may be better. */
+static uint64_t
+park_sign(const struct pull *pl, const struct row *row)
+{
+	const struct row_version *v = row_global(row);
+	uint64_t sign = pull_sign(row);
+
+	for (uint32_t i = 0; v != NULL && i < pl->f->share_count; i++) {
+		const struct share *sh = &pl->f->share[i];
+
+		if (sh->peer != NULL && sh->remote_runs &&
+		    devset_has(&v->holders, sh->slot))
+			sign = (sign ^ (sh->slot + 1)) * 0x100000001b3u;
+	}
+	return sign;
+}
+
 static void
 park_note(struct pull *pl, struct slice path, const struct parked *pk)
 {
@@ -156,7 +173,7 @@ pull_park(struct pull *pl, struct slice path, enum reason reason,
 	}
 	pk->reason = reason;
 	pk->text = slice_of(mem_strdup(text), strlen(text));
-	pk->sign = row == NULL ? 0 : pull_sign(row);
+	pk->sign = row == NULL ? 0 : park_sign(pl, row);
 	pk->refused = reason == REASON_NO_SOURCE && row != NULL &&
 		      row_global(row) != NULL &&
 		      pull_has_source(pl, row_global(row));
@@ -226,7 +243,7 @@ pull_is_parked(struct pull *pl, const struct row *row)
 	if (pk == NULL)
 		return false;
 	pk->pass = pl->pass_no;
-	if (pk->sign != pull_sign(row)) {
+	if (pk->sign != park_sign(pl, row)) {
 		pk->tries = 0;
 		return false;
 	}
