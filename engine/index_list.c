@@ -154,11 +154,14 @@ index_blocks(struct index *ix, const struct entry *e, const struct digest **out,
 
 /* Places */
 
-/* Blocks of zeroes are made, not looked for; only lists can hold many. */
+/*
+ * Blocks of zeroes are made, not looked for; only lists can hold many.  The
+ * first block stands for the file when a rename is looked for.
+ */
 static bool
 is_placed(const struct index_blocks *b, uint32_t i)
 {
-	return b->count == 1 || !blocks_is_zero(&b->hash[i], b->block_size);
+	return i == 0 || !blocks_is_zero(&b->hash[i], b->block_size);
 }
 
 void
