@@ -86,8 +86,17 @@ fetch_stop(struct item *it)
 void
 fetch_keep_temp(struct item *it)
 {
-	if (it->kind == ITEM_FILE && it->touched)
+	struct effect *ef;
+
+	if (it->kind != ITEM_FILE || !it->touched)
+		return;
+	if (it->pl->make_room == ROOM_ENOUGH || it->entry.block_count > 1) {
 		pull_keep_temp(it->pl, it->temp);
+		return;
+	}
+	/* Little to resume, and the disk is full: not worth its inode. */
+	ef = core_tell(it->pl->f, EFFECT_DROP_TEMP);
+	ef->temp = arena_dup(core_scratch(it->pl->f->en), it->temp);
 }
 
 static struct effect_meta

@@ -922,6 +922,12 @@ pull_drop_temps(struct folder *f, void *arg, const struct event *ev)
 static void
 pull_end_pass(struct pull *pl)
 {
+	if (pl->make_room == ROOM_DELETES) {
+		pl->make_room = ROOM_WAITS;
+		pl->pass = PASS_NONE;
+		pl->again = true;
+		return;
+	}
 	if (pl->pass == PASS_FORWARD) {
 		pull_begin_pass(pl, PASS_DELETE);
 		return;
@@ -965,9 +971,14 @@ pull_plan(struct pull *pl)
 		enum plan_result rs = PLAN_NEXT;
 
 		if (pl->pass == PASS_NONE) {
-			if (!pl->again)
+			if (!pl->again ||
+			    (pl->make_room == ROOM_WAITS && pl->item_count > 0))
 				return false;
-			pull_begin_pass(pl, PASS_FORWARD);
+			if (pl->make_room == ROOM_WAITS)
+				pl->make_room = ROOM_ENOUGH;
+			pull_begin_pass(pl, pl->make_room == ROOM_DELETES
+						? PASS_DELETE
+						: PASS_FORWARD);
 		}
 		/* A directory rename has the index for itself. */
 		if (!pull_has_room(pl) || pl->move != NULL)
@@ -976,7 +987,7 @@ pull_plan(struct pull *pl)
 		    pull_holds_deletes(pl))
 			return false;
 		if (pl->pass == PASS_DELETE && pl->cursor.len == 0 &&
-		    !pull_may_delete(pl)) {
+		    pl->make_room != ROOM_DELETES && !pull_may_delete(pl)) {
 			/* Changes first: they may want what would go. */
 			if (pl->copying > 0)
 				return false;
@@ -1144,6 +1155,8 @@ pull_stop(struct folder *f)
 	if (pl == NULL)
 		return;
 	pl->stopped = true;
+	if (f->reason == REASON_DISK_FULL)
+		pl->make_room = ROOM_DELETES;
 	pull_end_items(pl, false);
 	pl->pass = PASS_NONE;
 	core_timer_clear(f->en, &pl->timer);

@@ -73,6 +73,13 @@ struct writer;
 struct move_dir;
 struct recover;
 
+/* The disk was full: what is to be deleted goes first, then the rest. */
+enum pull_room {
+	ROOM_ENOUGH,
+	ROOM_DELETES, /* the next pass deletes */
+	ROOM_WAITS,   /* for those deletions to be done */
+};
+
 struct pull {
 	struct folder *f;
 	struct core_timer timer;
@@ -104,6 +111,7 @@ struct pull {
 	uint32_t adopted;      /* puts of this step that nobody waits for */
 	struct map no_move;    /* new directories that are no renames */
 	bool move_failed;      /* maybe because not all had come: once more */
+	enum pull_room make_room;
 	struct recover *recover;
 	/* A file that gets out of the way, and its new name; owned. */
 	struct slice yield_from, yield_to;
