@@ -740,6 +740,9 @@ plan_known(const struct row *row, struct item *it)
 		fetch_hungry(it);
 		return;
 	}
+	/* On disk, or about to be: a person's, unless the index says so. */
+	if (it->kind == ITEM_DIR && (it->made || it->ops > 0))
+		return;
 	if (slice_equal(it->path, row->path) && !it->replace &&
 	    it->kind != ITEM_MOVE_DIR)
 		pull_item_cancel(it);
