@@ -42,12 +42,13 @@ struct storm {
 	struct rng rng; /* of the act in work */
 	uint32_t devices;
 	bool chain;
-	bool crashes, cuts, links, dirs, moves, modes, big, ignores;
+	bool crashes, cuts, links, dirs, moves, modes, big, ignores, disks;
 	enum writers writers;
 	uint32_t names;
 	uint32_t acts;
 	uint32_t pause; /* longest run between acts, steps */
 	bool cut[TESTLIB_DEVICES][TESTLIB_DEVICES];
+	bool gone[TESTLIB_DEVICES]; /* its disk */
 	uint32_t turn;
 	VEC(struct token) token;
 	uint32_t next_token;
@@ -93,7 +94,7 @@ pick_path(struct storm *s, char path[PATH_LEN])
 
 	pick_dir(s, dir);
 	snprintf(path, PATH_LEN, "%s%s%s", dir, name[pick(s, s->names)],
-	    s->ignores && pick(s, 6) == 0 ? ".ign" : "");
+	    s->ignores && dir[0] == '\0' && pick(s, 3) == 0 ? ".ign" : "");
 }
 
 /* Tokens */
@@ -292,6 +293,8 @@ person_acts(struct storm *s, uint32_t dev)
 	char path[PATH_LEN], to[PATH_LEN];
 	const uint32_t what = pick(s, 100);
 
+	if (s->gone[dev])
+		return;
 	pick_path(s, path);
 	pick_path(s, to);
 	if (what < 30)
@@ -348,12 +351,38 @@ start(struct storm *s, uint32_t dev)
 	}
 }
 
+/* The disk fills up, or is pulled out; or is well again. */
+static void
+disk_acts(struct storm *s, uint32_t dev)
+{
+	struct testlib_disk *dk = testlib_world_disk(s->w, dev);
+
+	switch (pick(s, 4)) {
+	case 0:
+		testlib_disk_set_room(dk, pick(s, 40));
+		testlib_world_say(s->w, dev, "fills", "the disk");
+		break;
+	case 1:
+		testlib_disk_set_room(dk, INT64_MAX);
+		testlib_world_say(s->w, dev, "makes", "room");
+		break;
+	default:
+		s->gone[dev] = !s->gone[dev];
+		testlib_disk_unmount(dk, s->gone[dev]);
+		testlib_world_say(s->w, dev,
+		    s->gone[dev] ? "unmounts" : "mounts", "the disk");
+		break;
+	}
+}
+
 static void
 fault_acts(struct storm *s)
 {
 	const uint32_t a = pick(s, s->devices), b = pick(s, s->devices);
 
-	if (s->crashes && pick(s, 2) == 0) {
+	if (s->disks && pick(s, 3) == 0) {
+		disk_acts(s, a);
+	} else if (s->crashes && pick(s, 2) == 0) {
 		if (testlib_world_engine(s->w, a) == NULL) {
 			start(s, a);
 		} else {
@@ -403,8 +432,14 @@ static bool
 calm(struct storm *s)
 {
 	memset(s->cut, 0, sizeof(s->cut));
-	for (uint32_t i = 0; i < s->devices; i++)
+	memset(s->gone, 0, sizeof(s->gone));
+	for (uint32_t i = 0; i < s->devices; i++) {
+		struct testlib_disk *dk = testlib_world_disk(s->w, i);
+
+		testlib_disk_unmount(dk, false);
+		testlib_disk_set_room(dk, INT64_MAX);
 		start(s, i);
+	}
 	connect_all(s);
 	return settle(s);
 }
@@ -454,10 +489,43 @@ is_well(struct storm *s, uint32_t dev)
 	return ok;
 }
 
+/* What of a disk is to be the same everywhere. */
+static char *
+tree(struct storm *s, uint32_t dev, struct arena *ar)
+{
+	char *text = testlib_disk_dump(testlib_world_disk(s->w, dev), ar);
+	char *to = text;
+
+	for (char *line = text, *end; *line != '\0'; line = end + 1) {
+		end = strchr(line, '\n');
+		*end = '\0';
+		if (strstr(line, ".ign") == NULL) {
+			memmove(to, line, (size_t)(end - line));
+			to += end - line;
+			*to++ = '\n';
+		}
+	}
+	*to = '\0';
+	return text;
+}
+
+static bool
+all_same(struct storm *s)
+{
+	struct arena ar = { 0 };
+	const char *first = tree(s, 0, &ar);
+	bool same = true;
+
+	for (uint32_t i = 1; i < s->devices; i++)
+		same = same && strcmp(first, tree(s, i, &ar)) == 0;
+	arena_fini(&ar);
+	return same;
+}
+
 static bool
 all_well(struct storm *s)
 {
-	if (!testlib_world_is_same(s->w))
+	if (!all_same(s))
 		return fault(s, "trees differ");
 	for (uint32_t i = 0; i < s->devices; i++)
 		if (!is_well(s, i))
@@ -488,12 +556,6 @@ nothing_lost(struct storm *s)
 				      : 20),
 			    (const char *)s->token.item[i].data.ptr);
 	return true;
-}
-
-static char *
-tree(struct storm *s, uint32_t dev, struct arena *ar)
-{
-	return testlib_disk_dump(testlib_world_disk(s->w, dev), ar);
 }
 
 static bool
@@ -573,7 +635,7 @@ static void
 roll(struct storm *s)
 {
 	rng_init(&s->rng, s->seed);
-	s->devices = 2 + pick(s, 2);
+	s->devices = 2 + pick(s, s->seed < TESTLIB_STORM_WILD ? 2 : 4);
 	s->chain = pick(s, 2) == 0;
 	s->crashes = pick(s, 3) == 0;
 	s->cuts = pick(s, 2) == 0;
@@ -591,6 +653,11 @@ roll(struct storm *s)
 							: 10 * CLOCK_MS);
 	if (pick(s, 2) == 0)
 		testlib_world_set_features(s->w, FEATURE_CHUNKS);
+	if (s->seed < TESTLIB_STORM_WILD)
+		return;
+	s->ignores = pick(s, 3) == 0;
+	s->disks = pick(s, 3) == 0;
+	s->crashes = s->crashes || pick(s, 2) == 0;
 }
 
 static bool
@@ -632,11 +699,15 @@ testlib_storm_run(uint64_t seed, const struct testlib_storm_cut *cut, char *why,
 	bool ok;
 
 	rng_init(&s.rng, seed);
-	devices = 2 + pick(&s, 2);
+	devices = 2 + pick(&s, seed < TESTLIB_STORM_WILD ? 2 : 4);
 	s.w = testlib_world_new(seed, devices);
 	roll(&s);
-	for (uint32_t i = 0; i < s.devices; i++)
+	for (uint32_t i = 0; i < s.devices; i++) {
+		if (s.ignores)
+			testlib_disk_write(testlib_world_disk(s.w, i),
+			    ".stignore", SLICE_LIT("*.ign\n"));
 		testlib_world_start(s.w, i);
+	}
 	connect_all(&s);
 	ok = blow(&s, cut);
 	if (ok)

@@ -16,6 +16,8 @@
 #include <stdint.h>
 
 #define TESTLIB_STORM_ACTS 128
+/* Seeds from here on: more devices, ignored files, full and pulled disks. */
+#define TESTLIB_STORM_WILD 1000000000u
 
 /* What to leave out, to make a story short. */
 struct testlib_storm_cut {
