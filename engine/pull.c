@@ -261,9 +261,13 @@ pull_parent_is_parked(const struct pull *pl, struct slice path)
 {
 	if (map_count(&pl->parked) == 0)
 		return false;
-	for (path = path_parent(path); path.len > 0; path = path_parent(path))
-		if (map_find(&pl->parked, path) != NULL)
+	for (path = path_parent(path); path.len > 0; path = path_parent(path)) {
+		const struct parked *pk = map_find(&pl->parked, path);
+
+		/* One that is too full to go is there, and may stay for us. */
+		if (pk != NULL && pk->reason != REASON_DIR_NOT_EMPTY)
 			return true;
+	}
 	return false;
 }
 

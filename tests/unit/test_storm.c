@@ -43,6 +43,8 @@ static const uint64_t found[] = {
 	1000004380, /* intents lost with the disk: a deletion undone */
 	1000004658, /* a directory that became a file, in trouble for ever */
 	1000014457, /* as 1000003911 */
+	1000025049, /* a deletion and an edit in it, each waiting for the other
+		     */
 };
 
 static uint64_t
