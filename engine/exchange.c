@@ -209,6 +209,8 @@ exchange_bind_shares(struct folder *f)
 	}
 }
 
+static void exchange_on_deadline(struct engine *en, void *arg);
+
 void
 exchange_peer_up(struct engine *en, const struct event *ev)
 {
@@ -223,6 +225,7 @@ exchange_peer_up(struct engine *en, const struct event *ev)
 	p->address = exchange_own(ev->u.peer.address);
 	p->up = true;
 	umap_init(&p->ask);
+	core_timer_init(&p->deadline, exchange_on_deadline, p);
 	list_init(&p->serve_wait);
 	*VEC_ADD(&en->peer) = p;
 	for (size_t i = 0; i < en->folder.len; i++) {
@@ -241,12 +244,21 @@ exchange_peer_up(struct engine *en, const struct event *ev)
 	exchange_send_config(p);
 }
 
+static void
+exchange_ask_ends(struct peer *p, const struct exchange_ask *ask)
+{
+	umap_remove(&p->ask, ask->id);
+	p->asked_bytes -= ask->len;
+	if (umap_count(&p->ask) == 0)
+		core_timer_clear(p->en, &p->deadline);
+}
+
 /*
  * All that was asked of it (for one folder, or for any) is answered with
- * ERR_CLOSED.  Taken out first: an answer may lead to new questions.
+ * `code`.  Taken out first: an answer may lead to new questions.
  */
 static void
-exchange_fail_asks(struct peer *p, const struct folder *only)
+exchange_fail_asks(struct peer *p, const struct folder *only, int code)
 {
 	struct exchange_ask **ask = arena_array(core_scratch(p->en),
 	    umap_count(&p->ask), sizeof(struct exchange_ask *));
@@ -260,18 +272,39 @@ exchange_fail_asks(struct peer *p, const struct folder *only)
 			ask[count++] = a;
 	}
 	for (size_t i = 0; i < count; i++) {
-		umap_remove(&p->ask, ask[i]->id);
-		p->asked_bytes -= ask[i]->len;
+		exchange_ask_ends(p, ask[i]);
 	}
 	for (size_t i = 0; i < count; i++) {
 		struct exchange_ask *a = ask[i];
 
 		if (a->chunks_done != NULL)
-			a->chunks_done(a->f, a->arg, ERR_CLOSED, NULL, 0);
+			a->chunks_done(a->f, a->arg, code, NULL, 0);
 		else
-			a->done(a->f, a->arg, ERR_CLOSED, NULL);
+			a->done(a->f, a->arg, code, NULL);
 		mem_free(a);
 	}
+}
+
+/*
+ * It lives but answers nothing: what it was asked is asked of others.  A slow
+ * link is no silence, every answer counts.
+ */
+static void
+exchange_on_deadline(struct engine *en, void *arg)
+{
+	struct peer *p = arg;
+
+	if (umap_count(&p->ask) == 0)
+		return;
+	if (en->now.mono_ns < p->answered_ns + LIMIT_ANSWER_NS) {
+		core_timer_set(en, &p->deadline,
+		    p->answered_ns + LIMIT_ANSWER_NS);
+		return;
+	}
+	log_warn(en->log, "exchange silent device=%s asks=%zu",
+	    exchange_peer_name(p), umap_count(&p->ask));
+	p->answered_ns = en->now.mono_ns;
+	exchange_fail_asks(p, NULL, ERR_IO);
 }
 
 static void
@@ -287,6 +320,7 @@ exchange_forget_offers(struct peer *p)
 void
 exchange_peer_free(struct peer *p)
 {
+	core_timer_clear(p->en, &p->deadline);
 	for (struct umap_item *it = NULL;
 	     (it = umap_next(&p->ask, it)) != NULL;)
 		mem_free(it->value);
@@ -321,6 +355,7 @@ exchange_peer_down(struct engine *en, const struct devid *dev)
 		}
 	}
 	p->up = false;
+	core_timer_clear(en, &p->deadline);
 	for (size_t i = 0; i < en->folder.len; i++) {
 		struct folder *f = en->folder.item[i];
 		struct share *sh = f == NULL ? NULL : exchange_share(f, p);
@@ -332,7 +367,7 @@ exchange_peer_down(struct engine *en, const struct devid *dev)
 		sh->remote_runs = sh->remote_lists = false;
 		sh->send_busy = sh->more_coming = false;
 	}
-	exchange_fail_asks(p, NULL);
+	exchange_fail_asks(p, NULL, ERR_CLOSED);
 	exchange_serve_stop(p);
 	for (size_t i = 0; i < en->folder.len; i++) {
 		struct folder *f = en->folder.item[i];
@@ -353,7 +388,7 @@ exchange_folder_closing(struct folder *f)
 
 		if (p == NULL)
 			continue;
-		exchange_fail_asks(p, f);
+		exchange_fail_asks(p, f, ERR_CLOSED);
 		exchange_serve_folder_closed(p, f);
 	}
 }
@@ -364,6 +399,11 @@ exchange_add_ask(struct peer *p, struct folder *f, uint32_t len,
 {
 	struct exchange_ask *ask = mem_zalloc(sizeof(*ask));
 
+	if (umap_count(&p->ask) == 0) {
+		p->answered_ns = core_now(p->en).mono_ns;
+		core_timer_set(p->en, &p->deadline,
+		    p->answered_ns + LIMIT_ANSWER_NS);
+	}
 	/* Positive, so that any peer's int32 holds it. */
 	do {
 		p->next_id = (p->next_id + 1) & INT32_MAX;
@@ -424,8 +464,7 @@ exchange_cancel(struct folder *f, struct share *sh, uint64_t number)
 		return;
 	/* The answer still comes and still counts against the window; it is
 	 * thrown away when it does. */
-	umap_remove(&sh->peer->ask, number);
-	sh->peer->asked_bytes -= ask->len;
+	exchange_ask_ends(sh->peer, ask);
 	mem_free(ask);
 }
 
@@ -477,13 +516,13 @@ exchange_on_response(struct peer *p, const struct response *rs,
 	    rs->id < 0 ? NULL : umap_find(&p->ask, (uint64_t)rs->id);
 	int code = exchange_code(rs->code);
 
+	p->answered_ns = core_now(p->en).mono_ns;
 	/* An answer nobody waits for is ignored: it may be a cancelled one. */
 	if (ask == NULL || ask->chunks_done != NULL) {
 		payload_free(payload);
 		return;
 	}
-	umap_remove(&p->ask, ask->id);
-	p->asked_bytes -= ask->len;
+	exchange_ask_ends(p, ask);
 	if (code == 0 && (payload == NULL || payload->len != ask->len))
 		code = ERR_CORRUPT; /* another length than asked for */
 	if (code != 0) {
@@ -500,9 +539,10 @@ exchange_on_chunks(struct peer *p, const struct chunks *ch)
 	struct exchange_ask *ask =
 	    ch->id < 0 ? NULL : umap_find(&p->ask, (uint64_t)ch->id);
 
+	p->answered_ns = core_now(p->en).mono_ns;
 	if (ask == NULL || ask->chunks_done == NULL)
 		return;
-	umap_remove(&p->ask, ask->id);
+	exchange_ask_ends(p, ask);
 	ask->chunks_done(ask->f, ask->arg, exchange_code(ch->code), ch->chunk,
 	    ch->count);
 	mem_free(ask);

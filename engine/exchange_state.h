@@ -59,6 +59,9 @@ struct peer {
 	uint32_t next_id;
 	struct umap ask; /* id -> struct exchange_ask, owned */
 	uint64_t asked_bytes;
+	uint64_t
+	    answered_ns; /* its last answer, or when the oldest ask began */
+	struct core_timer deadline; /* of its next answer */
 
 	/* Serving. */
 	struct list serve_wait; /* struct exchange_serve, in order */
