@@ -40,23 +40,24 @@
 #define LIMIT_ROW_VERSIONS 64u    /* distinct versions kept for one path */
 
 /* Queues and windows. */
-#define LIMIT_INDEX_BATCH_FILES 1000u         /* entries we send in a message */
-#define LIMIT_INDEX_BATCH_LEN (1 * MIB)       /* and about that many bytes */
-#define LIMIT_FETCH_WINDOW (32 * MIB)         /* bytes asked of one device */
-#define LIMIT_FETCH_REQUESTS 512u             /* requests asked of one device */
-#define LIMIT_ANSWER_NS UINT64_C(20000000000) /* no answer at all: ask others  \
-					       */
-#define LIMIT_SERVE_WINDOW (32 * MIB)         /* bytes read for one device */
-#define LIMIT_PROGRESS_FILES 1024u   /* unfinished, of a peer's folder */
-#define LIMIT_PROGRESS_LEN (1 * MIB) /* bytes; a bit for each block */
-#define LIMIT_SERVE_QUEUE 2048u      /* requests one device may queue */
-#define LIMIT_SENDQ_LEN (64 * MIB)   /* bytes waiting on one session */
-#define LIMIT_FOLDER_ITEMS 1024u     /* items in work in a folder */
-#define LIMIT_COMMIT_OPS 16384u      /* store puts before a commit */
-#define LIMIT_STEP_ROWS 512u         /* rows one step may touch */
-#define LIMIT_SCAN_LISTS 8u          /* directories listed at once */
-#define LIMIT_SCAN_HASHES 128u       /* files being hashed at once */
-#define LIMIT_SCAN_PROBLEMS 1000u    /* remembered for people; a folder */
+#define LIMIT_INDEX_BATCH_FILES 1000u   /* entries we send in a message */
+#define LIMIT_INDEX_BATCH_LEN (1 * MIB) /* and about that many bytes */
+#define LIMIT_FETCH_WINDOW (32 * MIB)   /* bytes asked of one device */
+#define LIMIT_FETCH_REQUESTS 512u       /* requests asked of one device */
+#define LIMIT_ANSWER_NS                                                        \
+	UINT64_C(45000000000)         /* no answer at all: ask others          \
+				       */
+#define LIMIT_SERVE_WINDOW (32 * MIB) /* bytes read for one device */
+#define LIMIT_PROGRESS_FILES 1024u    /* unfinished, of a peer's folder */
+#define LIMIT_PROGRESS_LEN (1 * MIB)  /* bytes; a bit for each block */
+#define LIMIT_SERVE_QUEUE 2048u       /* requests one device may queue */
+#define LIMIT_SENDQ_LEN (64 * MIB)    /* bytes waiting on one session */
+#define LIMIT_FOLDER_ITEMS 1024u      /* items in work in a folder */
+#define LIMIT_COMMIT_OPS 16384u       /* store puts before a commit */
+#define LIMIT_STEP_ROWS 512u          /* rows one step may touch */
+#define LIMIT_SCAN_LISTS 8u           /* directories listed at once */
+#define LIMIT_SCAN_HASHES 128u        /* files being hashed at once */
+#define LIMIT_SCAN_PROBLEMS 1000u     /* remembered for people; a folder */
 
 /* The network: what a stranger can make us hold. */
 #define LIMIT_HALF_OPEN 64u           /* accepted, not yet known */
