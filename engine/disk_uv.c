@@ -125,11 +125,19 @@ struct disk {
 
 /* ---- tasks ---- */
 
+/* How large the file is said to be; it may have changed meanwhile. */
+static int64_t
+disk_said_size(const struct effect *e)
+{
+	if (e->want.type == IDENTITY_FILE)
+		return e->want.size;
+	return e->kind == EFFECT_HASH_FILE ? e->u.hash.size : INT64_MAX;
+}
+
 static bool
 disk_is_big(const struct effect *e)
 {
-	return e->want.type != IDENTITY_FILE ||
-	       e->want.size > (int64_t)DISK_BIG_FROM;
+	return disk_said_size(e) > (int64_t)DISK_BIG_FROM;
 }
 
 static enum disk_queue
@@ -297,7 +305,7 @@ task_weight(const struct task *t)
 			   ? (uint64_t)t->effect.u.copy.len
 			   : (uint64_t)t->effect.u.check.size;
 	case QUEUE_HASH:
-		return (uint64_t)t->effect.want.size;
+		return (uint64_t)disk_said_size(&t->effect);
 	case QUEUE_ACT:
 	case QUEUE_BIG:
 	case QUEUES:

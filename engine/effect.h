@@ -139,6 +139,7 @@ struct effect {
 			struct slice reason;
 		} drop;
 		struct {
+			int64_t size; /* about: when it was last looked at */
 			uint32_t block_size;
 			bool chunks; /* make the chunk map as well */
 		} hash;

@@ -294,6 +294,7 @@ scan_item_go(struct scan *sc)
 		sc->hashing++;
 		ef = core_ask(f, EFFECT_HASH_FILE, scan_on_hash, it);
 		ef->path = it->path;
+		ef->u.hash.size = it->size;
 		ef->u.hash.block_size = scan_block_size(row, it->size);
 	}
 }
