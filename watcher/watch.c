@@ -205,9 +205,10 @@ watch_added(struct watch *w, uint32_t folder, struct slice path, int wd,
 		if (map_count(&f->unwatched) > 0)
 			(void)map_remove(&f->unwatched, path);
 		dirtree_put(w->tree, f->root, path, wd);
-		/* Something happened there before we knew where "there" is. */
+		/* Something happened there before we knew where "there" is:
+		 * look at all that is in it, its listing may be older. */
 		if (watch_was_stray(w, wd))
-			debounce_add(f->debounce, path, DEBOUNCE_SETTLED, false,
+			debounce_add(f->debounce, path, DEBOUNCE_SETTLED, true,
 			    now);
 	}
 	if (watch_cover_of(f) != f->said)
