@@ -593,18 +593,20 @@ def test_folder_ignore_list_and_test(pair: Pair) -> None:
 
 
 def test_events_are_told_as_lines(pair: Pair) -> None:
-    follower = subprocess.Popen(
-        [str(pair.b.ctl_path), "--home", str(pair.b.home), "events",
-         "--follow", "--jsonl"], stdout=subprocess.PIPE, env=pair.b.env)
+    told = pair.b.home / "follower.jsonl"
+    with told.open("wb") as out:
+        follower = subprocess.Popen(
+            [str(pair.b.ctl_path), "--home", str(pair.b.home), "events",
+             "--follow", "--since", "1h", "--jsonl"], stdout=out,
+            env=pair.b.env)
     try:
         tree.write(pair.dir_a / "seen.txt", b"1")
         pair.settle()
-        wait_until(lambda: "seen.txt" in pair.b.ctl(
-            "events", "--since", "1h", "--jsonl").out, 10, "told")
+        wait_until(lambda: "seen.txt" in told.read_text(), 20, "told")
     finally:
         follower.send_signal(signal.SIGINT)
-        out, _ = follower.communicate(timeout=10)
-    lines = [json.loads(line) for line in out.decode().splitlines()]
+        follower.wait(timeout=10)
+    lines = [json.loads(line) for line in told.read_text().splitlines()]
     assert any("seen.txt" in json.dumps(line) for line in lines)
     assert all("type" in line and "id" in line for line in lines
                if "schema" not in line or len(line) > 1)
