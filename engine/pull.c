@@ -670,15 +670,23 @@ plan_make_way(struct pull *pl, const struct row *row, const struct verdict *v)
 	pull_item_start(it);
 }
 
+/*
+ * It is planned in every pass, so how often it was tried says nothing: what is
+ * in the way may have to make way sooner than the next try.
+ */
 static void
 plan_blocked(struct pull *pl, const struct row *row)
 {
-	const struct parked *pk;
+	struct parked *pk;
+	uint64_t due_ns;
 
 	pull_park(pl, row->path, REASON_PARENT_BLOCKED, "");
 	pk = map_find(&pl->parked, row->path);
-	if (pk != NULL)
-		pull_yield(pl, row->path, pk->since_ns);
+	if (pk == NULL)
+		return;
+	due_ns = pull_yield(pl, row->path, pk->since_ns);
+	if (due_ns < pk->retry_ns)
+		pk->retry_ns = due_ns; /* the end of the pass sets the timer */
 }
 
 static enum plan_result

@@ -191,9 +191,10 @@ void pull_move_free(struct pull *pl);
 
 /*
  * pull_yield.c: `path` cannot be here since `since_ns` because of a file of
- * ours: that gets out of the way, when it is time.
+ * ours: that gets out of the way, when it is time.  Says when to ask again,
+ * mono ns; CLOCK_NEVER: there is nothing to wait for.
  */
-void pull_yield(struct pull *pl, struct slice path, uint64_t since_ns);
+uint64_t pull_yield(struct pull *pl, struct slice path, uint64_t since_ns);
 void pull_yield_free(struct pull *pl);
 
 /* pull_recover.c */

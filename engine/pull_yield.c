@@ -16,6 +16,7 @@
 
 /* Whoever has the directory has tried to revive it by then. */
 #define PULL_YIELD_NS (15 * CLOCK_S)
+#define PULL_YIELD_BUSY_NS CLOCK_S
 
 static struct slice
 yield_own(struct slice s)
@@ -88,7 +89,7 @@ yield_rank(const struct folder *f, const struct row *row)
 	return rank;
 }
 
-void
+uint64_t
 pull_yield(struct pull *pl, struct slice path, uint64_t since_ns)
 {
 	struct folder *f = pl->f;
@@ -97,19 +98,18 @@ pull_yield(struct pull *pl, struct slice path, uint64_t since_ns)
 	struct effect *ef;
 	uint64_t due_ns;
 
-	if (f->cfg.mode != FOLDER_SEND_RECEIVE || pl->yield_from.len > 0)
-		return;
+	if (f->cfg.mode != FOLDER_SEND_RECEIVE)
+		return CLOCK_NEVER;
 	row = yield_row(pl, path);
-	if (row == NULL || pull_find(pl, row->path) != NULL ||
+	if (row == NULL)
+		return CLOCK_NEVER;
+	/* One at a time, and none that somebody is at. */
+	if (pl->yield_from.len > 0 || pull_find(pl, row->path) != NULL ||
 	    scan_has(f, row->path))
-		return;
+		return now.mono_ns + PULL_YIELD_BUSY_NS;
 	due_ns = since_ns + PULL_YIELD_NS * (1 + yield_rank(f, row));
-	if (now.mono_ns < due_ns) {
-		if (pl->retry.node.pos == HEAP_OUT ||
-		    pl->retry.node.at_ns > due_ns)
-			core_timer_set(f->en, &pl->retry, due_ns);
-		return;
-	}
+	if (now.mono_ns < due_ns)
+		return due_ns;
 	pl->yield_from = yield_own(row->path);
 	pl->yield_to = yield_own(
 	    conflict_name(row->path, now.wall_ns, core_setup(f->en)->zone_s,
@@ -118,4 +118,5 @@ pull_yield(struct pull *pl, struct slice path, uint64_t since_ns)
 	ef->path = arena_dup(core_scratch(f->en), pl->yield_from);
 	ef->want = row->seen;
 	ef->u.move.to = arena_dup(core_scratch(f->en), pl->yield_to);
+	return CLOCK_NEVER;
 }

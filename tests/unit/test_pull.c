@@ -472,6 +472,38 @@ a_file_gives_way_to_a_directory_that_stays(void **state)
 	testlib_world_free(w);
 }
 
+/* Each edit makes another pass over what waits; none puts the day off. */
+static void
+a_file_gives_way_in_time_while_others_work(void **state)
+{
+	struct testlib_world *w = testlib_world_new(31, 2);
+	struct testlib_disk *ours = testlib_world_disk(w, 0);
+
+	(void)state;
+	testlib_world_set_mode(w, 1, FOLDER_SEND_ONLY);
+	testlib_world_mkdir(w, 1, "x");
+	testlib_world_write(w, 1, "x/inside", "in the directory");
+	testlib_world_start(w, 1);
+	testlib_world_run(w, 5 * CLOCK_S);
+	testlib_world_write(w, 0, "x", "the newer file");
+	testlib_world_start(w, 0);
+	testlib_world_run(w, CLOCK_S);
+	testlib_world_connect(w, 0, 1);
+	for (int i = 0; i < 10; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "other%d", i);
+		testlib_world_write(w, 1, name, name);
+		testlib_world_run(w, CLOCK_S);
+	}
+	check_text(w, 0, "x", "the newer file");
+	testlib_world_run(w, 8 * CLOCK_S);
+	check_text(w, 0, "x/inside", "in the directory");
+	assert_true(
+	    testlib_disk_has_content(ours, SLICE_LIT("the newer file")));
+	testlib_world_free(w);
+}
+
 static void
 ignored_paths_are_not_taken(void **state)
 {
@@ -734,6 +766,7 @@ main(void)
 		cmocka_unit_test(
 		    send_only_takes_nothing_and_receive_only_keeps_its_own),
 		cmocka_unit_test(a_file_gives_way_to_a_directory_that_stays),
+		cmocka_unit_test(a_file_gives_way_in_time_while_others_work),
 		cmocka_unit_test(ignored_paths_are_not_taken),
 		cmocka_unit_test(
 		    two_devices_in_a_storm_become_equal_and_lose_nothing),
