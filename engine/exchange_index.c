@@ -93,6 +93,23 @@ exchange_entry_size(const struct entry *e)
 	       (size_t)e->block_count * 50 + (size_t)e->version.count * 20;
 }
 
+/*
+ * What is sent has come, or this session is over: if the folder pauses and
+ * runs again meanwhile, there is no need to say it twice.
+ */
+static void
+exchange_follow_sent(struct folder *f, struct share *sh)
+{
+	struct peer *p = sh->peer;
+
+	for (size_t i = 0; i < p->offer.len; i++)
+		if (slice_equal(p->offer.item[i].id, f->cfg.id))
+			p->offer.item[i].ours = (struct peer_state){
+				.index_id = index_id(f->ix),
+				.max_sequence = (int64_t)sh->sent_seq,
+			};
+}
+
 static void exchange_on_sent(struct folder *f, void *arg,
     const struct event *ev);
 
@@ -156,6 +173,7 @@ exchange_send_index(struct folder *f, struct share *sh)
 		.device = sh->device };
 	list_add(&f->en->sent, &sent->node);
 	exchange_send(sh->peer, &m, NULL, exchange_on_sent, sent);
+	exchange_follow_sent(f, sh);
 	log_debug(core_log(f->en),
 	    "exchange index folder=%s device=%s "
 	    "entries=%u last=%lld",

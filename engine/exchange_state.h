@@ -45,7 +45,8 @@ struct exchange_offer {
 	bool paused;
 	bool complete;            /* it lists itself and us */
 	struct peer_state theirs; /* of its own index */
-	struct peer_state ours;   /* what it has of our index */
+	/* What it has of our index; grows with what is sent to it. */
+	struct peer_state ours;
 };
 
 struct peer {

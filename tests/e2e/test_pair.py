@@ -540,6 +540,29 @@ def test_a_paused_folder_rests_and_resumes(pair: Pair) -> None:
     pair.settle()
 
 
+def test_a_pause_does_not_have_the_index_told_again(pair: Pair) -> None:
+    for n in range(300):
+        tree.write(pair.dir_a / f"d/{n}", b"%d" % n)
+    pair.settle()
+
+    def told() -> list[int]:
+        return [node.log.read_text(errors="replace")
+                .count("exchange index folder=") for node in (pair.a, pair.b)]
+
+    before = told()
+    pair.a.ctl("folder", "pause", FOLDER)
+    wait_until(lambda: pair.a.folder(FOLDER)["state"] == "paused", 10,
+               "paused")
+    pair.a.ctl("folder", "resume", FOLDER)
+    pair.settle()
+    time.sleep(1)
+    assert told() == before
+    # What comes after it is told, and only that.
+    tree.write(pair.dir_a / "later", b"1")
+    pair.settle()
+    assert told()[0] == before[0] + 1
+
+
 def test_a_paused_device_rests_and_resumes(pair: Pair) -> None:
     pair.a.ctl("device", "pause", "B")
     wait_until(lambda: not pair.a.connected("B"), 10, "disconnected")
