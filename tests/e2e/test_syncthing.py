@@ -303,6 +303,34 @@ def test_their_ignored_files_do_not_block_us(mixed: Mixed) -> None:
     assert not (mixed.dir_b / "x.tmp").exists()
 
 
+def test_what_size_and_mtime_do_not_tell_is_seen_by_ours(
+        mixed: Mixed) -> None:
+    """Ours knows a file by inode and ctime, too; Syncthing does not."""
+    data = [tree.noise(400_000, n) for n in range(5)]
+    when = 1_700_000_000_123_456_789
+    x, y, new = (mixed.dir_a / name for name in ("x", "y", "new"))
+    tree.write(x, data[0], mtime_ns=when)
+    tree.write(y, data[1], mtime_ns=when)
+    mixed.settle()
+    # Swapped.
+    os.rename(x, new)
+    os.rename(y, x)
+    os.rename(new, y)
+    mixed.settle()
+    assert (mixed.dir_b / "x").read_bytes() == data[1]
+    assert (mixed.dir_b / "y").read_bytes() == data[0]
+    # Replaced by another of the same time.
+    tree.write(new, data[2], mtime_ns=when)
+    os.replace(new, x)
+    mixed.settle()
+    assert (mixed.dir_b / "x").read_bytes() == data[2]
+    # Written in place, the time put back.
+    tree.write(x, data[3], mtime_ns=when)
+    mixed.settle()
+    assert (mixed.dir_b / "x").read_bytes() == data[3]
+    assert not tree.conflicts(mixed.dir_a)
+
+
 @pytest.mark.slow
 def test_a_storm_on_our_side_arrives(mixed: Mixed, seed: int) -> None:
     storm = Storm(mixed.dir_a, seed, case_renames=False)
@@ -314,7 +342,7 @@ def test_a_storm_on_our_side_arrives(mixed: Mixed, seed: int) -> None:
 
 @pytest.mark.slow
 def test_a_storm_on_their_side_arrives(mixed: Mixed, seed: int) -> None:
-    storm = Storm(mixed.dir_b, seed, case_renames=False)
+    storm = Storm(mixed.dir_b, seed, case_renames=False, own_sizes=True)
     for _ in range(10):
         storm.run(20)
         time.sleep(0.3)

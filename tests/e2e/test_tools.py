@@ -79,6 +79,64 @@ def test_two_syncthings_agree_after_a_storm(world: World, seed: int) -> None:
         + str(b.errors(FOLDER)), alive=[a, b])
 
 
+# ---- what a Syncthing does not see -----------------------------------------
+# Why a storm on its disk makes no edit that leaves the size (lib/storm.py).
+
+class TwoSyncthings:
+    """In sync, with files x and y of equal size and time."""
+
+    def __init__(self, world: World, **folder: int):
+        self.a, self.b = world.syncthing("st-a"), world.syncthing("st-b")
+        theirs.pair_up(self.a, self.b)
+        self.dir_a, self.dir_b = world.dir("a"), world.dir("b")
+        self.a.folder_add(FOLDER, self.dir_a, [self.b.id])
+        self.b.folder_add(FOLDER, self.dir_b, [self.a.id], **folder)
+        wait_until(lambda: self.a.connected(self.b.id), 30, "connected",
+                   alive=[self.a, self.b])
+        for n, name in enumerate("xy"):
+            tree.write(self.dir_a / name, tree.noise(400_000, n),
+                       mtime_ns=10 ** 18)
+        self.settle()
+        assert tree.same(self.dir_a, self.dir_b)
+
+    def settle(self) -> None:
+        """Both have looked at everything, and say that they are in sync."""
+        self.b.scan(FOLDER)
+        self.a.wait_sync(FOLDER, self.b.id)
+        self.b.wait_sync(FOLDER, self.a.id)
+
+
+def test_a_syncthing_sees_no_swap_of_equal_size_and_time(
+        world: World) -> None:
+    two = TwoSyncthings(world)
+    x, y, hand = (two.dir_a / name for name in ("x", "y", "hand"))
+    os.rename(x, hand)
+    os.rename(y, x)
+    os.rename(hand, y)
+    two.settle()
+    assert (two.dir_b / "x").read_bytes() == y.read_bytes() != x.read_bytes()
+    os.utime(x)
+    os.utime(y)
+    two.a.scan(FOLDER)
+    wait_until(lambda: tree.same(two.dir_a, two.dir_b), 60,
+               "a touch is seen", alive=[two.a, two.b])
+
+
+def test_a_syncthing_puts_a_peers_mtime_over_an_edit(world: World) -> None:
+    """Only the permissions came, so it does not look what is there."""
+    two = TwoSyncthings(world, watcher_delay=3600)
+    x, edited = two.dir_a / "x", two.dir_b / "x"
+    edited.write_bytes(tree.noise(400_000, 7))
+    x.chmod(0o600)
+    two.a.scan(FOLDER)
+    wait_until(lambda: edited.stat().st_mode & 0o777 == 0o600, 30,
+               "the permissions came", alive=[two.a, two.b])
+    two.settle()
+    assert edited.stat().st_mtime_ns == x.stat().st_mtime_ns == 10 ** 18
+    assert edited.read_bytes() == tree.noise(400_000, 7)
+    assert x.read_bytes() == tree.noise(400_000, 0)
+
+
 # ---- the Python peer -------------------------------------------------------
 
 def test_device_ids_are_those_of_the_facts() -> None:

@@ -175,6 +175,24 @@ two_edits_are_both_kept(void **state)
 	testlib_world_free(w);
 }
 
+/* Of equal size, and no hint has told of it yet. */
+static void
+attributes_that_come_do_not_hide_an_edit(void **state)
+{
+	struct testlib_world *w = pair(33);
+	struct testlib_disk *theirs = testlib_world_disk(w, 1);
+
+	(void)state;
+	assert_true(testlib_disk_write(theirs, "two", SLICE_LIT("SECOND")));
+	testlib_disk_chmod(testlib_world_disk(w, 0), "two", 0600);
+	testlib_world_hint(w, 0, "two");
+	settle(w);
+	check_text(w, 1, "two", "SECOND");
+	check_text(w, 0, "two", "SECOND");
+	testlib_world_check_same(w);
+	testlib_world_free(w);
+}
+
 static void
 equal_edits_are_no_conflict(void **state)
 {
@@ -753,6 +771,7 @@ main(void)
 		cmocka_unit_test(edits_deletes_and_attributes_follow),
 		cmocka_unit_test(types_change_into_one_another),
 		cmocka_unit_test(two_edits_are_both_kept),
+		cmocka_unit_test(attributes_that_come_do_not_hide_an_edit),
 		cmocka_unit_test(equal_edits_are_no_conflict),
 		cmocka_unit_test(an_edit_outlives_a_deletion_it_did_not_see),
 		cmocka_unit_test(a_renamed_file_is_renamed_and_not_sent),

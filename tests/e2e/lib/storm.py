@@ -4,6 +4,13 @@ A storm plays a restless person in one folder: it creates, rewrites, appends,
 truncates, deletes, renames, swaps, changes kinds and permissions.  The engine
 works in the same tree meanwhile, so any step may find its target gone; such a
 step is skipped.  Decisions come from the seed and from the sorted tree alone.
+
+A Syncthing knows a file by size and mtime, and when somebody else changes
+permissions or mtime of a file it puts those over whatever is there.  So an edit
+that leaves the size as it was may never be seen by it: when another file of
+equal mtime is swapped in, and when such a change comes before it has looked
+(test_tools.py proves both, without us).  A storm on such a disk is told so
+(`own_sizes`): a file that it edits gets a size that no other file has.
 """
 
 from __future__ import annotations
@@ -23,16 +30,21 @@ _WORDS = ("note", "plan", "Brief", "übung", "Straße", "日本", "naïve", "är
           "😀", "star*", "back\\slash", "percent%41", "-dash", "new~tilde")
 
 
+_SIZES = (0, 1, 40, 4000, 70_000, 131_072, 131_073, 400_000)
+
+
 class Storm:
     """Edits below `root`; `prefix` keeps storms of two sides apart."""
 
     def __init__(self, root: Path, seed: int, prefix: str = "",
                  links: bool = True, case_renames: bool = True,
-                 awkward: bool = True):
+                 awkward: bool = True, own_sizes: bool = False):
         self.root = Path(root)
         self.rng = random.Random(seed)
         self.prefix = prefix
         self.awkward = awkward
+        self.own_sizes = own_sizes
+        self.sizes = set(_SIZES)
         self.count = 0
         self.log: list[str] = []
         self.ops: list[tuple[int, Callable[[], Optional[str]]]] = [
@@ -97,10 +109,28 @@ class Storm:
             return self.rng.choice(dirs)
         return self.root
 
-    def _data(self) -> bytes:
-        size = self.rng.choice((0, 1, 40, 4000, 70_000, 131_072, 131_073,
-                                400_000))
+    def _data(self, edit: bool = False) -> bytes:
+        """Content of a new file or, for an `edit`, of one that is there."""
+        size = self.rng.choice(_SIZES)
+        if edit:
+            size = self._own_size(size)
         return tree.noise(size, self.rng.randrange(1 << 40))
+
+    def _own_size(self, size: int) -> int:
+        """That size or, when it has to be one of its own, the next free."""
+        while self.own_sizes and size in self.sizes:
+            size += 1
+        self.sizes.add(size)
+        return size
+
+    def _grow(self, path: Path) -> None:
+        """It holds other bytes now: let its size tell."""
+        if not self.own_sizes:
+            return
+        size = path.stat().st_size
+        with open(path, "ab") as file:
+            file.write(tree.noise(self._own_size(size + 1) - size,
+                                  self.count))
 
     def _tell(self, *paths: Path) -> str:
         return " -> ".join(repr(str(p.relative_to(self.root))) for p in paths)
@@ -119,14 +149,14 @@ class Storm:
 
     def _rewrite(self) -> str:
         path = self._pick("file")
-        path.write_bytes(self._data())
+        path.write_bytes(self._data(edit=True))
         return self._tell(path)
 
     def _replace(self) -> str:
         """As editors save: a new file renamed over the old one."""
         path = self._pick("file")
         new = path.with_name(f"{self.prefix}save{self.count}")
-        new.write_bytes(self._data())
+        new.write_bytes(self._data(edit=True))
         os.replace(new, path)
         return self._tell(path)
 
@@ -186,6 +216,8 @@ class Storm:
         os.rename(a, hand)
         os.rename(b, a)
         os.rename(hand, b)
+        self._grow(a)
+        self._grow(b)
         return self._tell(a, b)
 
     def _case_rename(self) -> str:
