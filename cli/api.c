@@ -346,6 +346,12 @@ api_folder_retry(struct api_call *call)
 }
 
 static void
+api_folder_empty_trash(struct api_call *call)
+{
+	api_command(call, COMMAND_EMPTY_TRASH);
+}
+
+static void
 api_pause(struct api_call *call, bool is_folder, struct slice name, bool on)
 {
 	const struct api_backend *be = &call->api->be;
@@ -546,6 +552,7 @@ static const struct api_route api_routes[] = {
 	{ "POST", "/v1/folders/*/revert", api_folder_revert },
 	{ "POST", "/v1/folders/*/ignores", api_folder_ignores },
 	{ "POST", "/v1/folders/*/retry", api_folder_retry },
+	{ "POST", "/v1/folders/*/empty-trash", api_folder_empty_trash },
 	{ "POST", "/v1/folders/*/pause", api_folder_pause },
 	{ "POST", "/v1/folders/*/resume", api_folder_resume },
 	{ "POST", "/v1/devices/*/pause", api_device_pause },

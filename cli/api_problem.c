@@ -207,12 +207,30 @@ api_problem_conflicts(struct api_view *v, const struct status_folder *f)
 	api_problem(v, "folder", &p);
 }
 
+static void
+api_problem_trash(struct api_view *v, const struct status_folder *f)
+{
+	struct arena *ar = &v->call->ar;
+	struct api_problem p = { 0 };
+
+	if (f->trash_failure.len == 0)
+		return;
+	p.code = "folder.trash-failed";
+	p.subject = f->id;
+	p.since_wall_ns = f->last_change.wall_ns;
+	p.what = api_what(ar, REASON_TRASH_FAILED, f->trash_failure);
+	p.effect = reason_effect(REASON_TRASH_FAILED);
+	p.todo = api_todo(ar, REASON_TRASH_FAILED, f->id);
+	api_problem(v, "folder", &p);
+}
+
 void
 api_problem_all(struct api_view *v, const struct status_folder *f)
 {
 	api_problem_folder(v, f);
 	api_problem_items(v, f);
 	api_problem_conflicts(v, f);
+	api_problem_trash(v, f);
 }
 
 static uint64_t

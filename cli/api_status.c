@@ -148,6 +148,19 @@ api_folder_errors(const struct status_folder *f)
 }
 
 static json_t *
+api_folder_trash(const struct status_folder *f)
+{
+	json_t *o;
+
+	if (!f->has_trash)
+		return json_null();
+	o = json_object();
+	api_set_count(o, "files", f->trash.files);
+	api_set_count(o, "bytes", f->trash.bytes);
+	return o;
+}
+
+static json_t *
 api_folder_copies(const struct status_folder *f)
 {
 	json_t *o = json_object();
@@ -216,6 +229,7 @@ api_folder(const struct api_view *v, const struct status_folder *f,
 	json_object_set_new(o, "scan", api_folder_scan(&f->scan));
 	json_object_set_new(o, "watch", json_string(api_watch_name(f->watch)));
 	api_set_count(o, "ignore_rules", f->ignore_rules);
+	json_object_set_new(o, "trash", api_folder_trash(f));
 	api_set_count(o, "conflicts", conflicts);
 	api_set_count(o, "error_count", f->problem_count);
 	json_object_set_new(o, "errors", api_folder_errors(f));

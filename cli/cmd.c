@@ -62,6 +62,13 @@ static const struct cmd cmds[] = {
 	{ "folder ignore test", "[FOLDER] PATH", 1, 2, "json",
 	    cmd_folder_ignore_test, "which rule hits a path" },
 
+	{ "trash list", "FOLDER [PATH]", 1, 2, "json,jsonl", cmd_trash_list,
+	    "what other devices deleted or replaced here" },
+	{ "trash restore", "FOLDER PATH [--to FILE]", 2, 2,
+	    "to=", cmd_trash_restore, "copy it back to its place" },
+	{ "trash empty", "FOLDER", 1, 1, "yes", cmd_trash_empty,
+	    "delete all of it for good" },
+
 	{ "config get", "KEY", 1, 1, "json", cmd_config_get,
 	    "a value of the configuration" },
 	{ "config set", "KEY VALUE...", 2, 64, "add", cmd_config_set,

@@ -145,6 +145,24 @@ cmd_status_folders(struct cmd_call *call, const json_t *o)
 	print_table(&t, stdout);
 }
 
+/* Of a folder that was asked for by name. */
+static void
+cmd_status_trash(struct cmd_call *call, const json_t *o)
+{
+	const json_t *list = json_object_get(o, "folders");
+	const json_t *f = json_array_get(list, 0);
+	const json_t *trash = json_object_get(f, "trash");
+	const int64_t files = cmd_int(trash, "files");
+
+	if (call->opt.arg_count == 0 || json_array_size(list) != 1 ||
+	    files == 0)
+		return;
+	printf("\nIn its trash can: %s %s, %s  (syncctl trash list %s)\n",
+	    print_count(&call->ar, files), files == 1 ? "file" : "files",
+	    print_size(&call->ar, cmd_int(trash, "bytes")),
+	    print_safe(&call->ar, cmd_text(f, "id")));
+}
+
 /* --- Devices --- */
 
 static struct cmd_status_sample *
@@ -441,6 +459,7 @@ cmd_status_print(struct cmd_call *call, const json_t *o,
 	    print_span(&call->ar, cmd_int(o, "uptime_s")),
 	    cmd_text(o, "health"));
 	cmd_status_folders(call, o);
+	cmd_status_trash(call, o);
 	cmd_status_devices(call, o, w, keep);
 	cmd_status_pending(call, o);
 	putchar('\n');

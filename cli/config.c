@@ -242,6 +242,17 @@ config_duration_of(const struct config_part *part, enum config_id id)
 	return ns;
 }
 
+static int64_t
+config_size_of(const struct config_part *part, enum config_id id)
+{
+	int64_t n = 0;
+
+	const int rc = config_parse_size(config_text_of(part, id), &n, NULL);
+
+	ASSERT(rc == 0);
+	return n;
+}
+
 static int
 config_choice_of(const struct config_part *part, enum config_id id)
 {
@@ -420,6 +431,9 @@ config_build_folder(struct config_load *ld, const struct config_part *part,
 	f->ignore_perms = config_bool_of(part, CONFIG_FOLDER_IGNORE_PERMS);
 	f->rescan_ns = config_duration_of(part, CONFIG_FOLDER_RESCAN);
 	more->watch = config_bool_of(part, CONFIG_FOLDER_WATCH);
+	f->trash = config_bool_of(part, CONFIG_FOLDER_TRASH);
+	f->trash_age_ns = config_duration_of(part, CONFIG_FOLDER_TRASH_AGE);
+	f->trash_bytes_max = config_size_of(part, CONFIG_FOLDER_TRASH_SIZE);
 	config_build_shares(ld, part, setup, f);
 }
 

@@ -44,6 +44,7 @@ enum config_type {
 	CONFIG_BOOL,
 	CONFIG_INT,      /* min .. max of the option */
 	CONFIG_DURATION, /* 60s, 90m, 1h, 2d; 0 */
+	CONFIG_SIZE,     /* 500M, 20G; 0 */
 	CONFIG_CHOICE,   /* one of `choices` */
 	CONFIG_DEVID,
 	CONFIG_ADDRESS, /* tcp://host:port, or "dynamic" */
@@ -83,6 +84,9 @@ enum config_id {
 	CONFIG_FOLDER_RESCAN,
 	CONFIG_FOLDER_WATCH,
 	CONFIG_FOLDER_IGNORE_PERMS,
+	CONFIG_FOLDER_TRASH,
+	CONFIG_FOLDER_TRASH_AGE,
+	CONFIG_FOLDER_TRASH_SIZE,
 	CONFIG_ID_COUNT
 };
 
@@ -124,6 +128,8 @@ int config_check_value(const struct config_option *opt, struct slice value,
 
 /* "60s", "1h", "250ms", "2d", "90" (seconds) to ns; ERR_INVALID. */
 int config_parse_duration(struct slice text, uint64_t *out_ns, struct err *err);
+/* "500M", "20G", "1T", "4096" (bytes); units of 1024; ERR_INVALID. */
+int config_parse_size(struct slice text, int64_t *out, struct err *err);
 int config_parse_bool(struct slice text, bool *out, struct err *err);
 int config_parse_int(struct slice text, int64_t min, int64_t max, int64_t *out,
     struct err *err);

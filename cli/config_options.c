@@ -66,6 +66,15 @@ static const struct config_option config_table[CONFIG_ID_COUNT] = {
 	{ CONFIG_FOLDER_IGNORE_PERMS, CONFIG_IN_FOLDER, "ignore-perms",
 	    CONFIG_BOOL, false, false, "false", NULL, 0, 0,
 	    "neither send nor take permissions" },
+	{ CONFIG_FOLDER_TRASH, CONFIG_IN_FOLDER, "trash", CONFIG_BOOL, false,
+	    false, "true", NULL, 0, 0,
+	    "keep what other devices delete or replace, in .stversions" },
+	{ CONFIG_FOLDER_TRASH_AGE, CONFIG_IN_FOLDER, "trash-age",
+	    CONFIG_DURATION, false, false, "30d", NULL, 0, CONFIG_DURATION_MAX,
+	    "how long it is kept; 0: for ever" },
+	{ CONFIG_FOLDER_TRASH_SIZE, CONFIG_IN_FOLDER, "trash-size", CONFIG_SIZE,
+	    false, false, "0", NULL, 0, 0,
+	    "how much is kept, the oldest goes first; 0: no limit" },
 };
 
 static const char *const config_sections[] = {
@@ -242,6 +251,8 @@ config_allowed(struct arena *ar, const struct config_option *opt)
 		    (long long)opt->min, (long long)opt->max);
 	case CONFIG_DURATION:
 		return "a time such as 90s, 10m, 1h or 7d; 0 for none";
+	case CONFIG_SIZE:
+		return "a size such as 500M or 20G; 0 for none";
 	case CONFIG_CHOICE:
 		return config_choices(ar, opt->choices);
 	case CONFIG_DEVID:

@@ -89,6 +89,36 @@ bad:
 }
 
 int
+config_parse_size(struct slice text, int64_t *out, struct err *err)
+{
+	static const char units[] = "kmgt";
+	uint64_t n, unit = 1;
+
+	if (!config_take_digits(&text, &n))
+		goto bad;
+	if (text.len > 0) {
+		const char *at =
+		    strchr(units, text.ptr[0] | 0x20); /* lower case */
+
+		if (text.ptr[0] == '\0' || at == NULL)
+			goto bad;
+		unit = UINT64_C(1024) << 10 * (at - units);
+		text = slice_from(text, 1);
+	}
+	/* "20GiB" and "20GB" are what people write. */
+	if (unit > 1 && text.len > 1 && (text.ptr[0] | 0x20) == 'i')
+		text = slice_from(text, 1);
+	if (text.len == 1 && (text.ptr[0] | 0x20) == 'b')
+		text = SLICE_EMPTY;
+	if (text.len > 0 || n > INT64_MAX / unit)
+		goto bad;
+	*out = (int64_t)(n * unit);
+	return 0;
+bad:
+	return err_set(err, ERR_INVALID, "must be a size such as 500M or 20G");
+}
+
+int
 config_parse_bool(struct slice text, bool *out, struct err *err)
 {
 	static const char *const yes[] = { "true", "yes", "on", "1" };
@@ -275,6 +305,8 @@ config_check_value(const struct config_option *opt, struct slice value,
 			return err_set(err, ERR_INVALID,
 			    "must be at most %lld s", (long long)opt->max);
 		return 0;
+	case CONFIG_SIZE:
+		return config_parse_size(value, &n, err);
 	case CONFIG_CHOICE:
 		return config_parse_choice(opt->choices, value, &choice, err);
 	case CONFIG_DEVID:

@@ -126,6 +126,7 @@ syncd_do(struct syncd *sd, const struct effect *ef)
 	case EFFECT_SET_META:
 	case EFFECT_PUT_BACK:
 	case EFFECT_KEEP_VERSION:
+	case EFFECT_CLEAN_TRASH:
 	case EFFECT_SYNC_DIRS:
 		syncd_disk_effect(sd, ef);
 		return;

@@ -176,6 +176,7 @@ disk_queue_of(const struct effect *e)
 	case EFFECT_SET_META:
 	case EFFECT_PUT_BACK:
 	case EFFECT_KEEP_VERSION:
+	case EFFECT_CLEAN_TRASH:
 	case EFFECT_SYNC_DIRS:
 	case EFFECT_WATCH:
 	case EFFECT_NOTE:
@@ -312,7 +313,9 @@ task_weight(const struct task *t)
 		break;
 	}
 	/* A whole directory is as good as many small acts. */
-	return t->effect.kind == EFFECT_LIST_DIR ? DISK_BATCH_LEN / 4 : 0;
+	if (t->effect.kind == EFFECT_LIST_DIR)
+		return DISK_BATCH_LEN / 4;
+	return t->effect.kind == EFFECT_CLEAN_TRASH ? DISK_BATCH_LEN : 0;
 }
 
 /* ---- jobs ---- */

@@ -68,7 +68,9 @@ enum effect_kind {
 	EFFECT_REMOVE,       /* file, link: move to `temp`; directory: rmdir */
 	EFFECT_SET_META,     /* permissions, mtime */
 	EFFECT_PUT_BACK,     /* move a temp to a free name (user data kept) */
-	EFFECT_KEEP_VERSION, /* file the bytes in `temp` in the trash can */
+	EFFECT_KEEP_VERSION, /* file the bytes in `temp` in the trash can, as
+			      * what was at `path`; ERR_CHANGED: written to */
+	EFFECT_CLEAN_TRASH,  /* DONE: what is in it now, what went */
 	EFFECT_SYNC_DIRS,    /* these directories' names, durably */
 
 	EFFECT_WATCH, /* begin or stop watching a folder */
@@ -186,6 +188,13 @@ struct effect {
 			struct slice to;
 			struct identity want_to; /* ABSENT, or itself (case) */
 		} move;
+		struct { /* CLEAN_TRASH; the oldest goes first */
+			int64_t until_ns;  /* wall: what came before goes */
+			int64_t bytes_max; /* no more than this stays */
+			int64_t free_min;  /* ... while less is free on the
+					    * disk, or 2 % of a small one */
+			int64_t give;      /* so much goes in any case */
+		} clean;
 		struct {
 			bool on;
 		} watch;

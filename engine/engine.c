@@ -9,6 +9,7 @@
 #include "engine/folder.h"
 #include "engine/pull.h"
 #include "engine/scan.h"
+#include "engine/trash.h"
 
 struct engine *
 engine_new(const struct log *log)
@@ -141,6 +142,9 @@ engine_command(struct engine *en, const struct event *ev)
 		break;
 	case COMMAND_IGNORES:
 		folder_read_ignores(f);
+		break;
+	case COMMAND_EMPTY_TRASH:
+		trash_empty(f);
 		break;
 	case COMMAND_RETRY:
 		if (f->ix == NULL)

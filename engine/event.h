@@ -63,12 +63,17 @@ struct root_facts {
 	struct root_identity identity;
 };
 
+struct trash_totals { /* of the trash can, or a part of it */
+	int64_t files, bytes;
+};
+
 enum command_kind {
 	COMMAND_SCAN,     /* folder, path (empty: all) */
 	COMMAND_OVERRIDE, /* send-only: our state wins */
 	COMMAND_REVERT,   /* receive-only: undo local changes */
 	COMMAND_IGNORES,  /* the ignore file was edited: read it again */
 	COMMAND_RETRY,    /* try failed items now */
+	COMMAND_EMPTY_TRASH,
 };
 
 struct event {
@@ -121,6 +126,7 @@ struct event {
 					     * the folder is closed; NULL on failure */
 			bool store_rebuilt; /* a damaged one was set aside */
 			struct root_facts root; /* OPEN_FOLDER, CHECK_ROOT */
+			struct trash_totals trash, trash_gone; /* CLEAN_TRASH */
 		} done;
 		struct {
 			enum command_kind kind;

@@ -15,6 +15,7 @@
 #include "engine/exchange_progress.h"
 #include "engine/pull.h"
 #include "engine/scan.h"
+#include "engine/trash.h"
 
 #define FOLDER_RETRY_NS (5 * CLOCK_S) /* of a halted folder */
 /* A commit waits this long for more puts, unless somebody waits for it. */
@@ -26,6 +27,8 @@
 
 static void folder_open(struct folder *f);
 static void folder_start(struct folder *f);
+static void folder_halt_softly(struct folder *f, enum reason r,
+    struct slice text);
 
 static const char *
 folder_name(const struct folder *f)
@@ -117,7 +120,8 @@ folder_on_commit(struct folder *f, void *arg, const struct event *ev)
 		core_timer_set(f->en, &f->commit_timer,
 		    core_now(f->en).mono_ns + FOLDER_COMMIT_RETRY_NS);
 		f->commit_start_ns = core_now(f->en).mono_ns;
-		folder_met_error(f, ERR_FULL, ev->u.done.text);
+		/* The index may be on another disk: the trash can stays. */
+		folder_halt_softly(f, REASON_DISK_FULL, ev->u.done.text);
 		return;
 	}
 	if (code == 0)
@@ -188,6 +192,7 @@ folder_begin_close(struct folder *f, bool halting, bool reopen)
 	f->soft = false;
 	core_timer_clear(f->en, &f->retry);
 	core_timer_clear(f->en, &f->rescan);
+	trash_stop(f);
 	if (f->state == FOLDER_CLOSED ||
 	    (f->state == FOLDER_HALTED && f->ix == NULL && !f->opened)) {
 		folder_set_state(f, FOLDER_CLOSED, f->reason);
@@ -253,11 +258,29 @@ folder_halt(struct folder *f, enum reason r, const char *fmt, ...)
 	f->reason = r;
 }
 
+/* Its index stays open, and it goes on when the disk is well. */
+static void
+folder_halt_softly(struct folder *f, enum reason r, struct slice text)
+{
+	if (f->state != FOLDER_RUNNING)
+		return;
+	snprintf(f->reason_text, sizeof(f->reason_text), "%.*s",
+	    SLICE_FMT(text));
+	if (f->told != r)
+		log_error(core_log(f->en),
+		    "folder halt folder=%s reason=%s text=\"%s\"",
+		    folder_name(f), reason_name(r), f->reason_text);
+	f->told = r;
+	f->soft = true;
+	folder_set_state(f, FOLDER_HALTED, r);
+	pull_stop(f);
+	core_timer_set(f->en, &f->retry,
+	    core_now(f->en).mono_ns + FOLDER_RETRY_NS);
+}
+
 bool
 folder_met_error(struct folder *f, int code, struct slice text)
 {
-	enum reason r;
-
 	if (f->state != FOLDER_RUNNING && f->state != FOLDER_OPENING)
 		return true;
 	switch (code) {
@@ -265,19 +288,11 @@ folder_met_error(struct folder *f, int code, struct slice text)
 	case ERR_READ_ONLY:
 		if (f->state == FOLDER_OPENING)
 			break;
-		r = code == ERR_FULL ? REASON_DISK_FULL : REASON_READ_ONLY_DISK;
-		snprintf(f->reason_text, sizeof(f->reason_text), "%.*s",
-		    SLICE_FMT(text));
-		if (f->told != r)
-			log_error(core_log(f->en),
-			    "folder halt folder=%s reason=%s text=\"%s\"",
-			    folder_name(f), reason_name(r), f->reason_text);
-		f->told = r;
-		f->soft = true;
-		folder_set_state(f, FOLDER_HALTED, r);
-		pull_stop(f);
-		core_timer_set(f->en, &f->retry,
-		    core_now(f->en).mono_ns + FOLDER_RETRY_NS);
+		folder_halt_softly(f,
+		    code == ERR_FULL ? REASON_DISK_FULL : REASON_READ_ONLY_DISK,
+		    text);
+		if (code == ERR_FULL)
+			trash_make_room(f);
 		return true;
 	case ERR_MISSING_ROOT:
 		folder_halt(f, REASON_ROOT_MISSING, "%.*s", SLICE_FMT(text));
@@ -294,6 +309,7 @@ folder_met_error(struct folder *f, int code, struct slice text)
 static void
 folder_drop_parts(struct folder *f)
 {
+	folder_walk_free(f); /* one that waited for a commit that never came */
 	scan_free(f->scan);
 	pull_free(f->pull);
 	index_close(f->ix);
@@ -456,6 +472,7 @@ folder_on_recovered(struct folder *f)
 	folder_settle(f);
 	scan_all(f);
 	pull_wake(f);
+	trash_start(f);
 	if (f->cfg.rescan_ns > 0)
 		core_timer_set(f->en, &f->rescan,
 		    core_now(f->en).mono_ns + f->cfg.rescan_ns);
@@ -707,6 +724,9 @@ folder_setup(struct folder *f, const struct setup_folder *cfg)
 	const bool moved = !slice_equal(f->cfg.path, cfg->path);
 	const bool was_paused = f->cfg.paused;
 	const bool mode = f->cfg.mode != cfg->mode;
+	const bool trash = f->cfg.trash != cfg->trash ||
+			   f->cfg.trash_age_ns != cfg->trash_age_ns ||
+			   f->cfg.trash_bytes_max != cfg->trash_bytes_max;
 
 	arena_init(&f->cfg_arena);
 	setup_copy_folder(&f->cfg, cfg, &f->cfg_arena);
@@ -727,6 +747,8 @@ folder_setup(struct folder *f, const struct setup_folder *cfg)
 		folder_settle(f);
 		scan_all(f);
 	}
+	if (trash)
+		trash_start(f);
 	pull_wake(f);
 	core_timer_clear(f->en, &f->rescan);
 	if (f->cfg.rescan_ns > 0)
@@ -746,6 +768,7 @@ folder_new(struct engine *en, uint32_t number, const struct setup_folder *cfg)
 	core_timer_init(&f->retry, folder_on_retry, f);
 	core_timer_init(&f->rescan, folder_on_rescan, f);
 	core_timer_init(&f->commit_timer, folder_on_commit_timer, f);
+	f->trash = trash_new(f);
 	f->since_wall_ns = core_now(en).wall_ns;
 	folder_set_shares(f);
 	if (!f->cfg.paused)
@@ -761,6 +784,7 @@ folder_free(struct folder *f)
 	core_timer_clear(f->en, &f->commit_timer);
 	folder_walk_free(f);
 	exchange_progress_free(f);
+	trash_free(f->trash);
 	folder_drop_parts(f);
 	VEC_FINI(&f->commit_now);
 	VEC_FINI(&f->commit_wait);

@@ -35,6 +35,7 @@ enum folder_state {
 struct scan;
 struct pull;
 struct peer;
+struct trash;
 
 /* The folder as shared with one device. */
 struct share {
@@ -83,6 +84,7 @@ struct folder {
 	struct ignore *ignore; /* NULL until read */
 	struct scan *scan;     /* live while ix is */
 	struct pull *pull;     /* live while ix is */
+	struct trash *trash;   /* owned; always there */
 	uint32_t ops;          /* effects not yet answered */
 	bool removed;          /* no longer configured: free when CLOSED */
 	bool soft;             /* HALTED, but the index is open: disk full */

@@ -29,6 +29,7 @@
 #include "engine/base/path.h"
 #include "engine/decide.h"
 #include "engine/pull.h"
+#include "engine/removal.h"
 #include "engine/scan.h"
 
 #define FOLDER_WALK_WAIT_NS CLOCK_S /* for the folder to run and settle */
@@ -44,18 +45,10 @@ struct folder_walk {
 	bool listed;           /* every row has been looked at */
 	struct buf cursor;     /* path of the last row looked at */
 	VEC(struct slice) dir; /* to be removed, parents first; owned */
-	struct list removing;  /* removals not yet answered; owned */
+	struct list removing;  /* removals not yet ended; owned */
 	bool ended;            /* it only waits for them: the folder closes */
 	uint64_t done, failed;
 	struct core_timer timer;
-};
-
-struct folder_removal {
-	struct list_node node; /* in walk.removing */
-	struct folder_walk *w;
-	struct slice path; /* owned */
-	char temp[32];
-	struct identity want;
 };
 
 static void folder_walk_go(struct folder_walk *w);
@@ -202,68 +195,24 @@ folder_override_row(struct folder_walk *w, const struct row *row,
 /* --- Revert --- */
 
 static void
-folder_removal_free(struct folder_removal *rm)
+folder_on_removed(void *arg, bool removed)
 {
-	list_remove(&rm->w->removing, &rm->node);
-	mem_free((void *)(uintptr_t)rm->path.ptr);
-	mem_free(rm);
-}
+	struct folder_walk *w = arg;
 
-static void
-folder_on_removed(struct folder *f, void *arg, const struct event *ev)
-{
-	struct folder_removal *rm = arg;
-	struct folder_walk *w = rm->w;
-	const int code = ev->u.done.code;
-	const struct row *row = index_row(f->ix, rm->path, core_scratch(f->en));
-	const struct row_version *ours = row == NULL ? NULL : row_local(row);
-
-	if (code == 0 || code == ERR_NOT_FOUND) {
-		/* Unless somebody put something new there meanwhile. */
-		if (ours != NULL && (ours->entry.deleted ||
-					identity_same(&row->seen, &rm->want)))
-			index_forget_local(f->ix, rm->path);
-		if (code == 0 && ev->u.done.kept.type != IDENTITY_ABSENT)
-			core_tell(f, EFFECT_DROP_TEMP)->temp =
-			    arena_dup(core_scratch(f->en), slice_str(rm->temp));
-	} else if (!folder_met_error(f, code, ev->u.done.text)) {
-		log_info(core_log(f->en),
-		    "folder revert skip path=%s reason=\"%.*s\"",
-		    path_print(core_scratch(f->en), rm->path),
-		    SLICE_FMT(ev->u.done.text));
-		scan_hint(f, rm->path, false);
-	}
-	if (code == 0)
+	if (removed)
 		w->done++;
 	else
 		w->failed++;
-	folder_removal_free(rm);
 	if (!w->ended)
 		folder_walk_later(w, 0);
 	else if (w->removing.count == 0)
-		folder_walk_free(f);
+		folder_walk_free(w->f);
 }
 
 static void
 folder_remove(struct folder_walk *w, const struct row *row)
 {
-	struct folder *f = w->f;
-	struct folder_removal *rm = mem_zalloc(sizeof(*rm));
-	const unsigned long long random = rng_u64(core_rng(f->en));
-	struct effect *ef;
-
-	rm->path =
-	    slice_of(mem_dup(row->path.ptr, row->path.len), row->path.len);
-	memcpy(rm->temp,
-	    arena_printf(core_scratch(f->en), "revert-%016llx", random),
-	    sizeof("revert-") + 16);
-	rm->want = row->seen;
-	rm->w = w;
-	list_add(&w->removing, &rm->node);
-	ef = core_ask(f, EFFECT_REMOVE, folder_on_removed, rm);
-	ef->path = rm->path;
-	ef->temp = slice_str(rm->temp);
-	ef->want = rm->want;
+	removal_start(w->f, row, &w->removing, folder_on_removed, w);
 }
 
 static void
@@ -479,7 +428,6 @@ void
 folder_walk_free(struct folder *f)
 {
 	struct folder_walk *w = f->walk;
-	struct list_node *n;
 
 	if (w == NULL)
 		return;
@@ -489,8 +437,7 @@ folder_walk_free(struct folder *f)
 		w->ended = true;
 		return;
 	}
-	while ((n = list_first(&w->removing)) != NULL)
-		folder_removal_free(LIST_ITEM(n, struct folder_removal, node));
+	removal_free_all(&w->removing);
 	for (size_t i = 0; i < w->dir.len; i++)
 		mem_free((void *)(uintptr_t)w->dir.item[i].ptr);
 	VEC_FINI(&w->dir);

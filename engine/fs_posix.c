@@ -73,6 +73,8 @@ posix_dispatch(struct fs_root *root, const struct effect *effect,
 		return fs_posix_put_back(root, effect, work, done, err);
 	case EFFECT_KEEP_VERSION:
 		return fs_posix_keep_version(root, effect, work, done, err);
+	case EFFECT_CLEAN_TRASH:
+		return fs_posix_clean_trash(root, effect, work, done, err);
 	case EFFECT_SYNC_DIRS:
 		return fs_posix_sync_dirs(root, effect, work, done, err);
 	case EFFECT_OPEN_FOLDER:

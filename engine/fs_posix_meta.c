@@ -1,20 +1,14 @@
 /*
- * Directories, permissions and times; the trash can; flushing names.
+ * Directories, permissions and times; flushing names.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/base/path.h"
 #include "engine/fs_posix.h"
 #include "engine/fs_posix_walk.h"
-
-#define META_VERSIONS ".stversions"
-/* Free names tried for what is in the way in the trash can. */
-#define META_ASIDE_TRIES 1000
 
 /* Set what is asked for at an open name, and say what it is then. */
 static int
@@ -32,6 +26,48 @@ meta_apply(const struct fs_root *root, int fd, const struct effect_meta *meta,
 	return 0;
 }
 
+/*
+ * Make a directory in staging and move it to its name when it is as it shall
+ * be.  Ended between the two steps, it would be found at its name with the
+ * permissions of nobody's choice, and be taken for what a person did.  One in
+ * a directory that hands down its group is made in place, to get that.
+ */
+static int
+meta_make_staged(const struct fs_root *root, const struct fs_at *at,
+    const struct effect_meta *meta, struct err *err)
+{
+	struct fs_at stage = { .dir = root->stage_fd };
+	struct stat st;
+	int fd, rc;
+
+	if (fstatat(at->dir, at->base, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0; /* whatever it is, the caller looks */
+	if (stage.dir < 0 ||
+	    (fstat(at->dir, &st) == 0 && (st.st_mode & S_ISGID) != 0))
+		goto in_place;
+	/* A worker makes one at a time; one that a crash left is as good. */
+	snprintf(stage.base, sizeof(stage.base), "dir-%ld", (long)gettid());
+	if (mkdirat(stage.dir, stage.base, 0777) < 0 && errno != EEXIST)
+		return fs_posix_walk_err(err, errno, "make directory");
+	fd = openat(stage.dir, stage.base,
+	    O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return fs_posix_walk_err(err, errno, "open directory");
+	rc = fs_posix_set_meta_fd(root, fd, meta, err);
+	close(fd);
+	if (rc == 0) {
+		rc = fs_posix_walk_rename_new(root, &stage, at);
+		if (rc == 0)
+			return 0;
+	}
+	(void)unlinkat(stage.dir, stage.base, AT_REMOVEDIR);
+	/* Whatever was wrong with that, the plain way tells it better. */
+in_place:
+	if (mkdirat(at->dir, at->base, 0777) < 0 && errno != EEXIST)
+		return fs_posix_walk_err(err, errno, "make directory");
+	return 0;
+}
+
 FS_POSIX_EFFECT(make_dir)
 {
 	struct fs_at at;
@@ -41,10 +77,9 @@ FS_POSIX_EFFECT(make_dir)
 	(void)work;
 	if (rc < 0)
 		return rc;
-	if (mkdirat(at.dir, at.base, 0777) < 0 && errno != EEXIST) {
-		rc = fs_posix_walk_err(err, errno, "make directory");
+	rc = meta_make_staged(root, &at, &effect->u.meta, err);
+	if (rc < 0)
 		goto out;
-	}
 	fd = openat(at.dir, at.base,
 	    O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 && errno == ENOTDIR) {
@@ -96,125 +131,6 @@ FS_POSIX_EFFECT(set_meta)
 		done->u.done.seen = seen;
 out:
 	close(fd);
-	return rc;
-}
-
-/* "name~1", "name~2", ...: something in the trash can makes room. */
-static int
-meta_free_name(const struct fs_root *root, const struct fs_at *from, int to_dir,
-    const char *base)
-{
-	struct fs_at to = { .dir = to_dir };
-	int rc = -EEXIST;
-
-	for (int i = 1; i <= META_ASIDE_TRIES && rc == -EEXIST; i++) {
-		snprintf(to.base, sizeof(to.base), "%.240s~%d", base, i);
-		rc = fs_posix_walk_rename_new(root, from, &to);
-	}
-	return rc;
-}
-
-/* Open `name` in `dir`, made when missing; a file there makes room.  fd. */
-static int
-meta_subdir(const struct fs_root *root, int dir, const char *name)
-{
-	struct fs_at at = { .dir = dir };
-	int fd = -1, rc;
-
-	for (int i = 0; i < 2; i++) {
-		if (mkdirat(dir, name, 0700) < 0 && errno != EEXIST)
-			return -errno;
-		fd = openat(dir, name,
-		    O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd >= 0 || errno != ENOTDIR || i > 0)
-			break;
-		snprintf(at.base, sizeof(at.base), "%s", name);
-		rc = meta_free_name(root, &at, dir, name);
-		if (rc < 0)
-			return rc;
-	}
-	return fd < 0 ? -errno : fd;
-}
-
-/* The directory of `path` in the trash can, made when missing; fd or -errno. */
-static int
-meta_versions_dir(const struct fs_root *root, struct slice path)
-{
-	struct slice left = path_parent(path);
-	int dir = openat(root->fd, META_VERSIONS,
-	    O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (dir < 0 && errno == ENOENT &&
-	    (mkdirat(root->fd, META_VERSIONS, 0700) == 0 || errno == EEXIST))
-		dir = openat(root->fd, META_VERSIONS,
-		    O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (dir < 0)
-		return -errno;
-	while (left.len > 0) {
-		const size_t slash = slice_find(left, '/');
-		const size_t len = slash == SIZE_MAX ? left.len : slash;
-		char name[LIMIT_NAME_LEN + 1];
-		int next;
-
-		if (len > LIMIT_NAME_LEN) {
-			close(dir);
-			return -ENAMETOOLONG;
-		}
-		memcpy(name, left.ptr, len);
-		name[len] = '\0';
-		next = meta_subdir(root, dir, name);
-		close(dir);
-		if (next < 0)
-			return next;
-		dir = next;
-		left = slice_from(left, slash == SIZE_MAX ? len : len + 1);
-	}
-	return dir;
-}
-
-FS_POSIX_EFFECT(keep_version)
-{
-	const struct timespec now[2] = {
-		{ .tv_sec = 0, .tv_nsec = UTIME_OMIT },
-		{ .tv_sec = 0, .tv_nsec = UTIME_NOW },
-	};
-	const struct slice base = path_base(effect->path);
-	struct identity seen;
-	struct fs_at stage, to;
-	int rc;
-
-	(void)work;
-	(void)done;
-	rc = fs_posix_walk_stage(root, effect->temp, &stage, err);
-	if (rc < 0)
-		return rc;
-	rc = fs_posix_walk_look(&stage, &seen, err);
-	if (rc < 0)
-		return rc;
-	if (seen.type == IDENTITY_ABSENT)
-		return err_set(err, ERR_NOT_FOUND, "nothing in staging");
-	/* Somebody still has it open and wrote to it (case 99). */
-	if (effect->want.type != IDENTITY_ABSENT &&
-	    !identity_same(&effect->want, &seen))
-		return err_set(err, ERR_CHANGED, "temporary was written");
-	if (base.len == 0 || base.len > LIMIT_NAME_LEN)
-		return err_set(err, ERR_LIMIT, "name of %zu bytes", base.len);
-	memcpy(to.base, base.ptr, base.len);
-	to.base[base.len] = '\0';
-	to.owned = true;
-	to.dir = meta_versions_dir(root, effect->path);
-	if (to.dir < 0)
-		return fs_posix_walk_err(err, -to.dir, "open trash can");
-	/* When it came here is what a clean-out goes by. */
-	(void)utimensat(stage.dir, stage.base, now, AT_SYMLINK_NOFOLLOW);
-	if (renameat(stage.dir, stage.base, to.dir, to.base) < 0) {
-		rc = -errno;
-		if (rc == -EISDIR || rc == -ENOTEMPTY || rc == -EEXIST)
-			rc = meta_free_name(root, &stage, to.dir, to.base);
-		if (rc < 0)
-			rc = fs_posix_walk_err(err, -rc, "move to trash can");
-	}
-	fs_posix_walk_leave(&to);
 	return rc;
 }
 

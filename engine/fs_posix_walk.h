@@ -108,6 +108,7 @@ FS_POSIX_EFFECT(remove);
 FS_POSIX_EFFECT(set_meta);
 FS_POSIX_EFFECT(put_back);
 FS_POSIX_EFFECT(keep_version);
+FS_POSIX_EFFECT(clean_trash);
 FS_POSIX_EFFECT(sync_dirs);
 
 /* Permissions and mtime of an open O_PATH or other descriptor. */

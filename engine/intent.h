@@ -21,6 +21,7 @@ enum intent_kind {
 	INTENT_REMOVE = 3, /* path goes to temp */
 	INTENT_MOVE = 4,   /* from goes to path */
 	INTENT_MOVE_DIR = 5,
+	INTENT_REVERT = 6, /* as REMOVE; the row forgets it */
 };
 
 struct intent { /* a value that borrows */

@@ -111,6 +111,8 @@ struct item {
 	/* In the writer. */
 	uint64_t intent;        /* 0: none */
 	bool intent_stays;      /* what came off the name is still in `temp` */
+	bool to_trash;          /* ... goes to the trash can */
+	bool filed;             /* ... is in the trash can, unflushed */
 	struct identity staged; /* the sealed temp */
 	struct identity seen;   /* what the act left at the name */
 	struct identity kept;   /* ... and took off it, now in `temp` */

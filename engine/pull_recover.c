@@ -9,8 +9,8 @@
  *
  * In the last two the row becomes the target, as the disk was then; what a
  * person did to the name since is found by the scan that follows, as an edit
- * of it.  Nothing that a temp holds is dropped before that is committed, and
- * nothing that no intent explains is dropped at all: it gets a name.
+ * of it.  Nothing that a temp holds goes to the trash can before that is
+ * committed, and what is not as the intent says gets a name: it is a person's.
  */
 #include "engine/base/assert.h"
 #include "engine/base/mem.h"
@@ -19,6 +19,7 @@
 #include "engine/intent.h"
 #include "engine/pull_state.h"
 #include "engine/scan.h"
+#include "engine/trash.h"
 
 /* Temps nobody resumed for this long are of no use. */
 #define RECOVER_TEMP_MAX_S (7 * 24 * 3600)
@@ -27,6 +28,7 @@
 enum recover_fate {
 	FATE_NONE,
 	FATE_DROP, /* the temp is superseded */
+	FATE_KEEP, /* superseded bytes: to the trash can */
 	FATE_NAME, /* the temp gets a name: it is a person's */
 };
 
@@ -37,6 +39,7 @@ struct recovery {
 	struct intent in; /* in rec->arena */
 	enum recover_fate fate;
 	struct slice name; /* of FATE_NAME */
+	int64_t size;      /* of FATE_KEEP */
 	uint32_t tries;
 	bool move_dir; /* its rows are to be rewritten */
 	struct identity now;
@@ -84,8 +87,6 @@ recover_temps(struct recover *rec)
 			pull_keep_temp(pl, it->key);
 			continue;
 		}
-		if (seen->type == IDENTITY_DIR)
-			continue;
 		ef = core_tell(f, EFFECT_DROP_TEMP);
 		ef->temp = arena_dup(core_scratch(f->en), it->key);
 	}
@@ -120,7 +121,8 @@ recover_named(struct folder *f, void *arg, const struct event *ev)
 	/* Not flushed: the intent stays for the next start. */
 	if (ev->u.done.code == 0)
 		index_remove_intent(f->ix, rc->id);
-	scan_hint(f, rc->name, false);
+	if (rc->fate == FATE_NAME)
+		scan_hint(f, rc->name, false);
 	recover_next(rc->rec);
 }
 
@@ -132,7 +134,9 @@ recover_flush(struct recovery *rc)
 	struct slice *dir = arena_alloc(core_scratch(f->en), sizeof(*dir));
 	struct effect *ef = core_ask(f, EFFECT_SYNC_DIRS, recover_named, rc);
 
-	*dir = path_parent(rc->name);
+	*dir = rc->fate == FATE_KEEP
+		   ? trash_dir(rc->in.path, core_scratch(f->en))
+		   : path_parent(rc->name);
 	ef->u.sync.name = dir;
 	ef->u.sync.count = 1;
 }
@@ -151,7 +155,8 @@ recover_temp_done(struct folder *f, void *arg, const struct event *ev)
 		rc->rec->next--;
 	} else if (rc->fate == FATE_DROP) {
 		index_remove_intent(f->ix, rc->id);
-	} else if (code == 0) {
+	} else if (rc->fate == FATE_KEEP ? trash_answered(f, ev, rc->size)
+					 : code == 0) {
 		recover_flush(rc);
 		return;
 	} else {
@@ -181,6 +186,11 @@ recover_next(struct recover *rec)
 		}
 		if (rc->fate == FATE_NONE)
 			continue;
+		if (rc->fate == FATE_KEEP) {
+			trash_keep(f, rc->in.path, rc->in.temp,
+			    &(struct identity){ 0 }, recover_temp_done, rc);
+			return;
+		}
 		ef = core_ask(f,
 		    rc->fate == FATE_DROP ? EFFECT_DROP_TEMP : EFFECT_PUT_BACK,
 		    recover_temp_done, rc);
@@ -277,12 +287,16 @@ recover_put(struct recovery *rc, struct slice path, struct version target,
 static void
 recover_kept(struct recovery *rc, const struct identity *temp)
 {
-	if (rc->in.keep.len > 0)
+	if (rc->in.keep.len > 0) {
 		recover_name(rc, rc->in.keep);
-	else if (identity_same_object(temp, &rc->in.base))
-		recover_drop(rc);
-	else
+	} else if (!identity_same_object(temp, &rc->in.base)) {
 		recover_name(rc, SLICE_EMPTY);
+	} else if (trash_takes(rc->rec->pl->f, temp)) {
+		rc->fate = FATE_KEEP;
+		rc->size = temp->size;
+	} else {
+		recover_drop(rc);
+	}
 }
 
 static bool
@@ -363,6 +377,21 @@ recover_remove(struct recovery *rc, const struct identity *temp)
 }
 
 static void
+recover_revert(struct recovery *rc, const struct identity *temp)
+{
+	struct index *ix = rc->rec->pl->f->ix;
+
+	if (temp == NULL) {
+		recover_forget(rc);
+		return;
+	}
+	if (recover_is_due(rc, index_row(ix, rc->in.path, &rc->rec->pl->row)))
+		index_forget_local(ix, rc->in.path);
+	scan_hint(rc->rec->pl->f, rc->in.path, false);
+	recover_kept(rc, temp);
+}
+
+static void
 recover_move(struct recovery *rc)
 {
 	static const struct identity absent;
@@ -399,6 +428,9 @@ recover_looked(struct folder *f, void *arg, const struct event *ev)
 		break;
 	case INTENT_REMOVE:
 		recover_remove(rc, temp);
+		break;
+	case INTENT_REVERT:
+		recover_revert(rc, temp);
 		break;
 	case INTENT_MOVE:
 	case INTENT_MOVE_DIR:

@@ -143,6 +143,12 @@ static const struct reason_row reason_table[REASON_COUNT] = {
 	    "The folder cannot be watched for changes.",
 	    "Changes are seen only at the next rescan.",
 	    "syncctl folder scan %s" },
+	[REASON_TRASH_FAILED] = { "trash-failed", REASON_WARNING,
+	    "Nothing can be put in the folder's trash can.",
+	    "What others delete or replace stays on this disk, in .stfolder, "
+	    "until it can.",
+	    "Make .stversions in the folder a directory of its disk that "
+	    "syncd may write to:  syncctl trash list %s" },
 
 	/* A device. */
 	[REASON_OFFLINE] = { "offline", REASON_INFO, "It is not connected.",

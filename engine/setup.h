@@ -41,7 +41,10 @@ struct setup_folder {
 	bool ignore_perms;
 	const struct devid *device; /* shared with; not ourselves */
 	uint32_t device_count;
-	uint64_t rescan_ns; /* period of full rescans; 0: none */
+	uint64_t rescan_ns;      /* period of full rescans; 0: none */
+	bool trash;              /* what peers take away is kept: trash.h ... */
+	uint64_t trash_age_ns;   /* ... for so long; 0: for ever */
+	int64_t trash_bytes_max; /* ... up to so much; 0: no limit */
 };
 
 struct setup {

@@ -14,6 +14,7 @@
 #include "engine/folder.h"
 #include "engine/pull.h"
 #include "engine/scan.h"
+#include "engine/trash.h"
 
 static const char *const status_names[] = {
 	[STATUS_HALTED] = "halted",
@@ -312,6 +313,10 @@ status_open(const struct folder *f, struct arena *arena,
 	};
 	if (f->ignore != NULL)
 		out->ignore_rules = ignore_count(f->ignore);
+	out->has_trash = trash_totals(f, &out->trash);
+	if (trash_broken(f) != NULL)
+		out->trash_failure =
+		    arena_dup(arena, slice_str(trash_broken(f)));
 }
 
 static void

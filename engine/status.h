@@ -104,6 +104,9 @@ struct status_folder {
 	struct status_scan scan;
 	enum watch_state watch;
 	uint32_t ignore_rules;
+	bool has_trash;             /* it is on, and measured */
+	struct trash_totals trash;  /* what is in it, about */
+	struct slice trash_failure; /* why nothing goes in; empty: it does */
 	int64_t conflicts;      /* conflict copies there are; -1: not counted */
 	uint32_t problem_count; /* all of them */
 	const struct status_problem *problem; /* the first in path order */

@@ -8,7 +8,8 @@
  *	ACTING   names are changed
  *	NAMED    waits for earlier batches, then directories are flushed
  *	PUTTING  rows are being committed
- *	CLEANING what was taken off the names is dropped
+ *	CLEANING what was taken off the names goes to the trash can
+ *	FILING   its directories are flushed
  *
  * and is freed.  An item that fails on the way leaves its batch at once; what
  * happened to the others does not depend on it.
@@ -22,6 +23,7 @@
 #include "engine/conflict.h"
 #include "engine/intent.h"
 #include "engine/scan.h"
+#include "engine/trash.h"
 
 /* Batches under way at once; more would only hold more temps. */
 #define WRITER_BATCHES_MAX 4u
@@ -37,6 +39,7 @@ enum batch_stage {
 	BATCH_FLUSHING,
 	BATCH_PUTTING,
 	BATCH_CLEANING,
+	BATCH_FILING,
 };
 
 struct batch {
@@ -187,26 +190,84 @@ batch_end(struct batch *b)
 	writer_pump(wr);
 }
 
-/* CLEANING */
-
-/* The intents that went last need no commit of their own. */
-static void
-batch_cleaned(struct batch *b)
-{
-	if (b->left == 0)
-		batch_end(b);
-}
+/* CLEANING, FILING */
 
 static void
 clean_item_end(struct item *it)
 {
 	struct batch *b = it->batch;
 
-	b->left--;
 	if (!it->intent_stays)
 		batch_drop_intent(it);
 	batch_leave(b, it);
 	pull_item_end(it);
+}
+
+static void
+batch_filed(struct folder *f, void *arg, const struct event *ev)
+{
+	struct batch *b = arg;
+
+	(void)f;
+	BATCH_EACH(b, n)
+	{
+		/* Not flushed: the intent tells the next start. */
+		ITEM_OF(n)->intent_stays = ev->u.done.code != 0;
+		clean_item_end(ITEM_OF(n));
+	}
+	batch_end(b);
+}
+
+static void
+batch_add_dir(struct map *seen, struct slice *dir, uint32_t *count,
+    struct slice path)
+{
+	if (map_put(seen, path, seen) == NULL)
+		dir[(*count)++] = path;
+}
+
+/* What is in the trash can stays there: only then its intents may go. */
+static void
+batch_file(struct batch *b)
+{
+	struct folder *f = b->wr->pl->f;
+	struct arena *scratch = core_scratch(f->en);
+	struct slice *dir = arena_array(scratch, b->items.count, sizeof(*dir));
+	struct map seen = { 0 };
+	struct effect *ef;
+	uint32_t count = 0;
+
+	b->stage = BATCH_FILING;
+	BATCH_EACH(b, n)
+	batch_add_dir(&seen, dir, &count,
+	    arena_dup(scratch, trash_dir(ITEM_OF(n)->path, scratch)));
+	map_fini(&seen);
+	ef = core_ask(f, EFFECT_SYNC_DIRS, batch_filed, b);
+	ef->u.sync.name = dir;
+	ef->u.sync.count = count;
+}
+
+/* The intents that go last need no commit of their own. */
+static void
+batch_cleaned(struct batch *b)
+{
+	if (b->left > 0)
+		return;
+	if (b->items.count > 0)
+		batch_file(b);
+	else
+		batch_end(b);
+}
+
+/* An item's bytes are where they shall be. */
+static void
+clean_item_done(struct item *it)
+{
+	struct batch *b = it->batch;
+
+	b->left--;
+	if (!it->filed)
+		clean_item_end(it);
 	batch_cleaned(b);
 }
 
@@ -225,7 +286,12 @@ clean_done(struct folder *f, void *arg, const struct event *ev)
 		act_keep(it);
 		return;
 	}
-	clean_item_end(it);
+	if (it->to_trash) {
+		it->filed = trash_answered(f, ev, it->kept.size);
+		/* Then the bytes stay in the temp, as the intent says. */
+		it->intent_stays = !it->filed;
+	}
+	clean_item_done(it);
 }
 
 static void
@@ -263,15 +329,19 @@ batch_clean_item(struct batch *b, struct item *it)
 	if (it->keep_now.len > 0)
 		scan_hint(f, it->keep_now, false);
 	if (it->kept.type == IDENTITY_ABSENT || it->intent_stays) {
-		b->left++;
 		clean_item_end(it);
+		return;
+	}
+	it->ops++;
+	b->left++;
+	it->to_trash = trash_takes(f, &it->kept);
+	if (it->to_trash) {
+		trash_keep(f, it->path, it->temp, &it->kept, clean_done, it);
 		return;
 	}
 	ef = core_ask(f, EFFECT_DROP_TEMP, clean_done, it);
 	ef->temp = arena_dup(core_scratch(f->en), it->temp);
 	ef->want = it->kept;
-	it->ops++;
-	b->left++;
 }
 
 static void
@@ -395,14 +465,11 @@ batch_is_first_to_name(const struct batch *b)
 }
 
 static void
-batch_add_dir(struct map *seen, struct slice *dir, uint32_t *count,
+batch_add_parent(struct map *seen, struct slice *dir, uint32_t *count,
     struct slice path)
 {
-	const struct slice parent = path_parent(path);
-
-	if (path.len == 0 || map_put(seen, parent, seen) != NULL)
-		return;
-	dir[(*count)++] = parent;
+	if (path.len > 0)
+		batch_add_dir(seen, dir, count, path_parent(path));
 }
 
 /* Every directory whose names changed, once. */
@@ -425,9 +492,9 @@ batch_name(struct batch *b)
 	{
 		struct item *it = ITEM_OF(n);
 
-		batch_add_dir(&seen, dir, &count, it->path);
-		batch_add_dir(&seen, dir, &count, it->from);
-		batch_add_dir(&seen, dir, &count, it->keep_now);
+		batch_add_parent(&seen, dir, &count, it->path);
+		batch_add_parent(&seen, dir, &count, it->from);
+		batch_add_parent(&seen, dir, &count, it->keep_now);
 	}
 	map_fini(&seen);
 	for (uint32_t i = 0; i < count; i++)
@@ -492,7 +559,7 @@ act_kept(struct folder *f, void *arg, const struct event *ev)
 	it->intent_stays = true;
 	if (it->keep_now.len > 0)
 		scan_hint(f, it->keep_now, false);
-	clean_item_end(it);
+	clean_item_done(it);
 }
 
 /* What came off the name was not replaced by choice: it gets a name. */

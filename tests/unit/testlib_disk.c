@@ -21,11 +21,13 @@ struct inode {
 struct testlib_disk {
 	struct inode *root;
 	struct inode *stage;
+	struct inode *trash; /* path -> file; no part of the tree */
 	uint64_t next_ino;
 	int64_t now_ns;
 	int64_t room;
 	int64_t used;
 	bool gone;
+	int trash_code; /* of KEEP_VERSION */
 };
 
 static void
@@ -146,6 +148,7 @@ testlib_disk_new(uint64_t number)
 	dk->room = INT64_MAX;
 	dk->root = inode_new(dk, IDENTITY_DIR, 0755);
 	dk->stage = inode_new(dk, IDENTITY_DIR, 0700);
+	dk->trash = inode_new(dk, IDENTITY_DIR, 0700);
 	return dk;
 }
 
@@ -154,6 +157,7 @@ testlib_disk_free(struct testlib_disk *dk)
 {
 	inode_free(dk, dk->root);
 	inode_free(dk, dk->stage);
+	inode_free(dk, dk->trash);
 	mem_free(dk);
 }
 
@@ -174,6 +178,32 @@ void
 testlib_disk_unmount(struct testlib_disk *dk, bool gone)
 {
 	dk->gone = gone;
+}
+
+struct slice
+testlib_disk_trash_read(struct testlib_disk *dk, const char *path)
+{
+	struct inode *in = child_find(dk->trash, slice_str(path));
+
+	return in == NULL ? SLICE_EMPTY : buf_slice(&in->data);
+}
+
+void
+testlib_disk_trash(struct testlib_disk *dk, int64_t *files, int64_t *bytes)
+{
+	*files = *bytes = 0;
+	for (const struct omap_item *it =
+		 omap_seek(dk->trash->child, SLICE_EMPTY, false);
+	     it != NULL; it = omap_next(it)) {
+		++*files;
+		*bytes += (int64_t)item_inode(it)->data.len;
+	}
+}
+
+void
+testlib_disk_break_trash(struct testlib_disk *dk, int code)
+{
+	dk->trash_code = code;
 }
 
 /* Bytes */
@@ -673,6 +703,78 @@ do_drop(struct testlib_disk *dk, const struct effect *ef)
 	return 0;
 }
 
+/* Effects: the trash can */
+
+static int
+do_keep(struct testlib_disk *dk, const struct effect *ef)
+{
+	struct inode *in = child_find(dk->stage, ef->temp);
+	struct inode *old = child_find(dk->trash, ef->path);
+
+	if (in == NULL)
+		return ERR_NOT_FOUND;
+	if (ef->want.type != IDENTITY_ABSENT &&
+	    !identity_same(&ef->want, &in->id))
+		return ERR_CHANGED;
+	if (dk->trash_code != 0)
+		return dk->trash_code;
+	omap_remove(dk->stage->child, ef->temp);
+	if (old != NULL) {
+		omap_remove(dk->trash->child, ef->path);
+		inode_free(dk, old);
+	}
+	child_put(dk->trash, ef->path, in);
+	touch(dk, in);
+	return 0;
+}
+
+static struct inode *
+trash_oldest(struct testlib_disk *dk, struct slice *path)
+{
+	struct inode *found = NULL;
+
+	for (const struct omap_item *it =
+		 omap_seek(dk->trash->child, SLICE_EMPTY, false);
+	     it != NULL; it = omap_next(it)) {
+		struct inode *in = item_inode(it);
+
+		if (found != NULL &&
+		    (in->id.ctime_s > found->id.ctime_s ||
+			(in->id.ctime_s == found->id.ctime_s &&
+			    in->id.ctime_ns > found->id.ctime_ns)))
+			continue;
+		found = in;
+		*path = it->key;
+	}
+	return found;
+}
+
+static int
+do_clean(struct testlib_disk *dk, const struct effect *ef, struct event *done)
+{
+	struct trash_totals *left = &done->u.done.trash;
+	struct trash_totals *gone = &done->u.done.trash_gone;
+	struct inode *in;
+	struct slice path;
+	char key[400];
+
+	testlib_disk_trash(dk, &left->files, &left->bytes);
+	while ((in = trash_oldest(dk, &path)) != NULL &&
+	       (in->id.ctime_s * 1000000000 + in->id.ctime_ns <=
+		       ef->u.clean.until_ns ||
+		   left->bytes > ef->u.clean.bytes_max ||
+		   gone->bytes < ef->u.clean.give)) {
+		left->files--;
+		left->bytes -= in->id.size;
+		gone->files++;
+		gone->bytes += in->id.size;
+		memcpy(key, path.ptr, path.len);
+		omap_remove(dk->trash->child, slice_of(key, path.len));
+		inode_free(dk, in);
+	}
+	return 0;
+}
+
 /* Effects: acts */
 
 /* `in` goes to the name, where `want` must be; what was there is kept. */
@@ -929,8 +1031,11 @@ do_one(struct testlib_disk *dk, const struct effect *ef, struct event *done,
 				return ERR_NOT_FOUND;
 		return 0;
 	case EFFECT_DROP_TEMP:
-	case EFFECT_KEEP_VERSION:
 		return do_drop(dk, ef);
+	case EFFECT_KEEP_VERSION:
+		return do_keep(dk, ef);
+	case EFFECT_CLEAN_TRASH:
+		return do_clean(dk, ef, done);
 	case EFFECT_LIST_TEMPS:
 		return do_list(dk->stage, done, arena);
 	case EFFECT_FINISH_FILE: {

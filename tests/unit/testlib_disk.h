@@ -51,6 +51,12 @@ void testlib_disk_each(struct testlib_disk *dk, const char *path,
 char *testlib_disk_dump(struct testlib_disk *dk, struct arena *arena);
 /* Names in the staging directory. */
 size_t testlib_disk_temps(const struct testlib_disk *dk);
+/* The trash can: kept apart, so that what is only there counts as lost. */
+struct slice testlib_disk_trash_read(struct testlib_disk *dk, const char *path);
+void testlib_disk_trash(struct testlib_disk *dk, int64_t *files,
+    int64_t *bytes);
+/* From now on nothing can be put into it, for this reason; 0: it can. */
+void testlib_disk_break_trash(struct testlib_disk *dk, int code);
 /* Lose the folder's root, or give it back: effects say ERR_MISSING_ROOT. */
 void testlib_disk_unmount(struct testlib_disk *dk, bool gone);
 

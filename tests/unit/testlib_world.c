@@ -61,6 +61,7 @@ struct device {
 	struct testlib_disk *disk;
 	struct store *store;
 	enum folder_mode mode;
+	struct setup_folder folder;
 	uint64_t link[TESTLIB_DEVICES];    /* 0: not connected */
 	uint64_t session[TESTLIB_DEVICES]; /* the link its engine knows of */
 	uint64_t last_ns[TESTLIB_DEVICES]; /* messages keep their order */
@@ -569,6 +570,7 @@ testlib_world_new(uint64_t seed, uint32_t count)
 		dv->log = (struct log){ LOG_DEBUG, world_log, dv };
 		dv->disk = testlib_disk_new(i + 1);
 		dv->store = store_mem_new();
+		dv->folder.trash = true;
 		dv->wake_at_ns = CLOCK_NEVER;
 	}
 	return w;
@@ -597,6 +599,12 @@ testlib_world_set_mode(struct testlib_world *w, uint32_t dev,
 	w->dev[dev].mode = mode;
 }
 
+struct setup_folder *
+testlib_world_folder(struct testlib_world *w, uint32_t dev)
+{
+	return &w->dev[dev].folder;
+}
+
 void
 testlib_world_set_features(struct testlib_world *w, uint32_t features)
 {
@@ -615,7 +623,7 @@ testlib_world_start(struct testlib_world *w, uint32_t dev)
 	struct device *dv = &w->dev[dev];
 	struct setup_device sd[TESTLIB_DEVICES] = { 0 };
 	struct devid other[TESTLIB_DEVICES];
-	struct setup_folder sf = { 0 };
+	struct setup_folder sf = dv->folder;
 	struct event ev = { .kind = EVENT_START, .now = w->now };
 	uint32_t n = 0;
 

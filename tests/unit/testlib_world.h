@@ -24,6 +24,9 @@ struct testlib_world *testlib_world_new(uint64_t seed, uint32_t count);
 void testlib_world_free(struct testlib_world *w);
 void testlib_world_set_mode(struct testlib_world *w, uint32_t dev,
     enum folder_mode mode);
+/* Options of its folder, for when it starts next; trash is on. */
+struct setup_folder *testlib_world_folder(struct testlib_world *w,
+    uint32_t dev);
 void testlib_world_set_features(struct testlib_world *w, uint32_t features);
 /* The longest an effect takes, ns; 1 ms unless told. */
 void testlib_world_set_delay(struct testlib_world *w, uint64_t ns);

@@ -1,0 +1,265 @@
+/*
+ * The trash can.  See trash.h.
+ */
+#include "engine/trash.h"
+
+#include <stdio.h>
+
+#include "engine/base/limits.h"
+#include "engine/base/mem.h"
+#include "engine/base/path.h"
+#include "engine/folder.h"
+
+#define TRASH_DIR ".stversions"
+/* Cleaned at least so often ... */
+#define TRASH_CLEAN_NS (24 * CLOCK_HOUR)
+/* ... and when so much has come since, bytes. */
+#define TRASH_CLEAN_BYTES ((int64_t)(256 * MIB))
+/* What is kept free on the disk at its expense, bytes. */
+#define TRASH_FREE_MIN ((int64_t)(1024 * MIB))
+/* What goes when the disk is full: an eighth of it, at least so much. */
+#define TRASH_GIVE_MIN ((int64_t)(64 * MIB))
+/* Tried again so long after nothing could be put into it. */
+#define TRASH_RETRY_NS CLOCK_MIN
+
+struct trash {
+	struct folder *f;
+	struct core_timer timer;
+	struct trash_totals now;
+	bool known;
+	bool busy;     /* CLEAN_TRASH under way */
+	bool again;    /* and another is wanted */
+	int64_t added; /* since it was measured last */
+	int64_t give;  /* to be made free by the next */
+	char broken[200];
+};
+
+static void trash_clean(struct trash *tr);
+
+static int64_t
+trash_until_ns(const struct folder *f)
+{
+	const int64_t wall_ns = core_now(f->en).wall_ns;
+
+	if (f->cfg.trash_age_ns == 0 || wall_ns <= 0 ||
+	    (uint64_t)wall_ns <= f->cfg.trash_age_ns)
+		return INT64_MIN;
+	return wall_ns - (int64_t)f->cfg.trash_age_ns;
+}
+
+/* No more than this stays: a tenth less when it is over, not to be soon. */
+static int64_t
+trash_bytes_max(const struct trash *tr)
+{
+	const int64_t max = tr->f->cfg.trash_bytes_max;
+
+	if (max == 0)
+		return INT64_MAX;
+	return tr->known && tr->now.bytes > max ? max - max / 10 : max;
+}
+
+static void
+trash_on_cleaned(struct folder *f, void *arg, const struct event *ev)
+{
+	struct trash *tr = arg;
+	const struct trash_totals gone = ev->u.done.trash_gone;
+
+	tr->busy = false;
+	if (ev->u.done.code == ERR_CLOSED)
+		return;
+	if (ev->u.done.code != 0) {
+		log_warn(core_log(f->en), "trash clean folder=%s text=\"%.*s\"",
+		    path_print(core_scratch(f->en), f->cfg.id),
+		    SLICE_FMT(ev->u.done.text));
+	} else {
+		tr->now = ev->u.done.trash;
+		tr->known = true;
+		tr->added = 0;
+		tr->broken[0] = '\0';
+	}
+	if (gone.files > 0)
+		log_info(core_log(f->en),
+		    "trash clean folder=%s removed=%lld bytes=%lld left=%lld",
+		    path_print(core_scratch(f->en), f->cfg.id),
+		    (long long)gone.files, (long long)gone.bytes,
+		    (long long)tr->now.bytes);
+	/* There is room: no need to wait with what there was none for. */
+	if (gone.files > 0 && f->state == FOLDER_HALTED && f->soft &&
+	    f->reason == REASON_DISK_FULL)
+		core_timer_set(f->en, &f->retry, core_now(f->en).mono_ns);
+	if (tr->again)
+		trash_clean(tr);
+	else
+		core_timer_set(f->en, &tr->timer,
+		    core_now(f->en).mono_ns + TRASH_CLEAN_NS);
+}
+
+static void
+trash_clean(struct trash *tr)
+{
+	struct folder *f = tr->f;
+	struct effect *ef;
+
+	tr->again = tr->busy;
+	if (tr->busy || !f->opened || f->state == FOLDER_CLOSING)
+		return;
+	tr->busy = true;
+	core_timer_clear(f->en, &tr->timer);
+	ef = core_ask(f, EFFECT_CLEAN_TRASH, trash_on_cleaned, tr);
+	ef->u.clean.until_ns = trash_until_ns(f);
+	ef->u.clean.bytes_max = trash_bytes_max(tr);
+	ef->u.clean.free_min = TRASH_FREE_MIN;
+	ef->u.clean.give = tr->give;
+	tr->give = 0;
+}
+
+static void
+trash_on_timer(struct engine *en, void *arg)
+{
+	(void)en;
+	trash_clean(arg);
+}
+
+struct trash *
+trash_new(struct folder *f)
+{
+	struct trash *tr = mem_zalloc(sizeof(*tr));
+
+	tr->f = f;
+	core_timer_init(&tr->timer, trash_on_timer, tr);
+	return tr;
+}
+
+void
+trash_free(struct trash *tr)
+{
+	if (tr == NULL)
+		return;
+	core_timer_clear(tr->f->en, &tr->timer);
+	mem_free(tr);
+}
+
+void
+trash_start(struct folder *f)
+{
+	if (f->cfg.trash)
+		trash_clean(f->trash);
+	else
+		trash_stop(f);
+}
+
+void
+trash_stop(struct folder *f)
+{
+	struct trash *tr = f->trash;
+
+	core_timer_clear(f->en, &tr->timer);
+	tr->again = tr->known = false;
+	tr->broken[0] = '\0';
+}
+
+bool
+trash_takes(const struct folder *f, const struct identity *kept)
+{
+	return f->cfg.trash && kept->type == IDENTITY_FILE;
+}
+
+struct slice
+trash_dir(struct slice path, struct arena *arena)
+{
+	const struct slice parent = path_parent(path);
+
+	if (parent.len == 0)
+		return slice_str(TRASH_DIR);
+	return path_join(arena, slice_str(TRASH_DIR), parent);
+}
+
+void
+trash_keep(struct folder *f, struct slice path, struct slice temp,
+    const struct identity *kept, core_done_fn *done, void *arg)
+{
+	struct arena *scratch = core_scratch(f->en);
+	struct effect *ef = core_ask(f, EFFECT_KEEP_VERSION, done, arg);
+
+	ef->path = arena_dup(scratch, path);
+	ef->temp = arena_dup(scratch, temp);
+	ef->want = *kept;
+}
+
+bool
+trash_answered(struct folder *f, const struct event *ev, int64_t size)
+{
+	struct trash *tr = f->trash;
+	const int64_t max = f->cfg.trash_bytes_max;
+	const int code = ev->u.done.code;
+
+	if (code == ERR_CHANGED || code == ERR_CLOSED)
+		return false;
+	if (code != 0) {
+		snprintf(tr->broken, sizeof(tr->broken), "%.*s",
+		    SLICE_FMT(ev->u.done.text));
+		log_error(core_log(f->en), "trash keep folder=%s text=\"%s\"",
+		    path_print(core_scratch(f->en), f->cfg.id), tr->broken);
+		core_timer_set(f->en, &tr->timer,
+		    core_now(f->en).mono_ns + TRASH_RETRY_NS);
+		return false;
+	}
+	tr->now.files++;
+	tr->now.bytes += size;
+	tr->added += size;
+	if ((max > 0 && tr->now.bytes > max) || tr->added >= TRASH_CLEAN_BYTES)
+		trash_clean(tr);
+	return true;
+}
+
+bool
+trash_is_stamped(struct slice name)
+{
+	static const char like[] = "~00000000-000000";
+	const size_t at = slice_rfind(name, '~');
+	const size_t len = sizeof(like) - 1;
+
+	if (at == SIZE_MAX || name.len - at < len)
+		return false;
+	name = slice_from(name, at);
+	for (size_t i = 0; i < len; i++) {
+		const bool digit = name.ptr[i] >= '0' && name.ptr[i] <= '9';
+
+		if (like[i] == '0' ? !digit : name.ptr[i] != (uint8_t)like[i])
+			return false;
+	}
+	return name.len == len || name.ptr[len] == '.';
+}
+
+void
+trash_make_room(struct folder *f)
+{
+	struct trash *tr = f->trash;
+
+	/* What is there is measured when the folder opens: nothing, then. */
+	if (!f->cfg.trash || (tr->known && tr->now.bytes == 0))
+		return;
+	tr->give = tr->now.bytes / 8 > TRASH_GIVE_MIN ? tr->now.bytes / 8
+						      : TRASH_GIVE_MIN;
+	trash_clean(tr);
+}
+
+void
+trash_empty(struct folder *f)
+{
+	f->trash->give = INT64_MAX;
+	trash_clean(f->trash);
+}
+
+bool
+trash_totals(const struct folder *f, struct trash_totals *out)
+{
+	*out = f->trash->now;
+	return f->cfg.trash && f->trash->known;
+}
+
+const char *
+trash_broken(const struct folder *f)
+{
+	return f->trash->broken[0] == '\0' ? NULL : f->trash->broken;
+}
