@@ -88,6 +88,13 @@ if(sim_files AND NOT HOLDFAST_FUZZ)
   target_link_libraries(sim PRIVATE holdfast_door engine watcher mesh)
 endif()
 
+# Disks that lose their power, for tests/power/run.py.
+file(GLOB power_files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/power/*.c)
+if(power_files AND NOT HOLDFAST_FUZZ)
+  add_executable(powerdisk ${power_files})
+  target_link_libraries(powerdisk PRIVATE holdfast_door)
+endif()
+
 # A fuzz target runs for hours under the preset `fuzz`; everywhere else it is
 # a test that feeds it its corpus once.
 file(GLOB fuzz_files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_*.c)
