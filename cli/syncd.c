@@ -220,7 +220,9 @@ syncd_read_config(struct syncd *sd, struct err *err)
 	cfg.setup.self = *identity_devid(sd->identity);
 	cfg.setup.zone_s = syncd_zone();
 	if (getrandom(&cfg.setup.seed, sizeof(cfg.setup.seed), 0) !=
-	    (ssize_t)sizeof(cfg.setup.seed))
+		(ssize_t)sizeof(cfg.setup.seed) ||
+	    getrandom(&cfg.setup.hash_seed, sizeof(cfg.setup.hash_seed), 0) !=
+		(ssize_t)sizeof(cfg.setup.hash_seed))
 		return err_sys(err, errno, "random numbers");
 	sd->cfg = cfg;
 	sd->cfg_at = at;

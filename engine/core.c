@@ -98,6 +98,12 @@ core_commit(struct folder *f, core_done_fn *done, void *arg)
 }
 
 void
+core_map_init(struct engine *en, struct map *m)
+{
+	map_init_seed(m, en->setup.hash_seed);
+}
+
+void
 core_timer_init(struct core_timer *t,
     void (*fire)(struct engine *en, void *arg), void *arg)
 {

@@ -15,6 +15,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/heap.h"
 #include "engine/base/log.h"
+#include "engine/base/map.h"
 #include "engine/base/rng.h"
 #include "engine/effect.h"
 #include "engine/event.h"
@@ -46,6 +47,9 @@ struct effect_note *core_note(struct folder *f, enum note_kind kind);
  * folder is being halted).
  */
 void core_commit(struct folder *f, core_done_fn *done, void *arg);
+
+/* A map whose keys come from peers. */
+void core_map_init(struct engine *en, struct map *m);
 
 /* A timer; embed it, zero it, core_timer_init() before use. */
 struct core_timer {

@@ -90,7 +90,6 @@ progress_clear(struct map *m)
 	for (struct map_item *it = NULL; (it = map_next(m, it)) != NULL;)
 		progress_file_free(it->value);
 	map_fini(m);
-	map_init(m);
 }
 
 static void
@@ -136,8 +135,8 @@ progress_peer_of(struct folder *f, const struct devid *dev)
 		return pp;
 	pp = mem_zalloc(sizeof(*pp));
 	pp->device = *dev;
-	map_init(&pp->told);
-	map_init(&pp->theirs);
+	core_map_init(f->en, &pp->told);
+	core_map_init(f->en, &pp->theirs);
 	*VEC_ADD(&xp->peer) = pp;
 	return pp;
 }

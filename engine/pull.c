@@ -899,7 +899,6 @@ pull_begin_pass(struct pull *pl, enum pull_pass pass)
 		pl->again = false;
 		pl->pass_no++;
 		map_fini(&pl->no_move);
-		map_init(&pl->no_move);
 	}
 }
 
@@ -1059,6 +1058,12 @@ pull_new(struct folder *f)
 	struct pull *pl = mem_zalloc(sizeof(*pl));
 
 	pl->f = f;
+	core_map_init(f->en, &pl->items);
+	core_map_init(f->en, &pl->parked);
+	core_map_init(f->en, &pl->below);
+	core_map_init(f->en, &pl->owned);
+	core_map_init(f->en, &pl->temps);
+	core_map_init(f->en, &pl->no_move);
 	core_timer_init(&pl->timer, pull_on_timer, pl);
 	core_timer_init(&pl->retry, pull_on_retry, pl);
 	list_init(&pl->hungry);

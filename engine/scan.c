@@ -43,8 +43,8 @@ scan_new(struct folder *f)
 	sc->f = f;
 	scan_init_pass(sc, &sc->full, true);
 	scan_init_pass(sc, &sc->hints, false);
-	map_init(&sc->hint);
-	map_init(&sc->item);
+	core_map_init(f->en, &sc->hint);
+	core_map_init(f->en, &sc->item);
 	sc->problem = omap_new();
 	list_init(&sc->queue);
 	core_timer_init(&sc->release, scan_on_release, sc);

@@ -354,7 +354,7 @@ scan_compare(struct scan_pass *ps, struct slice dir, const struct event *ev)
 	arena_init(&arena);
 	arena_init(&rows[0]);
 	arena_init(&rows[1]);
-	map_init(&composed);
+	core_map_init(f->en, &composed);
 	scan_composable(ev, dir, &composed, &arena);
 	arena_clear(&arena);
 	row = index_next_child(f->ix, dir, after, &rows[at]);
@@ -744,7 +744,6 @@ scan_take_hints(struct scan_pass *ps)
 		scan_stat(ps, it->key, (uint32_t)(uintptr_t)it->value);
 	}
 	map_fini(&sc->hint);
-	map_init(&sc->hint);
 }
 
 /*

@@ -51,7 +51,10 @@ struct setup {
 	struct devid self;
 	struct slice name; /* this device's */
 	uint64_t seed;     /* for the engine's own generator; from the OS */
-	int32_t zone_s;    /* local time minus UTC, seconds: conflict names */
+	/* For tables with keys of others, from the OS; tells nothing outside,
+	 * and decides nothing but how fast a look-up is. */
+	uint64_t hash_seed;
+	int32_t zone_s; /* local time minus UTC, seconds: conflict names */
 	const struct setup_device *device;
 	uint32_t device_count;
 	const struct setup_folder *folder;

@@ -60,11 +60,13 @@ struct debounce {
 };
 
 struct debounce *
-debounce_new(uint32_t folder)
+debounce_new(uint32_t folder, uint64_t hash_seed)
 {
 	struct debounce *d = mem_zalloc(sizeof(*d));
 
 	d->folder = folder;
+	map_init_seed(&d->waiting, hash_seed);
+	map_init_seed(&d->recent, hash_seed);
 	list_init(&d->recent_order);
 	d->overflow_due = UINT64_MAX;
 	d->announce_due = UINT64_MAX;

@@ -41,7 +41,7 @@ enum debounce_kind {
 
 struct debounce; /* opaque: one folder's */
 
-struct debounce *debounce_new(uint32_t folder);
+struct debounce *debounce_new(uint32_t folder, uint64_t hash_seed);
 void debounce_free(struct debounce *d); /* accepts NULL */
 
 void debounce_add(struct debounce *d, struct slice path,

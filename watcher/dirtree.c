@@ -31,16 +31,18 @@ struct dirtree {
 	uint32_t live, watched;
 	uint32_t *by_wd, *by_name;
 	uint32_t buckets; /* a power of two */
+	uint64_t seed;
 	struct buf names;
 	size_t names_dead;
 	VEC(int) dead;
 };
 
 struct dirtree *
-dirtree_new(void)
+dirtree_new(uint64_t hash_seed)
 {
 	struct dirtree *t = mem_zalloc(sizeof(*t));
 
+	t->seed = hash_seed;
 	t->free = NONE;
 	t->buckets = DIRTREE_MIN;
 	t->by_wd = mem_alloc(t->buckets * sizeof(*t->by_wd));
@@ -86,7 +88,8 @@ tree_wd_bucket(const struct dirtree *t, int wd)
 static uint32_t
 tree_name_bucket(const struct dirtree *t, uint32_t parent, struct slice name)
 {
-	return (uint32_t)hash_u64_seed(name, parent) & (t->buckets - 1);
+	return (uint32_t)hash_u64_seed(name, t->seed ^ parent) &
+	       (t->buckets - 1);
 }
 
 /* ---- the two tables ---- */

@@ -20,7 +20,8 @@
 
 struct dirtree; /* opaque */
 
-struct dirtree *dirtree_new(void);
+/* `hash_seed`: see map.h. */
+struct dirtree *dirtree_new(uint64_t hash_seed);
 void dirtree_free(struct dirtree *t); /* accepts NULL */
 
 /* A root, for `folder`. */

@@ -39,6 +39,7 @@ struct watch_move {
 };
 
 struct watch {
+	uint64_t hash_seed;
 	struct dirtree *tree;
 	VEC(struct watched_folder *) folder; /* by number; NULL: off */
 	struct watch_move move;
@@ -49,11 +50,12 @@ struct watch {
 };
 
 struct watch *
-watch_new(void)
+watch_new(uint64_t hash_seed)
 {
 	struct watch *w = mem_zalloc(sizeof(*w));
 
-	w->tree = dirtree_new();
+	w->hash_seed = hash_seed;
+	w->tree = dirtree_new(hash_seed);
 	for (uint32_t i = 0; i < WATCH_STRAYS; i++)
 		w->stray[i] = -1;
 	return w;
@@ -96,7 +98,8 @@ watch_folder(struct watch *w, uint32_t folder, bool on)
 		*VEC_ADD(&w->folder) = NULL;
 	f = mem_zalloc(sizeof(*f));
 	f->root = dirtree_add_root(w->tree, folder);
-	f->debounce = debounce_new(folder);
+	f->debounce = debounce_new(folder, w->hash_seed);
+	map_init_seed(&f->unwatched, w->hash_seed);
 	f->said = COVER_FULL;
 	w->folder.item[folder] = f;
 }

@@ -47,7 +47,8 @@ enum watch_failure {
 
 struct watch; /* opaque */
 
-struct watch *watch_new(void);
+/* `hash_seed`: see map.h. */
+struct watch *watch_new(uint64_t hash_seed);
 void watch_free(struct watch *w); /* accepts NULL */
 
 void watch_folder(struct watch *w, uint32_t folder, bool on);

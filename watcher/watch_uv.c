@@ -104,10 +104,13 @@ watch_uv_new(uv_loop_t *loop,
     void (*on_changes)(void *arg, const struct change_batch *batch), void *arg)
 {
 	struct watch_uv *w = mem_zalloc(sizeof(*w));
+	uint64_t hash_seed = 0;
 	int rc;
 
 	w->loop = loop;
-	w->core = watch_new();
+	rc = uv_random(NULL, NULL, &hash_seed, sizeof(hash_seed), 0, NULL);
+	ASSERT(rc == 0);
+	w->core = watch_new(hash_seed);
 	arena_init(&w->arena);
 	w->on_changes = on_changes;
 	w->arg = arg;

@@ -104,9 +104,15 @@ map_free_slot(struct map *m, size_t i)
 }
 
 void
+map_init_seed(struct map *m, uint64_t seed)
+{
+	*m = (struct map){ .seed = seed };
+}
+
+void
 map_init(struct map *m)
 {
-	*m = (struct map){ 0 };
+	map_init_seed(m, 0);
 }
 
 void
@@ -118,7 +124,7 @@ map_fini(struct map *m)
 	}
 	mem_free(m->item);
 	mem_free(m->slot);
-	map_init(m);
+	map_init_seed(m, m->seed);
 }
 
 void *
@@ -128,14 +134,14 @@ map_find(const struct map *m, struct slice key)
 
 	if (m->live == 0)
 		return NULL;
-	i = map_probe(m, key, hash_u64(key));
+	i = map_probe(m, key, hash_u64_seed(key, m->seed));
 	return m->slot[i] != 0 ? m->item[m->slot[i] - 1].value : NULL;
 }
 
 void *
 map_put(struct map *m, struct slice key, void *value)
 {
-	const uint64_t hash = hash_u64(key);
+	const uint64_t hash = hash_u64_seed(key, m->seed);
 	struct map_item *it;
 	size_t i;
 
@@ -173,7 +179,7 @@ map_remove(struct map *m, struct slice key)
 
 	if (m->live == 0)
 		return NULL;
-	i = map_probe(m, key, hash_u64(key));
+	i = map_probe(m, key, hash_u64_seed(key, m->seed));
 	if (m->slot[i] == 0)
 		return NULL;
 	it = &m->item[m->slot[i] - 1];

@@ -5,6 +5,9 @@
  * goes in insertion order, whatever the hash seed, so that pure code stays
  * deterministic.  Removing during iteration is allowed for the item at hand.
  * struct umap is the same with a u64 as key.
+ *
+ * Keys that somebody else may choose need a seed that nobody else knows: else
+ * names can be made up that all want the same place.
  */
 #ifndef HOLDFAST_BASE_MAP_H
 #define HOLDFAST_BASE_MAP_H
@@ -27,10 +30,13 @@ struct map { /* {0} is a valid empty map */
 	size_t used, live, item_cap;
 	uint32_t *slot;
 	size_t slot_cap;
+	uint64_t seed;
 };
 
-void map_init(struct map *m);
-void map_fini(struct map *m); /* values are not freed */
+void map_init(struct map *m); /* its seed is 0 */
+void map_init_seed(struct map *m, uint64_t seed);
+/* Values are not freed.  It may be used again, with the same seed. */
+void map_fini(struct map *m);
 /* The value at `key`; NULL when there is none. */
 void *map_find(const struct map *m, struct slice key);
 /* Set; returns the value that was there before, or NULL.  `value` != NULL. */

@@ -24,7 +24,7 @@ static int
 setup(void **state)
 {
 	(void)state;
-	d = debounce_new(7);
+	d = debounce_new(7, 1);
 	now = 1000 * CLOCK_S;
 	return 0;
 }

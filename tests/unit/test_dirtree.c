@@ -32,7 +32,7 @@ is_at(const struct dirtree *t, int wd, const char *path)
 static void
 paths_are_found_by_watch_and_move_with_their_parents(void **state)
 {
-	struct dirtree *t = dirtree_new();
+	struct dirtree *t = dirtree_new(1);
 	const uint32_t root = dirtree_add_root(t, 3);
 
 	(void)state;
@@ -74,7 +74,7 @@ random_trees_agree_with_a_table(void **state)
 {
 	/* wd -> path, moved by comparing prefixes. */
 	static char model[MODEL][128];
-	struct dirtree *t = dirtree_new();
+	struct dirtree *t = dirtree_new(1);
 	const uint32_t root = dirtree_add_root(t, 0);
 	struct rng r;
 	int next = 0;
@@ -155,7 +155,7 @@ random_trees_agree_with_a_table(void **state)
 static void
 a_hundred_thousand_directories_are_small(void **state)
 {
-	struct dirtree *t = dirtree_new();
+	struct dirtree *t = dirtree_new(1);
 	const uint32_t root = dirtree_add_root(t, 0);
 	char path[64];
 

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "engine/base/hash.h"
 #include "engine/base/map.h"
 #include "engine/base/rng.h"
 
@@ -247,6 +248,57 @@ an_emptied_map_gives_memory_back(void **state)
 	umap_fini(&u);
 }
 
+/* How many of the map's items want the place that is wanted most. */
+static size_t
+crowd(const struct map *m)
+{
+	static size_t at[1024];
+	size_t most = 0;
+
+	memset(at, 0, sizeof(at));
+	for (struct map_item *it = NULL; (it = map_next(m, it)) != NULL;) {
+		const size_t n = ++at[it->hash % 1024];
+
+		most = n > most ? n : most;
+	}
+	return most;
+}
+
+static void
+names_made_to_crowd_do_not_when_the_seed_is_unknown(void **state)
+{
+	struct map known, seeded;
+	struct map_item *a = NULL, *b = NULL;
+
+	(void)state;
+	map_init(&known);
+	map_init_seed(&seeded, UINT64_C(0x5eed5eed5eed5eed));
+	for (unsigned i = 0; map_count(&known) < 500; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "name-%u", i);
+		if (hash_u64(slice_str(name)) % 1024 != 0)
+			continue;
+		map_put(&known, slice_str(name), &things[0]);
+		map_put(&seeded, slice_str(name), &things[0]);
+	}
+	assert_int_equal(crowd(&known), 500);
+	assert_true(crowd(&seeded) < 10);
+	/* Whatever the seed, they come in the order they were put. */
+	while ((a = map_next(&known, a)) != NULL) {
+		b = map_next(&seeded, b);
+		assert_non_null(b);
+		assert_true(slice_equal(a->key, b->key));
+	}
+	map_fini(&known);
+	/* The seed stays. */
+	map_fini(&seeded);
+	map_put(&seeded, SLICE_LIT("x"), &things[0]);
+	assert_int_not_equal(map_next(&seeded, NULL)->hash,
+	    hash_u64(SLICE_LIT("x")));
+	map_fini(&seeded);
+}
+
 int
 main(void)
 {
@@ -257,6 +309,8 @@ main(void)
 		cmocka_unit_test(empty_maps_answer),
 		cmocka_unit_test(a_queue_does_not_grow_for_ever),
 		cmocka_unit_test(an_emptied_map_gives_memory_back),
+		cmocka_unit_test(
+		    names_made_to_crowd_do_not_when_the_seed_is_unknown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,7 +22,7 @@ static int
 setup(void **state)
 {
 	(void)state;
-	w = watch_new();
+	w = watch_new(1);
 	now = 1000 * CLOCK_S;
 	watch_folder(w, 2, true);
 	watch_added(w, 2, SLICE_EMPTY, 1, now);
