@@ -75,6 +75,8 @@ struct api_backend {
 	    struct arena *ar, struct explain *out, struct err *err);
 	int (*ignore_test)(void *arg, struct slice folder_id, struct slice path,
 	    struct ignore_match *out, struct err *err);
+	int (*ignore_rules)(void *arg, struct slice folder_id, struct arena *ar,
+	    const struct ignore_match **out, uint32_t *count, struct err *err);
 	bool (*conflicts)(void *arg, struct slice folder_id, struct arena *ar,
 	    const struct status_conflict **out, uint32_t *count);
 	/* Read the configuration again and put it in force before returning;

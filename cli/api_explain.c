@@ -273,7 +273,25 @@ api_explain_ignore(struct api_call *call)
 	api_reply(call, o);
 }
 
-/* How many rules, and where they are; their text is in the file. */
+/* All of them, or null when they are not read. */
+static json_t *
+api_rules(struct api_call *call, struct slice folder_id)
+{
+	const struct api_backend *be = &call->api->be;
+	const struct ignore_match *m;
+	json_t *list;
+	uint32_t count;
+
+	if (be->ignore_rules(be->arg, folder_id, &call->ar, &m, &count, NULL) <
+	    0)
+		return json_null();
+	list = json_array();
+	for (uint32_t i = 0; i < count; i++)
+		json_array_append_new(list, api_rule(&m[i]));
+	return list;
+}
+
+/* The rules, and the file they begin in. */
 void
 api_explain_rules(struct api_call *call)
 {
@@ -296,6 +314,7 @@ api_explain_rules(struct api_call *call)
 	    api_text(slice_str(arena_printf(&call->ar, "%.*s/.stignore",
 		SLICE_FMT(f->path)))));
 	json_object_set_new(o, "rules", json_integer(f->ignore_rules));
+	json_object_set_new(o, "list", api_rules(call, f->id));
 	json_object_set_new(o, "error",
 	    f->reason == REASON_IGNORES_BAD ? api_text(f->text) : json_null());
 	api_reply(call, o);

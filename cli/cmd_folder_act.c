@@ -142,11 +142,26 @@ cmd_folder_print_rules(struct cmd_call *call, const char *file)
 	return true;
 }
 
+/* The rules as the daemon has read them: those of included files, too. */
+static void
+cmd_folder_print_list(struct cmd_call *call, const json_t *list)
+{
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *rule = json_array_get(list, i);
+
+		printf("%s:%lld  %s\n",
+		    print_safe(&call->ar, cmd_text(rule, "file")),
+		    (long long)cmd_int(rule, "line"),
+		    print_safe(&call->ar, cmd_text(rule, "pattern")));
+	}
+}
+
 int
 cmd_folder_ignore_list(struct cmd_call *call)
 {
 	struct config cfg;
 	struct err err = { 0 };
+	const json_t *list;
 	json_t *o = NULL;
 	const char *file;
 	uint32_t i;
@@ -171,7 +186,10 @@ cmd_folder_ignore_list(struct cmd_call *call)
 		return cmd_print_json(o, CMD_OK);
 	}
 	printf("%s\n", file);
-	if (!cmd_folder_print_rules(call, file)) {
+	list = json_object_get(o, "list");
+	if (json_array_size(list) > 0) {
+		cmd_folder_print_list(call, list);
+	} else if (!cmd_folder_print_rules(call, file)) {
 		if (errno != ENOENT) {
 			cmd_say("%s: %s", file, strerror(errno));
 			code = CMD_FAILED;

@@ -110,6 +110,15 @@ syncd_api_ignore_test(void *arg, struct slice folder_id, struct slice path,
 	return rc;
 }
 
+static int
+syncd_api_ignore_rules(void *arg, struct slice folder_id, struct arena *ar,
+    const struct ignore_match **out, uint32_t *count, struct err *err)
+{
+	struct syncd *sd = arg;
+
+	return explain_rules(sd->en, folder_id, ar, out, count, err);
+}
+
 static bool
 syncd_api_conflicts(void *arg, struct slice folder_id, struct arena *ar,
     const struct status_conflict **out, uint32_t *count)
@@ -186,6 +195,7 @@ syncd_api_open(struct syncd *sd, struct err *err)
 		.net = syncd_api_net,
 		.explain = syncd_api_explain,
 		.ignore_test = syncd_api_ignore_test,
+		.ignore_rules = syncd_api_ignore_rules,
 		.conflicts = syncd_api_conflicts,
 		.reload = syncd_api_reload,
 		.command = syncd_api_command,

@@ -372,21 +372,52 @@ explain_path(const struct engine *en, struct slice folder_id, struct slice path,
 	return 0;
 }
 
-int
-explain_ignore(const struct engine *en, struct slice folder_id,
-    struct slice path, struct ignore_match *out, struct err *err)
+/* The rules of a folder, if it has read them. */
+static int
+explain_find_rules(const struct engine *en, struct slice folder_id,
+    const struct ignore **out, struct err *err)
 {
 	const struct folder *f = explain_find(en, folder_id);
 
 	if (f == NULL)
 		return err_set(err, ERR_NOT_FOUND, "no such folder");
-	if (f->ignore != NULL) {
-		*out = ignore_test(f->ignore, path);
+	*out = f->ignore;
+	if (f->ignore != NULL)
 		return 0;
-	}
 	if (f->reason == REASON_IGNORES_BAD)
 		return err_set(err, ERR_INVALID, "%s", f->reason_text);
 	return err_set(err, ERR_BUSY, "the folder is not open: %s",
 	    f->cfg.paused ? reason_name(REASON_PAUSED)
 			  : reason_name(f->reason));
+}
+
+int
+explain_ignore(const struct engine *en, struct slice folder_id,
+    struct slice path, struct ignore_match *out, struct err *err)
+{
+	const struct ignore *ig;
+	const int rc = explain_find_rules(en, folder_id, &ig, err);
+
+	if (rc == 0)
+		*out = ignore_test(ig, path);
+	return rc;
+}
+
+int
+explain_rules(const struct engine *en, struct slice folder_id,
+    struct arena *arena, const struct ignore_match **out, uint32_t *count,
+    struct err *err)
+{
+	const struct ignore *ig;
+	const int rc = explain_find_rules(en, folder_id, &ig, err);
+	struct ignore_match *list;
+
+	if (rc < 0)
+		return rc;
+	*count = ignore_count(ig);
+	list = arena_array(arena, *count, sizeof(*list));
+	for (uint32_t i = 0; i < *count; i++)
+		list[i] = ignore_rule(ig, i);
+	*out = list;
+	return 0;
 }

@@ -70,5 +70,13 @@ int explain_path(const struct engine *en, struct slice folder_id,
  */
 int explain_ignore(const struct engine *en, struct slice folder_id,
     struct slice path, struct ignore_match *out, struct err *err);
+/*
+ * All of them, those of included files too, in the order in which they are
+ * asked.  Same errors.  The list lives in `arena`, its texts until the rules
+ * are read again.
+ */
+int explain_rules(const struct engine *en, struct slice folder_id,
+    struct arena *arena, const struct ignore_match **out, uint32_t *count,
+    struct err *err);
 
 #endif

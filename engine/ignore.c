@@ -5,6 +5,7 @@
 #include "engine/ignore.h"
 
 #include "blockproto/entry.h"
+#include "engine/base/assert.h"
 #include "engine/base/buf.h"
 #include "engine/base/hash.h"
 #include "engine/base/map.h"
@@ -341,10 +342,25 @@ ignore_hit(const struct ignore *ig, struct slice path)
 }
 
 struct ignore_match
+ignore_rule(const struct ignore *ig, uint32_t i)
+{
+	const struct ignore_rule *rule;
+
+	ASSERT(i < ig->rule.len);
+	rule = &ig->rule.item[i];
+	return (struct ignore_match){
+		.ignored = !rule->include,
+		.deletable = rule->deletable,
+		.file = rule->file,
+		.line = rule->line,
+		.rule = rule->text,
+	};
+}
+
+struct ignore_match
 ignore_test(const struct ignore *ig, struct slice path)
 {
 	struct ignore_match m = { 0 };
-	const struct ignore_rule *rule;
 	size_t i;
 
 	if (path.len == 0)
@@ -355,15 +371,7 @@ ignore_test(const struct ignore *ig, struct slice path)
 		return m;
 	}
 	i = ignore_hit(ig, path);
-	if (i == SIZE_MAX)
-		return m;
-	rule = &ig->rule.item[i];
-	m.ignored = !rule->include;
-	m.deletable = rule->deletable;
-	m.file = rule->file;
-	m.line = rule->line;
-	m.rule = rule->text;
-	return m;
+	return i == SIZE_MAX ? m : ignore_rule(ig, (uint32_t)i);
 }
 
 bool

@@ -42,6 +42,8 @@ int ignore_add(struct ignore *ig, struct slice path, struct slice text,
     struct err *err);
 /* Is `path` ignored?  Internal names are (with no rule named). */
 struct ignore_match ignore_test(const struct ignore *ig, struct slice path);
+/* The rules in the order in which they are asked, from 0; ignore_count(). */
+struct ignore_match ignore_rule(const struct ignore *ig, uint32_t i);
 /* May an ignored directory be skipped, or can an earlier `!` rule match below
  * it? */
 bool ignore_can_skip(const struct ignore *ig, struct slice dir);

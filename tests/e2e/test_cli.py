@@ -592,6 +592,25 @@ def test_folder_ignore_list_and_test(pair: Pair) -> None:
         assert rule in told.out and ".stignore" in told.out, str(told)
 
 
+def test_folder_ignore_list_shows_included_files(pair: Pair) -> None:
+    tree.write(pair.dir_a / "rules/more", b"*.inc\n")
+    (pair.dir_a / ".stignore").write_text(
+        "*.tmp\n// why\n#include rules/more\n!/keep\n")
+
+    def listed() -> str:
+        return pair.a.ctl("folder", "ignore", "list", FOLDER).out
+
+    wait_until(lambda: "*.inc" in listed(), 10, listed)
+    rules = [f"{pair.dir_a}/.stignore", ".stignore:1  *.tmp",
+             "rules/more:1  *.inc", ".stignore:4  !/keep"]
+    assert listed().splitlines() == rules
+    told = pair.a.ctl("folder", "ignore", "list", FOLDER, "--json").json
+    assert [(r["file"], r["line"]) for r in told["list"]] == \
+        [(".stignore", 1), ("rules/more", 1), (".stignore", 4)]
+    pair.a.stop()
+    assert "#include rules/more" in listed(), "the file, without the daemon"
+
+
 def test_events_are_told_as_lines(pair: Pair) -> None:
     told = pair.b.home / "follower.jsonl"
     with told.open("wb") as out:

@@ -147,6 +147,27 @@ fake_reload(void *arg, struct err *err)
 }
 
 static int
+fake_rules(void *arg, struct slice folder, struct arena *ar,
+    const struct ignore_match **out, uint32_t *count, struct err *err)
+{
+	struct ignore_match *rule = arena_array(ar, 2, sizeof(*rule));
+
+	(void)arg;
+	if (!slice_equal(folder, SLICE_LIT("docs")))
+		return err_set(err, ERR_BUSY, "not open");
+	rule[0] = (struct ignore_match){ .ignored = true,
+		.file = S(".stignore"),
+		.line = 1,
+		.rule = S("*.tmp") };
+	rule[1] = (struct ignore_match){ .file = S("more"),
+		.line = 7,
+		.rule = S("!keep") };
+	*out = rule;
+	*count = 2;
+	return 0;
+}
+
+static int
 fake_command(void *arg, enum command_kind kind, struct slice folder,
     struct slice path, struct err *err)
 {
@@ -182,6 +203,7 @@ static const struct api_backend backend = {
 	.net = fake_net,
 	.explain = fake_explain,
 	.ignore_test = fake_ignore,
+	.ignore_rules = fake_rules,
 	.conflicts = fake_conflicts,
 	.reload = fake_reload,
 	.command = fake_command,
@@ -510,6 +532,23 @@ api_ignore_test_names_the_rule(void **state)
 }
 
 static void
+api_ignores_lists_the_rules_of_all_files(void **state)
+{
+	json_t *o = get("/v1/ignores", "folder=docs");
+
+	(void)state;
+	assert_int_equal(json_array_size(json_object_get(o, "list")), 2);
+	assert_string_equal(text(item(o, "list", 1), "file"), "more");
+	assert_int_equal(
+	    json_integer_value(json_object_get(item(o, "list", 1), "line")), 7);
+	assert_string_equal(text(item(o, "list", 1), "pattern"), "!keep");
+	json_decref(o);
+	o = get("/v1/ignores", "folder=photos");
+	assert_true(json_is_null(json_object_get(o, "list")));
+	json_decref(o);
+}
+
+static void
 api_conflicts_bear_times_that_are_none(void **state)
 {
 	json_t *o = get("/v1/conflicts", "");
@@ -680,6 +719,7 @@ main(void)
 		T(api_pending_is_shown_with_what_is_not_utf8_escaped),
 		T(api_explain_finds_the_folder_of_a_path),
 		T(api_ignore_test_names_the_rule),
+		T(api_ignores_lists_the_rules_of_all_files),
 		T(api_conflicts_bear_times_that_are_none),
 		T(api_actions_reach_the_daemon),
 		T(api_failures_have_a_code_a_reason_and_an_exit_code),

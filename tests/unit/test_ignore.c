@@ -338,6 +338,12 @@ includes_are_asked_for_and_stand_where_they_are(void **state)
 	/* ... but the patterns are not. */
 	assert_true(ignore_test(ig, SLICE_LIT("c")).ignored);
 	assert_false(ignore_test(ig, SLICE_LIT("sub/c")).ignored);
+	m = ignore_rule(ig, 2);
+	assert_true(slice_equal(m.file, SLICE_LIT("sub/two")));
+	assert_true(slice_equal(m.rule, SLICE_LIT("/c")));
+	assert_true(m.ignored);
+	assert_false(ignore_rule(ig, 3).ignored);
+	assert_int_equal(ignore_rule(ig, 4).line, 3);
 	/* "!b" of the included file comes before "b". */
 	m = ignore_test(ig, SLICE_LIT("b"));
 	assert_false(m.ignored);
