@@ -43,8 +43,19 @@ frame_want_header_len(struct frame_reader *fr)
 static void
 frame_want_body(struct frame_reader *fr, enum frame_state state, size_t len)
 {
-	fr->frame.len = len;
-	fr->frame.body = len > 0 ? mem_alloc(len) : NULL;
+	struct frame *f = &fr->frame;
+
+	f->len = len;
+	if (len >= FRAME_ALIGN_FROM) {
+		const size_t room =
+		    (len + FRAME_ALIGN - 1) / FRAME_ALIGN * FRAME_ALIGN;
+
+		f->block = mem_aligned(FRAME_ALIGN, room);
+		f->body = f->block + room - len;
+	} else {
+		f->block = len > 0 ? mem_alloc(len) : NULL;
+		f->body = f->block;
+	}
 	frame_want(fr, state, len);
 }
 
@@ -62,8 +73,8 @@ frame_reader_init(struct frame_reader *fr, bool hello)
 void
 frame_reader_fini(struct frame_reader *fr)
 {
-	mem_free(fr->frame.body);
-	fr->frame.body = NULL;
+	mem_free(fr->frame.block);
+	fr->frame.block = fr->frame.body = NULL;
 	buf_fini(&fr->header);
 	fr->state = FRAME_FAILED;
 }

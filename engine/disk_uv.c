@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "engine/base/assert.h"
+#include "engine/base/digest_pair.h"
 #include "engine/base/limits.h"
 #include "engine/base/list.h"
 #include "engine/base/mem.h"
@@ -561,6 +562,38 @@ work_part(struct disk_job *j)
 	j->done[0].u.done.code = rc;
 }
 
+/*
+ * Two payloads are verified at once (digest_pair.h).  One that is its hash
+ * need not be verified again; one that is not meets fs_posix_do().
+ */
+static void
+work_verify_ahead(struct disk_job *j)
+{
+	struct effect *two[2];
+	unsigned have = 0;
+
+	for (uint32_t i = 0; i < j->count; i++) {
+		struct effect *e = &j->task[i]->effect;
+
+		if (e->kind != EFFECT_WRITE_TEMP || !e->u.write.verify)
+			continue;
+		two[have++] = e;
+		if (have == 2) {
+			struct slice data[2];
+			struct digest is[2];
+
+			for (int k = 0; k < 2; k++)
+				data[k] =
+				    payload_slice(two[k]->u.write.payload);
+			digest_pair_of(data, is);
+			for (int k = 0; k < 2; k++)
+				two[k]->u.write.verify = !digest_equal(&is[k],
+				    &two[k]->u.write.hash);
+			have = 0;
+		}
+	}
+}
+
 static void
 job_run(struct job *job)
 {
@@ -574,6 +607,8 @@ job_run(struct job *job)
 		work_sync(j);
 		return;
 	}
+	if (j->queue == QUEUE_WRITE)
+		work_verify_ahead(j);
 	for (uint32_t i = 0; i < j->count; i++) {
 		j->err[i].text[0] = '\0';
 		j->done[i].u.done.code =
@@ -901,9 +936,13 @@ disk_dispatch_batch(struct disk *disk, enum disk_queue q, unsigned slots)
 	size_t share = (queue->count + slots - 1) / slots;
 	uint64_t weight = 0;
 
+	if (q == QUEUE_WRITE && share < 2)
+		share = 2;
 	if (share > DISK_BATCH)
 		share = DISK_BATCH;
-	while (j->count < share && weight < DISK_BATCH_LEN) {
+	/* Of writes two at least: they are verified together. */
+	while (j->count < share && (weight < DISK_BATCH_LEN ||
+				       (q == QUEUE_WRITE && j->count == 1))) {
 		struct list_node *n = list_first(queue);
 		struct task *t;
 
@@ -953,12 +992,21 @@ disk_dispatch_hash(struct disk *disk)
 	}
 }
 
+/* A lone write goes at once, or waits for a second to be verified with. */
+static bool
+disk_is_due(const struct disk *disk, enum disk_queue q)
+{
+	const size_t least = q == QUEUE_WRITE && disk->running[q] > 0 ? 2 : 1;
+
+	return disk->running[q] < disk->width[q] &&
+	       disk->queue[q].count >= least;
+}
+
 static void
 disk_dispatch(struct disk *disk)
 {
 	for (enum disk_queue q = 0; q < QUEUE_HASH; q++)
-		while (disk->running[q] < disk->width[q] &&
-		       disk->queue[q].count > 0)
+		while (disk_is_due(disk, q))
 			disk_dispatch_batch(disk, q,
 			    disk->width[q] - disk->running[q]);
 	disk_dispatch_hash(disk);

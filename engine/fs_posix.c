@@ -15,6 +15,7 @@ fs_posix_work_init(struct fs_posix_work *work)
 {
 	arena_init(&work->arena);
 	work->buf = NULL;
+	work->direct = NULL;
 }
 
 void
@@ -22,7 +23,8 @@ fs_posix_work_fini(struct fs_posix_work *work)
 {
 	arena_fini(&work->arena);
 	mem_free(work->buf);
-	work->buf = NULL;
+	mem_free(work->direct);
+	work->buf = work->direct = NULL;
 }
 
 static int

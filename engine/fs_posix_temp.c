@@ -164,6 +164,62 @@ temp_check_range(int64_t offset, int64_t len, int64_t size, struct err *err)
 	return 0;
 }
 
+/*
+ * Past the page cache: for a block this large the kernel's copy into fresh
+ * pages costs more than all else that is done with it, and pages of a file of a
+ * gigabyte push out what is of more use.  Whatever is not aligned, or not
+ * possible here (-EINVAL), is left: *done_len bytes were written.
+ */
+static int
+write_direct(int fd, struct slice data, int64_t offset,
+    struct fs_posix_work *work, size_t *done_len)
+{
+	const size_t whole = data.len - data.len % FS_POSIX_DIRECT_ALIGN;
+	const int flags = fcntl(fd, F_GETFL);
+	int rc = 0;
+
+	*done_len = 0;
+	if (offset % FS_POSIX_DIRECT_ALIGN != 0 || flags < 0 ||
+	    fcntl(fd, F_SETFL, flags | O_DIRECT) < 0)
+		return 0;
+	while (*done_len < whole) {
+		const uint8_t *from = data.ptr + *done_len;
+		size_t n = whole - *done_len;
+
+		if ((uintptr_t)from % FS_POSIX_DIRECT_ALIGN != 0) {
+			uint8_t *buf = fs_posix_walk_direct_buf(work);
+
+			if (n > FS_POSIX_DIRECT_LEN)
+				n = FS_POSIX_DIRECT_LEN;
+			memcpy(buf, from, n);
+			from = buf;
+		}
+		rc = fs_posix_walk_pwrite(fd, from, n,
+		    offset + (int64_t)*done_len);
+		if (rc < 0)
+			break;
+		*done_len += n;
+	}
+	if (fcntl(fd, F_SETFL, flags) < 0)
+		return -errno;
+	return rc == -EINVAL ? 0 : rc;
+}
+
+static int
+write_data(int fd, struct slice data, int64_t offset,
+    struct fs_posix_work *work)
+{
+	size_t done_len = 0;
+	int rc = 0;
+
+	if (data.len >= FS_POSIX_DIRECT_FROM)
+		rc = write_direct(fd, data, offset, work, &done_len);
+	if (rc == 0)
+		rc = fs_posix_walk_pwrite(fd, data.ptr + done_len,
+		    data.len - done_len, offset + (int64_t)done_len);
+	return rc;
+}
+
 FS_POSIX_EFFECT(write_temp)
 {
 	const struct slice data = payload_slice(effect->u.write.payload);
@@ -175,7 +231,6 @@ FS_POSIX_EFFECT(write_temp)
 	int rc = temp_check_range(effect->u.write.offset, (int64_t)data.len,
 	    size, err);
 
-	(void)work;
 	if (rc < 0)
 		return rc;
 	if (effect->u.write.verify) {
@@ -187,8 +242,7 @@ FS_POSIX_EFFECT(write_temp)
 	rc = temp_create(root, effect->temp, size, whole, &fd, err);
 	if (rc < 0)
 		return rc;
-	rc = fs_posix_walk_pwrite(fd, data.ptr, data.len,
-	    effect->u.write.offset);
+	rc = write_data(fd, data, effect->u.write.offset, work);
 	if (rc < 0)
 		rc = fs_posix_walk_err(err, -rc, "write temporary");
 	if (rc == 0 && effect->u.write.seal)

@@ -333,6 +333,15 @@ fs_posix_walk_buf(struct fs_posix_work *work)
 	return work->buf;
 }
 
+uint8_t *
+fs_posix_walk_direct_buf(struct fs_posix_work *work)
+{
+	if (work->direct == NULL)
+		work->direct =
+		    mem_aligned(FS_POSIX_DIRECT_ALIGN, FS_POSIX_DIRECT_LEN);
+	return work->direct;
+}
+
 int
 fs_posix_walk_rename_new(const struct fs_root *root, const struct fs_at *from,
     const struct fs_at *to)

@@ -75,6 +75,7 @@ ssize_t fs_posix_walk_pread(int fd, void *buf, size_t len, int64_t offset);
 int fs_posix_walk_pwrite(int fd, const void *buf, size_t len, int64_t offset);
 /* The work's buffer, made at first use. */
 uint8_t *fs_posix_walk_buf(struct fs_posix_work *work);
+uint8_t *fs_posix_walk_direct_buf(struct fs_posix_work *work);
 
 /*
  * Rename, not replacing.  Where the kernel cannot: by link and unlink out of

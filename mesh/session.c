@@ -7,7 +7,7 @@
  *   - `out` is the message being written; it leaves only when it is whole.
  *   - `queued` counts exactly the bytes of `out` and both lanes not yet
  *     written.
- *   - what the last event borrowed (`body`, `arena`) lives until the next
+ *   - what the last event borrowed (`block`, `arena`) lives until the next
  *     session_next().
  */
 #include "mesh/session.h"
@@ -58,7 +58,7 @@ struct session {
 	struct frame_reader reader;
 	struct frame frame; /* complete, not yet handed out */
 	bool has_frame;
-	uint8_t *body; /* owned; of the last event */
+	uint8_t *block; /* owned; of the last event, which lies in it */
 	struct arena arena;
 	struct message message;
 	struct arena hello_arena; /* holds what `hello` borrows */
@@ -165,8 +165,8 @@ session_free(struct session *s)
 	session_item_free(s->out);
 	frame_reader_fini(&s->reader);
 	if (s->has_frame)
-		mem_free(s->frame.body);
-	mem_free(s->body);
+		mem_free(s->frame.block);
+	mem_free(s->block);
 	arena_fini(&s->arena);
 	arena_fini(&s->hello_arena);
 	buf_fini(&s->scratch);
@@ -231,17 +231,17 @@ session_knows(const struct session *s, int32_t type)
 	return false;
 }
 
-/* Make s->body the plain bytes of the frame. */
+/* *body becomes the plain bytes of the frame, in s->block. */
 static int
-session_unpack(struct session *s, size_t *len, struct err *err)
+session_unpack(struct session *s, struct slice *body, struct err *err)
 {
 	const int32_t kind = s->frame.compression;
 	struct buf plain = { 0 };
 	int rc;
 
-	s->body = s->frame.body;
-	*len = s->frame.len;
-	s->frame.body = NULL;
+	s->block = s->frame.block;
+	*body = slice_of(s->frame.body, s->frame.len);
+	s->frame.block = s->frame.body = NULL;
 	if (kind == COMPRESS_NONE)
 		return 0;
 	if (kind != COMPRESS_LZ4 &&
@@ -249,15 +249,15 @@ session_unpack(struct session *s, size_t *len, struct err *err)
 		(session_features(s) & FEATURE_ZSTD) == 0))
 		return err_set(err, ERR_PROTOCOL,
 		    "message with unknown compression %d", (int)kind);
-	rc = compress_undo((enum compress_kind)kind, slice_of(s->body, *len),
-	    LIMIT_FRAME_LEN, &plain, err);
+	rc = compress_undo((enum compress_kind)kind, *body, LIMIT_FRAME_LEN,
+	    &plain, err);
 	if (rc < 0) {
 		buf_fini(&plain);
 		return rc;
 	}
-	mem_free(s->body);
-	s->body = plain.ptr;
-	*len = plain.len;
+	mem_free(s->block);
+	s->block = plain.ptr;
+	*body = buf_slice(&plain);
 	return 0;
 }
 
@@ -284,16 +284,15 @@ session_take_message(struct session *s, struct session_event *out,
     struct err *err)
 {
 	struct message *m = &s->message;
-	size_t len = 0;
+	struct slice body = SLICE_EMPTY;
 	int rc;
 
 	if (s->state == SESSION_ENDED || !session_knows(s, s->frame.type))
 		return 0;
-	rc = session_unpack(s, &len, err);
+	rc = session_unpack(s, &body, err);
 	if (rc < 0)
 		return rc;
-	rc = message_decode(m, s->frame.type, slice_of(s->body, len), &s->arena,
-	    err);
+	rc = message_decode(m, s->frame.type, body, &s->arena, err);
 	if (rc < 0 || m->type == MESSAGE_UNKNOWN)
 		return rc;
 	rc = session_check_order(s, m->type, err);
@@ -301,8 +300,8 @@ session_take_message(struct session *s, struct session_event *out,
 		return rc;
 	*out = (struct session_event){ .kind = SESSION_MESSAGE, .message = m };
 	if (m->type == MESSAGE_RESPONSE && m->u.response.data.len > 0) {
-		out->payload = payload_take(s->body, m->u.response.data);
-		s->body = NULL;
+		out->payload = payload_take(s->block, m->u.response.data);
+		s->block = NULL;
 	}
 	return 1;
 }
@@ -312,8 +311,8 @@ session_next(struct session *s, struct session_event *out, struct err *err)
 {
 	int rc = 0;
 
-	mem_free(s->body);
-	s->body = NULL;
+	mem_free(s->block);
+	s->block = NULL;
 	arena_clear(&s->arena);
 	if (s->sent_at < s->sent.len) {
 		*out = (struct session_event){ .kind = SESSION_SENT,
@@ -330,8 +329,8 @@ session_next(struct session *s, struct session_event *out, struct err *err)
 		rc = session_take_hello(s, out, err);
 	else
 		rc = session_take_message(s, out, err);
-	mem_free(s->frame.body);
-	s->frame.body = NULL;
+	mem_free(s->frame.block);
+	s->frame.block = s->frame.body = NULL;
 	s->has_frame = false;
 	return rc;
 }

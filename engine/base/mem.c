@@ -44,6 +44,16 @@ mem_array(size_t count, size_t len)
 }
 
 void *
+mem_aligned(size_t align, size_t len)
+{
+	void *p = aligned_alloc(align, len);
+
+	if (p == NULL)
+		mem_exhausted(len);
+	return p;
+}
+
+void *
 mem_resize(void *p, size_t len)
 {
 	void *q = realloc(p, len > 0 ? len : 1);

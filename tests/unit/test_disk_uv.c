@@ -244,6 +244,31 @@ thousands_of_effects_are_each_answered(void **state)
 	assert_int_equal(wait_for(give(e))->entry_count, COUNT + 1);
 }
 
+/* They are verified two at a time: one that is wrong is the only one. */
+static void
+one_wrong_payload_among_many_is_found(void **state)
+{
+	enum { COUNT = 301 };
+	static char text[COUNT][16];
+	uint64_t id[COUNT];
+
+	(void)state;
+	for (int i = 0; i < COUNT; i++) {
+		struct effect e;
+
+		snprintf(text[i], sizeof(text[i]), "file%d", i);
+		e = write_effect(text[i], text[i]);
+		e.u.write.verify = true;
+		digest_of(slice_str(i % 7 == 3 ? "other" : text[i]),
+		    &e.u.write.hash);
+		id[i] = give(e);
+	}
+	wait_all();
+	for (int i = 0; i < COUNT; i++)
+		assert_int_equal(answer[id[i]].code,
+		    i % 7 == 3 ? ERR_CORRUPT : 0);
+}
+
 static void
 a_large_file_is_hashed_in_parts_as_in_one(void **state)
 {
@@ -421,6 +446,7 @@ main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(a_file_goes_the_whole_way),
 		T(thousands_of_effects_are_each_answered),
+		T(one_wrong_payload_among_many_is_found),
 		T(a_large_file_is_hashed_in_parts_as_in_one),
 		T(a_closing_folder_answers_everything),
 		T(a_root_that_goes_and_comes_back_is_followed),

@@ -68,7 +68,7 @@ check_stream(struct frame *f)
 	for (unsigned i = 0; i < 300; i++)
 		assert_int_equal(f[3].body[i], 'x');
 	for (unsigned i = 0; i < 4; i++)
-		mem_free(f[i].body);
+		mem_free(f[i].block);
 }
 
 static void
@@ -108,7 +108,7 @@ a_cut_at_any_byte_gives_whole_frames_only(void **state)
 		n = feed(&fr, slice_of(raw.ptr, cut), cut + 1, f, 8, NULL);
 		assert_int_equal(n, (cut >= 16) + (cut >= 24) + (cut >= 30));
 		for (int i = 0; i < n; i++)
-			mem_free(f[i].body);
+			mem_free(f[i].block);
 		frame_reader_fini(&fr);
 	}
 	buf_fini(&raw);
@@ -157,7 +157,7 @@ first(const char *bytes, size_t len, bool hello)
 		    ERR_PROTOCOL);
 	}
 	for (int i = 0; i < rc; i++)
-		mem_free(f[i].body);
+		mem_free(f[i].block);
 	frame_reader_fini(&fr);
 	return rc;
 }

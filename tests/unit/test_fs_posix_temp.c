@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include "engine/base/mem.h"
+
 static struct folder f;
 
 static int
@@ -111,6 +113,53 @@ a_temp_with_a_second_name_or_a_link_is_refused(void **state)
 	assert_int_equal(write_at("t", 0, "evil", 4, true), ERR_DENIED);
 	assert_int_equal(truncate(outside, 0), 0);
 	assert_int_equal(unlink(outside), 0);
+}
+
+/* `len` bytes that depend on where in the file they are; `skew`: in memory. */
+static int
+write_large(int64_t offset, size_t len, int64_t size, size_t skew, bool seal)
+{
+	struct effect e = { .kind = EFFECT_WRITE_TEMP, .temp = SLICE_LIT("t") };
+	uint8_t *block = mem_aligned(4096, len / 4096 * 4096 + 8192);
+	int rc;
+
+	for (size_t i = 0; i < len; i++)
+		block[skew + i] = (uint8_t)((offset + (int64_t)i) * 31 / 7);
+	e.u.write.payload = payload_take(block, slice_of(block + skew, len));
+	e.u.write.offset = offset;
+	e.u.write.file_size = size;
+	e.u.write.seal = seal;
+	rc = folder_do(&f, &e);
+	payload_free(e.u.write.payload);
+	return rc;
+}
+
+static void
+large_blocks_are_written_whatever_way_they_lie(void **state)
+{
+	const size_t mb = 1 << 20;
+	const int64_t size = (int64_t)(6 * mb + 777);
+	uint8_t *got = mem_alloc((size_t)size);
+	int fd;
+
+	(void)state;
+	/* Aligned; askew in memory; askew in the file; with an odd end. */
+	assert_int_equal(write_large(0, mb, size, 0, false), 0);
+	assert_int_equal(write_large((int64_t)mb, 2 * mb, size, 9, false), 0);
+	assert_int_equal(write_large((int64_t)(3 * mb), mb + 5, size, 0, false),
+	    0);
+	assert_int_equal(
+	    write_large((int64_t)(4 * mb + 5), mb - 5, size, 0, false), 0);
+	assert_int_equal(
+	    write_large((int64_t)(5 * mb), mb + 777, size, 3, true), 0);
+	assert_int_equal(f.done.u.done.seen.size, size);
+	fd = open(folder_path(&f, STAGED("t")), O_RDONLY | O_CLOEXEC);
+	assert_int_equal(read(fd, got, (size_t)size), size);
+	close(fd);
+	for (int64_t i = 0; i < size; i++)
+		if (got[i] != (uint8_t)(i * 31 / 7))
+			fail_msg("byte %lld differs", (long long)i);
+	mem_free(got);
 }
 
 static void
@@ -307,6 +356,7 @@ main(void)
 		T(a_temp_grows_in_any_order_and_is_private_meanwhile),
 		T(a_wrong_payload_is_never_written),
 		T(a_temp_with_a_second_name_or_a_link_is_refused),
+		T(large_blocks_are_written_whatever_way_they_lie),
 		T(holes_stay_holes_beyond_2_gib),
 		T(copies_come_from_what_was_seen),
 		T(a_resumed_temp_tells_which_blocks_it_has),
