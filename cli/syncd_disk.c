@@ -1,9 +1,11 @@
 /*
  * The daemon's disk: stores, commits, roots, watches.  See syncd.h.
  */
+#include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/syncd.h"
 #include "engine/base/assert.h"
@@ -214,12 +216,23 @@ struct syncd_commit_job {
 	uint64_t id;
 	uint32_t folder;
 	struct store_lmdb_commit *commit;
+	int root_fd; /* to be flushed first; -1: not needed */
 };
 
+/*
+ * What the store is about to say of people's files must be on the disk before
+ * the store says it: after a power cut a file that is empty or gone would
+ * look like an edit, and be sent to everybody.  The commit holds only what was
+ * put before it began, so this flush covers all of it.
+ */
 static void
 syncd_commit_run(struct job *job)
 {
-	store_lmdb_commit_run(((struct syncd_commit_job *)(void *)job)->commit);
+	struct syncd_commit_job *cj = (struct syncd_commit_job *)(void *)job;
+
+	if (cj->root_fd >= 0 && syncfs(cj->root_fd) < 0)
+		err_sys(&job->err, errno, "flush the folder's files");
+	store_lmdb_commit_run(cj->commit);
 }
 
 static void
@@ -229,6 +242,12 @@ syncd_commit_done(struct job *job)
 	struct event ev = { .kind = EVENT_DONE };
 	struct err err = { 0 };
 
+	if (cj->root_fd >= 0)
+		close(cj->root_fd);
+	/* Their bytes are still read, and told, as they are in memory. */
+	if (job->err.code != 0)
+		log_warn(&cj->sd->log, "commit flush text=\"%s\"",
+		    job->err.text);
 	ev.u.done.id = cj->id;
 	ev.u.done.code = store_lmdb_commit_finish(cj->commit, &err);
 	ev.u.done.text = slice_str(err.text);
@@ -256,6 +275,8 @@ syncd_commit(struct syncd *sd, const struct effect *ef)
 	cj->id = ef->id;
 	cj->folder = ef->folder;
 	cj->commit = commit;
+	cj->root_fd =
+	    ef->u.commit.flush ? disk_uv_open_root(sd->disk, ef->folder) : -1;
 	pool_uv_add(sd->pool, &cj->job, JOB_SYNC);
 }
 

@@ -1062,6 +1062,14 @@ disk_uv_do(struct disk *disk, const struct effect *effect)
 	disk_dispatch(disk);
 }
 
+int
+disk_uv_open_root(const struct disk *disk, uint32_t folder)
+{
+	const struct disk_folder *f = disk_folder(disk, folder);
+
+	return f == NULL || f->root == NULL ? -1 : fs_posix_reopen(f->root);
+}
+
 void
 disk_uv_watch(struct disk *disk, uint32_t folder, bool on)
 {

@@ -176,6 +176,11 @@ struct effect {
 			int64_t file_size;
 			struct effect_meta meta;
 		} seal;
+		struct {
+			/* First all that was written below the root so far:
+			 * files a person saved and did not flush. */
+			bool flush;
+		} commit;
 		struct { /* SYNC_TEMPS, SYNC_DIRS */
 			const struct slice *name;
 			uint32_t count;

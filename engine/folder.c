@@ -117,6 +117,7 @@ folder_on_commit(struct folder *f, void *arg, const struct event *ev)
 		for (size_t i = 0; i < f->commit_now.len; i++)
 			*VEC_ADD(&f->commit_wait) = f->commit_now.item[i];
 		VEC_CLEAR(&f->commit_now);
+		f->unflushed |= f->commit_flush;
 		core_timer_set(f->en, &f->commit_timer,
 		    core_now(f->en).mono_ns + FOLDER_COMMIT_RETRY_NS);
 		f->commit_start_ns = core_now(f->en).mono_ns;
@@ -142,6 +143,8 @@ folder_on_commit(struct folder *f, void *arg, const struct event *ev)
 static void
 folder_begin_commit(struct folder *f)
 {
+	struct effect *ef;
+
 	ASSERT(f->commit_now.len == 0);
 	f->commit_puts = index_pending(f->ix);
 	index_flush(f->ix);
@@ -152,7 +155,10 @@ folder_begin_commit(struct folder *f)
 		*VEC_ADD(&f->commit_now) = f->commit_wait.item[i];
 	VEC_CLEAR(&f->commit_wait);
 	core_timer_clear(f->en, &f->commit_timer);
-	core_ask(f, EFFECT_COMMIT, folder_on_commit, NULL);
+	f->commit_flush = f->unflushed;
+	f->unflushed = false;
+	ef = core_ask(f, EFFECT_COMMIT, folder_on_commit, NULL);
+	ef->u.commit.flush = f->commit_flush;
 }
 
 static void

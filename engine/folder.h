@@ -102,6 +102,8 @@ struct folder {
 	struct core_timer rescan;
 
 	/* Commits: one on its way, one gathering. */
+	bool unflushed; /* put: what a person wrote, and may not have flushed */
+	bool commit_flush; /* the commit on its way flushes that first */
 	bool commit_busy;
 	uint64_t commit_start_ns;
 	size_t commit_puts;     /* in the one that began last */

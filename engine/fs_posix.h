@@ -72,6 +72,8 @@ void fs_posix_close(struct fs_root *root); /* accepts NULL */
  */
 int fs_posix_check(const struct fs_root *held, const char *path,
     struct root_facts *facts, bool *same, struct err *err);
+/* The root once more, to be closed by the caller; -1 and errno. */
+int fs_posix_reopen(const struct fs_root *root);
 /* Make the marker directory in the folder at `path`; there already is fine. */
 int fs_posix_make_marker(const char *path, struct err *err);
 

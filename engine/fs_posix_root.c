@@ -366,6 +366,13 @@ fs_posix_make_marker(const char *path, struct err *err)
 	return rc;
 }
 
+int
+fs_posix_reopen(const struct fs_root *root)
+{
+	/* Not dup(): a write error is told once to each open description. */
+	return openat(root->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
 bool
 fs_posix_can_syncfs(const struct fs_root *root)
 {

@@ -121,6 +121,8 @@ scan_record(struct scan *sc, const struct row *row, struct entry *e,
 		e->modified_by = self;
 	}
 	index_put_local(f->ix, e, seen, flags);
+	/* A row must not outlive a power cut that its file does not. */
+	f->unflushed = true;
 	if (!e->deleted)
 		scan_want_parent(sc, e->name);
 	pull_local_changed(f, e->name);

@@ -244,6 +244,31 @@ what_others_have_already_is_adopted(void **state)
 }
 
 static void
+what_people_wrote_is_flushed_before_its_row(void **state)
+{
+	struct testlib_world *w = one();
+	uint64_t before = testlib_world_flushes(w, A);
+
+	(void)state;
+	assert_true(before > 0);
+	testlib_world_start_all(w);
+	settle(w);
+	testlib_world_check_same(w);
+	/* B flushed its temps and names itself: nothing of a person's. */
+	assert_true(testlib_world_effects(w, B, EFFECT_COMMIT) > 0);
+	assert_int_equal(testlib_world_flushes(w, B), 0);
+	before = testlib_world_flushes(w, A);
+	testlib_world_write(w, A, "d/x", "longer");
+	settle(w);
+	assert_true(testlib_world_flushes(w, A) > before);
+	before = testlib_world_flushes(w, A);
+	testlib_world_remove(w, A, "d/x");
+	settle(w);
+	assert_true(testlib_world_flushes(w, A) > before);
+	testlib_world_free(w);
+}
+
+static void
 a_root_that_is_gone_deletes_nothing(void **state)
 {
 	struct testlib_world *w = one();
@@ -365,6 +390,7 @@ main(void)
 		    a_directory_that_becomes_a_file_loses_what_was_in_it),
 		cmocka_unit_test(a_moved_file_is_not_hashed_again),
 		cmocka_unit_test(what_others_have_already_is_adopted),
+		cmocka_unit_test(what_people_wrote_is_flushed_before_its_row),
 		cmocka_unit_test(a_root_that_is_gone_deletes_nothing),
 		cmocka_unit_test(internal_names_are_never_seen),
 		cmocka_unit_test(ignored_names_are_not_hashed),

@@ -67,6 +67,7 @@ struct device {
 	uint64_t last_ns[TESTLIB_DEVICES]; /* messages keep their order */
 	uint64_t told_ns[TESTLIB_DEVICES]; /* ups and downs, too */
 	uint64_t effects[EFFECT_NOTE + 1];
+	uint64_t flushes; /* of these, COMMITs that flush people's files */
 };
 
 struct testlib_world {
@@ -287,8 +288,10 @@ do_effect(struct device *dv, const struct effect *ef)
 		ASSERT(ef->id == 0);
 		return;
 	}
-	if (ef->kind == EFFECT_COMMIT)
+	if (ef->kind == EFFECT_COMMIT) {
 		store_mem_commit_begin(dv->store);
+		dv->flushes += ef->u.commit.flush;
+	}
 	job = job_new(w, dv, JOB_EFFECT);
 	effect_copy(job, ef);
 	job_add(w, job, some_time(w));
@@ -820,6 +823,12 @@ testlib_world_effects(const struct testlib_world *w, uint32_t dev,
     enum effect_kind kind)
 {
 	return w->dev[dev].effects[kind];
+}
+
+uint64_t
+testlib_world_flushes(const struct testlib_world *w, uint32_t dev)
+{
+	return w->dev[dev].flushes;
 }
 
 uint64_t

@@ -65,6 +65,8 @@ struct now testlib_world_now(const struct testlib_world *w);
 /* Counted since the start, of one device. */
 uint64_t testlib_world_effects(const struct testlib_world *w, uint32_t dev,
     enum effect_kind kind);
+/* COMMITs that were to flush what people wrote. */
+uint64_t testlib_world_flushes(const struct testlib_world *w, uint32_t dev);
 uint64_t testlib_world_messages(const struct testlib_world *w);
 uint64_t testlib_world_payload_bytes(const struct testlib_world *w);
 struct engine *testlib_world_engine(struct testlib_world *w, uint32_t dev);
