@@ -464,7 +464,9 @@ FS_POSIX_EFFECT(drop_temp)
 			return err_set(err, ERR_CHANGED,
 			    "temporary was written");
 	}
-	if (unlinkat(at.dir, at.base, 0) < 0 && errno != ENOENT)
+	if (unlinkat(at.dir, at.base, 0) < 0 && errno != ENOENT &&
+	    /* One that was to be a directory, left by a crash. */
+	    (errno != EISDIR || unlinkat(at.dir, at.base, AT_REMOVEDIR) < 0))
 		return fs_posix_walk_err(err, errno, "remove temporary");
 	return 0;
 }

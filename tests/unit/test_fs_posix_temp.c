@@ -314,6 +314,10 @@ temps_are_listed_and_dropped_but_not_when_written_to(void **state)
 	drop.want = (struct identity){ 0 };
 	assert_int_equal(folder_do(&f, &drop), 0);
 	assert_int_equal(folder_do(&f, &drop), 0); /* gone is as good */
+	/* What a crash left of a directory being made. */
+	assert_int_equal(mkdir(folder_path(&f, STAGED("a")), 0700), 0);
+	assert_int_equal(folder_do(&f, &drop), 0);
+	assert_false(folder_has(&f, STAGED("a")));
 	assert_int_equal(folder_do(&f, &list), 0);
 	assert_int_equal(f.done.u.done.entry_count, 1);
 }
