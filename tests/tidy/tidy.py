@@ -8,6 +8,7 @@ Checks, and prints one line for each:
   names    base names of sources are unique
   prefix   what X.c exports begins with X_, or less of it
   paths    nothing in the tree names a place of one machine
+  faults   docs/faults.md has each line of the catalogue, with tests that are
 
 Needs a build directory for purity and prefix (--build); they are done on the
 objects that are there.  The last line is "N passed, N failed".
@@ -222,6 +223,36 @@ def check_paths() -> Iterator[str]:
                        f"{found.group().decode()}")
 
 
+FAULTS = 140
+FAULT_TEST = re.compile(r"`(\w+\.(?:py|c))(?:::(\w+))?`")
+
+
+def check_faults() -> Iterator[str]:
+    """Each number once, and a test that exists or a reason in words."""
+    found = {p.name: p for p in tracked()
+             if p.suffix in (".py", ".c") and "tests" in p.parts}
+    seen = []
+    for line in (ROOT / "docs/faults.md").read_text().splitlines():
+        cells = [c.strip() for c in line.strip("|").split("|")]
+        if not re.match(r"\| \d", line):
+            continue
+        seen.append(int(cells[0]))
+        tests = FAULT_TEST.findall(cells[-1])
+        if len(cells) != 4 or not cells[1] or not cells[2]:
+            yield f"docs/faults.md: line {cells[0]} has not four cells"
+        if not tests and not re.match(r"none: \w", cells[-1]):
+            yield f"docs/faults.md: {cells[0]}: no test and no reason"
+        for file, name in tests:
+            path = found.get(file)
+            if path is None or not path.exists():
+                yield f"docs/faults.md: {cells[0]}: no {file}"
+            elif name and not re.search(
+                    rf"^(?:def )?{name}\(", path.read_text(), re.M):
+                yield f"docs/faults.md: {cells[0]}: no {name} in {file}"
+    if seen != list(range(1, FAULTS + 1)):
+        yield f"docs/faults.md: not the numbers 1 to {FAULTS}, each once"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=Path, default=ROOT / "build/release")
@@ -233,6 +264,7 @@ def main() -> int:
         ("purity", check_purity(build)),
         ("prefix", check_prefix(build)),
         ("paths", check_paths()),
+        ("faults", check_faults()),
     ]
     passed = failed = 0
     for name, found in checks:
