@@ -22,6 +22,7 @@ enum intent_kind {
 	INTENT_MOVE = 4,   /* from goes to path */
 	INTENT_MOVE_DIR = 5,
 	INTENT_REVERT = 6, /* as REMOVE; the row forgets it */
+	INTENT_MAKE_DIR = 7,
 };
 
 struct intent { /* a value that borrows */

@@ -107,6 +107,10 @@ item_unregister(struct item *it)
 	struct pull *pl = it->pl;
 
 	ASSERT(it->ops == 0);
+	/* A directory that never came to the writer. */
+	if (it->kind == ITEM_DIR && !it->acted && it->intent != 0 &&
+	    !pl->stopped)
+		index_remove_intent(pl->f->ix, it->intent);
 	map_remove(&pl->items, it->path);
 	pl->item_count--;
 	pl->block_count -= it->entry.block_count;
@@ -327,13 +331,12 @@ item_dir_done(struct folder *f, void *arg, const struct event *ev)
 }
 
 static void
-item_make_dir(struct item *it)
+item_ask_dir(struct item *it)
 {
 	struct folder *f = it->pl->f;
 	struct effect *ef = core_ask(f, EFFECT_MAKE_DIR, item_dir_done, it);
 	struct effect_meta meta = item_meta(it);
 
-	it->state = ITEM_LOADING;
 	it->ops++;
 	/* Nothing could be put in it: it gets these permissions later. */
 	if (meta.set_perms && (meta.perms & 0300u) != 0300u) {
@@ -342,7 +345,34 @@ item_make_dir(struct item *it)
 	}
 	ef->path = arena_dup(core_scratch(f->en), it->path);
 	ef->u.meta = meta;
+}
+
+static void
+item_dir_intended(struct folder *f, void *arg, const struct event *ev)
+{
+	struct item *it = arg;
+
+	(void)f;
+	if (pull_item_answered(it))
+		return;
+	if (ev->u.done.code != 0)
+		pull_item_cancel(it);
+	else
+		item_ask_dir(it);
+}
+
+static void
+item_make_dir(struct item *it)
+{
+	it->state = ITEM_LOADING;
 	pull_own(it->pl, it->path);
+	if (it->implicit) {
+		item_ask_dir(it); /* its version is made with it */
+		return;
+	}
+	writer_intend_dir(it->pl->writer, it);
+	core_commit(it->pl->f, item_dir_intended, it);
+	it->ops++;
 }
 
 void

@@ -7,7 +7,8 @@
  *	the temp holds something else     it was exchanged: that is the old file
  *	the temp is gone                  it was put where nothing was
  *
- * In the last two the row becomes the target, as the disk was then; what a
+ * In the last two the row becomes the target, and so it does for a directory
+ * that was to be made and is there, as the disk was then; what a
  * person did to the name since is found by the scan that follows, as an edit
  * of it.  Nothing that a temp holds goes to the trash can before that is
  * committed, and what is not as the intent says gets a name: it is a person's.
@@ -30,6 +31,7 @@ enum recover_fate {
 	FATE_DROP, /* the temp is superseded */
 	FATE_KEEP, /* superseded bytes: to the trash can */
 	FATE_NAME, /* the temp gets a name: it is a person's */
+	FATE_DIR,  /* a directory gets the permissions it was to have */
 };
 
 /* One intent. */
@@ -41,7 +43,8 @@ struct recovery {
 	struct slice name; /* of FATE_NAME */
 	int64_t size;      /* of FATE_KEEP */
 	uint32_t tries;
-	bool move_dir; /* its rows are to be rewritten */
+	bool move_dir;  /* its rows are to be rewritten */
+	uint32_t perms; /* of FATE_DIR */
 	struct identity now;
 };
 
@@ -106,6 +109,7 @@ recover_end(struct recover *rec)
 /* Last: temps are named or dropped, renames of directories finished. */
 
 static void recover_next(struct recover *rec);
+static void recover_forget(struct recovery *rc);
 
 static void
 recover_move_done(struct pull *pl)
@@ -170,6 +174,29 @@ recover_temp_done(struct folder *f, void *arg, const struct event *ev)
 }
 
 static void
+recover_dir_done(struct folder *f, void *arg, const struct event *ev)
+{
+	struct recovery *rc = arg;
+
+	if (ev->u.done.code == 0)
+		index_put_seen(f->ix, rc->in.path, &ev->u.done.seen);
+	recover_forget(rc);
+	recover_next(rc->rec);
+}
+
+static void
+recover_dir_perms(struct recovery *rc)
+{
+	struct folder *f = rc->rec->pl->f;
+	struct effect *ef = core_ask(f, EFFECT_SET_META, recover_dir_done, rc);
+
+	ef->path = rc->in.path;
+	ef->want = rc->now;
+	ef->u.meta.set_perms = true;
+	ef->u.meta.perms = rc->perms;
+}
+
+static void
 recover_next(struct recover *rec)
 {
 	struct folder *f = rec->pl->f;
@@ -186,6 +213,10 @@ recover_next(struct recover *rec)
 		}
 		if (rc->fate == FATE_NONE)
 			continue;
+		if (rc->fate == FATE_DIR) {
+			recover_dir_perms(rc);
+			return;
+		}
 		if (rc->fate == FATE_KEEP) {
 			trash_keep(f, rc->in.path, rc->in.temp,
 			    &(struct identity){ 0 }, recover_temp_done, rc);
@@ -409,6 +440,54 @@ recover_move(struct recovery *rc)
 	recover_forget(rc);
 }
 
+/* What was to be made by then others may have deleted: nobody has it now. */
+static void
+recover_put_dir(struct recovery *rc)
+{
+	struct folder *f = rc->rec->pl->f;
+	struct entry e = {
+		.name = rc->in.path,
+		.type = ENTRY_DIR,
+		.perms = rc->now.mode & 0777u,
+		.no_perms = f->cfg.ignore_perms || !f->root.has_perms,
+		.mtime_s = rc->now.mtime_s,
+		.mtime_ns = rc->now.mtime_ns,
+		.version = rc->in.target,
+		.modified_by = core_self_short(f->en),
+	};
+
+	if (!recover_put(rc, rc->in.path, rc->in.target, &rc->now))
+		index_put_local(f->ix, &e, &rc->now, 0);
+}
+
+/*
+ * It was made with more permissions when it had to be filled first: nobody
+ * else gave it just these.
+ */
+static void
+recover_dir(struct recovery *rc)
+{
+	struct pull *pl = rc->rec->pl;
+	const struct row_version *v;
+	const struct row *row;
+
+	if (rc->now.type != IDENTITY_DIR) {
+		recover_forget(rc);
+		return;
+	}
+	recover_put_dir(rc);
+	row = index_row(pl->f->ix, rc->in.path, &pl->row);
+	v = row == NULL ? NULL : row_local(row);
+	if (v != NULL && version_equal(v->entry.version, rc->in.target) &&
+	    !v->entry.no_perms && v->entry.perms != (rc->now.mode & 0777u) &&
+	    (v->entry.perms | 0700u) == (rc->now.mode & 0777u)) {
+		rc->fate = FATE_DIR;
+		rc->perms = v->entry.perms;
+		return;
+	}
+	recover_forget(rc);
+}
+
 static void
 recover_looked(struct folder *f, void *arg, const struct event *ev)
 {
@@ -435,6 +514,9 @@ recover_looked(struct folder *f, void *arg, const struct event *ev)
 	case INTENT_MOVE:
 	case INTENT_MOVE_DIR:
 		recover_move(rc);
+		break;
+	case INTENT_MAKE_DIR:
+		recover_dir(rc);
 		break;
 	}
 	if (--rec->left == 0)

@@ -712,6 +712,8 @@ intent_kind_of(const struct item *it, enum intent_kind *out)
 		*out = INTENT_MOVE;
 		return true;
 	case ITEM_DIR:
+		*out = INTENT_MAKE_DIR;
+		return true;
 	case ITEM_META:
 	case ITEM_RMDIR:
 	case ITEM_MOVE_DIR:
@@ -737,12 +739,20 @@ intent_put(struct writer *wr, struct item *it)
 		.gone = it->gone.version,
 	};
 
-	if (!intent_kind_of(it, &in.kind))
+	/* A directory is made, or was there, before it comes here. */
+	if (it->acted || !intent_kind_of(it, &in.kind))
 		return false;
 	buf_clear(&wr->record);
 	intent_encode(&in, &wr->record);
 	it->intent = index_put_intent(wr->pl->f->ix, buf_slice(&wr->record));
 	return true;
+}
+
+void
+writer_intend_dir(struct writer *wr, struct item *it)
+{
+	ASSERT(it->kind == ITEM_DIR && it->intent == 0);
+	intent_put(wr, it);
 }
 
 /* Is the index still as it was when this was planned?  RELIABILITY.md I23. */

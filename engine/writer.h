@@ -19,6 +19,11 @@ struct writer *writer_new(struct pull *pl);
 void writer_free(struct writer *wr);
 /* `it` is ready: state ITEM_READY from here on. */
 void writer_add(struct writer *wr, struct item *it);
+/*
+ * Write down that a directory is about to be made; it is to be committed
+ * before that.  The intent goes with the commit of the directory's row.
+ */
+void writer_intend_dir(struct writer *wr, struct item *it);
 void writer_remove(struct writer *wr, struct item *it);
 /* Begin a batch if there is reason to. */
 void writer_pump(struct writer *wr);

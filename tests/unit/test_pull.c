@@ -394,6 +394,71 @@ a_download_goes_on_after_a_crash(void **state)
 	testlib_world_free(w);
 }
 
+/* Made, and the crash came before the index knew; then it was deleted. */
+static void
+a_directory_made_before_a_crash_does_not_come_back(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 300; seed < 320; seed++) {
+		struct testlib_world *w = pair(seed);
+		struct testlib_disk *ours = testlib_world_disk(w, 0);
+		struct testlib_disk *theirs = testlib_world_disk(w, 1);
+
+		testlib_world_set_delay(w, 20 * CLOCK_MS);
+		testlib_world_mkdir(w, 0, "new");
+		testlib_world_mkdir(w, 0, "new/er");
+		while (!testlib_disk_has(theirs, "new/er"))
+			assert_true(testlib_world_step(w));
+		testlib_world_kill(w, 1);
+		testlib_world_remove(w, 0, "new");
+		testlib_world_run(w, CLOCK_S);
+		testlib_world_start(w, 1);
+		testlib_world_connect(w, 0, 1);
+		settle(w);
+		if (testlib_disk_has(ours, "new") ||
+		    testlib_disk_has(theirs, "new")) {
+			testlib_world_print_log(w);
+			fail_msg("seed %d: it is back", (int)seed);
+		}
+		testlib_world_check_same(w);
+		testlib_world_free(w);
+	}
+}
+
+/* It is made with more permissions, to be filled: those are nobody's wish. */
+static void
+a_directory_half_made_at_a_crash_gets_its_permissions(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 340; seed < 360; seed++) {
+		struct testlib_world *w = pair(seed);
+		struct testlib_disk *ours = testlib_world_disk(w, 0);
+		struct testlib_disk *theirs = testlib_world_disk(w, 1);
+		struct arena arena = { 0 };
+		const char *was;
+
+		arena_init(&arena);
+		testlib_world_set_delay(w, 20 * CLOCK_MS);
+		testlib_disk_mkdir(ours, "closed");
+		testlib_disk_write(ours, "closed/f", SLICE_LIT("inside"));
+		testlib_disk_chmod(ours, "closed", 0555);
+		testlib_world_hint(w, 0, "closed");
+		was = testlib_disk_dump(ours, &arena);
+		while (!testlib_disk_has(theirs, "closed"))
+			assert_true(testlib_world_step(w));
+		for (uint64_t n = 0; n < seed % 20; n++)
+			assert_true(testlib_world_step(w));
+		testlib_world_kill(w, 1);
+		testlib_world_start(w, 1);
+		testlib_world_connect(w, 0, 1);
+		settle(w);
+		testlib_world_check_same(w);
+		assert_string_equal(testlib_disk_dump(ours, &arena), was);
+		arena_fini(&arena);
+		testlib_world_free(w);
+	}
+}
+
 static void
 what_nobody_has_is_waited_for(void **state)
 {
@@ -780,6 +845,10 @@ main(void)
 		cmocka_unit_test(blocks_that_are_here_are_not_asked_for),
 		cmocka_unit_test(shifted_data_is_found_between_our_own_nodes),
 		cmocka_unit_test(a_download_goes_on_after_a_crash),
+		cmocka_unit_test(
+		    a_directory_made_before_a_crash_does_not_come_back),
+		cmocka_unit_test(
+		    a_directory_half_made_at_a_crash_gets_its_permissions),
 		cmocka_unit_test(what_nobody_has_is_waited_for),
 		cmocka_unit_test(a_full_disk_pauses_and_goes_on),
 		cmocka_unit_test(
