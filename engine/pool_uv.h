@@ -1,16 +1,20 @@
 /*
- * Jobs on libuv's threads, quick ones first.
+ * Jobs on threads, quick ones first.
  *
  * A job owns all it touches until on_done(); it sees no engine and no index.
- * The pool hands libuv only as many jobs as may run, and chooses the next one
- * by class, so that a stat never waits behind a long hash.  No locks of ours:
- * queues belong to the loop thread, libuv carries jobs over and back.
+ * Each class has as many threads as its width and no more of its jobs run at
+ * once, so a stat never waits behind a long hash.
+ *
+ * Threads can be exchanged for new ones while the pool works: what a thread may
+ * touch (cli/sandbox.h) can never be widened, but a new thread may have more.
+ * That is why they are not libuv's, which are made once and for all.
  *
  * Thread: loop, but for job->run.
  */
 #ifndef HOLDFAST_ENGINE_POOL_UV_H
 #define HOLDFAST_ENGINE_POOL_UV_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <uv.h>
 
@@ -34,18 +38,29 @@ struct job {
 	struct pool *pool;
 	enum job_class class_;
 	struct list_node node;
-	uv_work_t work;
 };
 
 struct pool; /* opaque */
 
-/*
- * `cores` 0: as many as this process may use.  Sets UV_THREADPOOL_SIZE, so make
- * it before anything in the process uses libuv's pool.
- */
+/* Start a joinable thread as pthread_create() does; 0 or an errno. */
+typedef int pool_uv_spawn(void *arg, pthread_t *out, void *(*run)(void *),
+    void *run_arg);
+
+/* `cores` 0: as many as this process may use.  No thread is made yet. */
 struct pool *pool_uv_new(uv_loop_t *loop, unsigned cores);
-/* No job may be queued or running. */
+/*
+ * No job may be queued or running.  Ends the threads, turns the loop once when
+ * its handle was not closed by uv_walk() before.
+ */
 void pool_uv_free(struct pool *pool); /* accepts NULL */
+
+/* From now on threads come from `spawn`; before the first job. */
+void pool_uv_set_spawn(struct pool *pool, pool_uv_spawn *spawn, void *arg);
+/*
+ * What is added from now on is run by threads made from now on; so is what
+ * still waits.  The old ones end when they are done with what they do.
+ */
+void pool_uv_renew(struct pool *pool);
 
 /* Borrows `job` until its on_done() is called, which may free or re-add it. */
 void pool_uv_add(struct pool *pool, struct job *job, enum job_class class_);

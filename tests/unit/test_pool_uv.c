@@ -95,6 +95,149 @@ a_quick_job_does_not_wait_for_bulk_and_flushes(void **state)
 	assert_true(last - quick.done_at > 50000000);
 }
 
+static unsigned spawned;
+
+static int
+count_spawn(void *arg, pthread_t *out, void *(*run)(void *), void *run_arg)
+{
+	(*(unsigned *)arg)++;
+	return pthread_create(out, NULL, run, run_arg);
+}
+
+struct placed {
+	struct job job;
+	bool done;
+};
+
+static void
+placed_run(struct job *job)
+{
+	(void)job;
+	usleep(200);
+}
+
+static void
+placed_done(struct job *job)
+{
+	((struct placed *)job)->done = true;
+}
+
+static void
+a_renewal_brings_new_threads_and_loses_no_job(void **state)
+{
+	static struct placed old[60], fresh[60];
+	struct pool *own = pool_uv_new(loop, 2);
+
+	(void)state;
+	spawned = 0;
+	pool_uv_set_spawn(own, count_spawn, &spawned);
+	for (int round = 0; round < 20; round++) {
+		const unsigned before = spawned;
+
+		for (int i = 0; i < 60; i++) {
+			old[i] = (struct placed){ .job.run = placed_run,
+				.job.on_done = placed_done };
+			fresh[i] = old[i];
+			pool_uv_add(own, &old[i].job, JOB_BULK);
+		}
+		if (round % 2 == 0) /* all are done, threads sleep */
+			uv_run(loop, UV_RUN_DEFAULT);
+		assert_true(spawned > 0 && spawned - before <= 8);
+		pool_uv_renew(own);
+		for (int i = 0; i < 60; i++)
+			pool_uv_add(own, &fresh[i].job, JOB_QUICK);
+		uv_run(loop, UV_RUN_DEFAULT);
+		for (int i = 0; i < 60; i++)
+			assert_true(old[i].done && fresh[i].done);
+		assert_true(spawned > before);
+	}
+	assert_true(pool_uv_idle(own));
+	pool_uv_free(own);
+}
+
+static pthread_key_t generation_key;
+
+struct tag {
+	void *(*run)(void *);
+	void *arg;
+	uintptr_t generation;
+};
+
+static void *
+tagged_run(void *arg)
+{
+	struct tag *t = arg;
+
+	pthread_setspecific(generation_key, (void *)t->generation);
+	return t->run(t->arg);
+}
+
+static uintptr_t generation_now;
+static struct tag tags[400];
+static size_t tag_count;
+
+static int
+tag_spawn(void *arg, pthread_t *out, void *(*run)(void *), void *run_arg)
+{
+	struct tag *t = &tags[tag_count++];
+
+	(void)arg;
+	*t = (struct tag){ run, run_arg, generation_now };
+	return pthread_create(out, NULL, tagged_run, t);
+}
+
+struct tagged {
+	struct job job;
+	uintptr_t wanted, seen;
+};
+
+static void
+tagged_job_run(struct job *job)
+{
+	struct tagged *t = (struct tagged *)job;
+
+	t->seen = (uintptr_t)pthread_getspecific(generation_key);
+	usleep(300);
+}
+
+static void
+tagged_job_done(struct job *job)
+{
+	struct tagged *t = (struct tagged *)job;
+
+	assert_true(t->seen >= t->wanted);
+}
+
+static void
+a_job_never_runs_on_a_thread_older_than_itself(void **state)
+{
+	static struct tagged jobs[20][40];
+	struct pool *own = pool_uv_new(loop, 2);
+
+	(void)state;
+	pthread_key_create(&generation_key, NULL);
+	pool_uv_set_spawn(own, tag_spawn, NULL);
+	for (int round = 0; round < 20; round++) {
+		generation_now++;
+		pool_uv_renew(own);
+		for (int i = 0; i < 40; i++) {
+			jobs[round][i] =
+			    (struct tagged){ .job.run = tagged_job_run,
+				    .job.on_done = tagged_job_done,
+				    .wanted = generation_now };
+			pool_uv_add(own, &jobs[round][i].job,
+			    (enum job_class)(i % JOB_CLASSES));
+		}
+		uv_run(loop, UV_RUN_NOWAIT);
+	}
+	uv_run(loop, UV_RUN_DEFAULT);
+	for (int round = 0; round < 20; round++)
+		for (int i = 0; i < 40; i++)
+			assert_true(jobs[round][i].seen > 0);
+	pool_uv_free(own);
+	pthread_key_delete(generation_key);
+}
+
 int
 main(void)
 {
@@ -102,6 +245,9 @@ main(void)
 		cmocka_unit_test(every_job_is_done_once_and_may_be_added_again),
 		cmocka_unit_test(
 		    a_quick_job_does_not_wait_for_bulk_and_flushes),
+		cmocka_unit_test(a_renewal_brings_new_threads_and_loses_no_job),
+		cmocka_unit_test(
+		    a_job_never_runs_on_a_thread_older_than_itself),
 	};
 	int rc;
 
