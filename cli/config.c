@@ -488,11 +488,14 @@ config_build_node(struct config_load *ld, struct config *out)
 	const struct config_part *log = &ld->part.item[CONFIG_LOG];
 	const struct config_part *mesh = &ld->part.item[CONFIG_MESH];
 	struct slice name = config_text_of(node, CONFIG_NODE_NAME);
+	static const enum sandbox_mode mode[] = { SANDBOX_AUTO, SANDBOX_OFF,
+		SANDBOX_REQUIRE };
 
 	out->setup.name =
 	    config_copy(ld->ar, name.len > 0 ? name : ld->world->host);
 	log_level_parse((const char *)config_text_of(log, CONFIG_LOG_LEVEL).ptr,
 	    &out->log_level);
+	out->sandbox = mode[config_choice_of(node, CONFIG_NODE_SANDBOX)];
 	out->mesh.listen = config_list_of(ld, mesh, CONFIG_MESH_LISTEN,
 	    &out->mesh.listen_count);
 	out->mesh.announce = config_bool_of(mesh, CONFIG_MESH_ANNOUNCE);

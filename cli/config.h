@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "blockproto/message.h"
+#include "cli/sandbox.h"
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
 #include "engine/base/log.h"
@@ -64,6 +65,7 @@ enum config_section {
 /* What an option sets; the order of the table. */
 enum config_id {
 	CONFIG_NODE_NAME,
+	CONFIG_NODE_SANDBOX,
 	CONFIG_LOG_LEVEL,
 	CONFIG_MESH_LISTEN,
 	CONFIG_MESH_ANNOUNCE,
@@ -166,6 +168,7 @@ struct config {
 	const struct config_folder *folder; /* setup.folder_count */
 	struct config_mesh mesh;
 	enum log_level log_level;
+	enum sandbox_mode sandbox; /* read once, when syncd starts */
 };
 
 /* What the file does not say. */

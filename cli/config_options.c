@@ -12,6 +12,9 @@ static const struct config_option config_table[CONFIG_ID_COUNT] = {
 	{ CONFIG_NODE_NAME, CONFIG_NODE, "name", CONFIG_TEXT, false, false,
 	    NULL, NULL, 1, CONFIG_NAME_MAX,
 	    "what other devices call this one; default: the host's name" },
+	{ CONFIG_NODE_SANDBOX, CONFIG_NODE, "sandbox", CONFIG_CHOICE, false,
+	    false, "auto", "auto|off|require", 0, 0,
+	    "what syncd gives up when it starts; require: or it does not" },
 	{ CONFIG_LOG_LEVEL, CONFIG_LOG, "level", CONFIG_CHOICE, false, false,
 	    "info", "error|warn|info|debug", 0, 0, "how much syncd tells" },
 

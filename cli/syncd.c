@@ -362,7 +362,9 @@ syncd_start_handles(struct syncd *sd)
 	uv_timer_init(sd->loop, &sd->timer);
 	uv_timer_init(sd->loop, &sd->stop_timer);
 	uv_timer_init(sd->loop, &sd->trim_timer);
-	sd->timer.data = sd->stop_timer.data = sd->trim_timer.data = sd;
+	uv_timer_init(sd->loop, &sd->admit_timer);
+	sd->admit_timer.data = sd->timer.data = sd->stop_timer.data =
+	    sd->trim_timer.data = sd;
 	sd->timer_at_ns = CLOCK_NEVER;
 	for (int i = 0; i < 3; i++) {
 		uv_signal_init(sd->loop, &sd->signal[i]);
@@ -400,6 +402,8 @@ syncd_open(struct syncd *sd, const char *home, struct err *err)
 		    err);
 	if (rc == 0)
 		rc = syncd_read_config(sd, err);
+	if (rc == 0)
+		rc = syncd_sandbox_open(sd, err);
 	if (rc < 0)
 		return rc;
 	sd->started_wall_ns = syncd_now().wall_ns;
@@ -455,6 +459,7 @@ syncd_close(struct syncd *sd)
 	    pool_uv_idle(sd->pool)) {
 		disk_uv_free(sd->disk);
 		pool_uv_free(sd->pool);
+		syncd_sandbox_close(sd);
 	}
 	engine_free(sd->en);
 	api_free(sd->api);
@@ -469,6 +474,7 @@ syncd_close(struct syncd *sd)
 	VEC_FINI(&sd->folder);
 	VEC_FINI(&sd->answer);
 	VEC_FINI(&sd->pending);
+	VEC_FINI(&sd->admit);
 	VEC_FINI(&sd->seen);
 	arena_fini(&sd->cfg_arena[0]);
 	arena_fini(&sd->cfg_arena[1]);

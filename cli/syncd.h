@@ -23,6 +23,7 @@
 #include "cli/config.h"
 #include "cli/events.h"
 #include "cli/home.h"
+#include "cli/sandbox.h"
 #include "engine/base/log.h"
 #include "engine/base/map.h"
 #include "engine/base/vec.h"
@@ -50,6 +51,8 @@ struct syncd_folder { /* by the engine's folder number */
 	uint64_t rate_at_ns, rate_received, rate;
 };
 
+struct syncd_admit; /* syncd_sandbox.c */
+
 struct syncd_sent { /* a SEND whose bytes are on their way */
 	uint64_t id;
 	struct devid device;
@@ -63,6 +66,10 @@ struct syncd {
 	bool log_is_forced;
 	int lock_fd;
 	struct identity *identity;
+	struct sandbox_fence seccomp, landlock;
+	struct sandbox *sandbox;         /* NULL: no Landlock */
+	VEC(struct syncd_admit *) admit; /* roots on their way in; owned */
+	uv_timer_t admit_timer;
 	int64_t started_wall_ns;
 
 	struct arena cfg_arena[2]; /* the configuration lives in one */
@@ -110,6 +117,21 @@ void syncd_close(struct syncd *sd);
 /* Read the configuration and put it in force. */
 int syncd_reload(struct syncd *sd, struct err *err);
 void syncd_stop(struct syncd *sd);
+
+/* syncd_sandbox.c */
+/*
+ * Give up what is not needed, as node.sandbox says.  Before any thread is made.
+ * ERR_INVALID when it says `require` and this system cannot.
+ */
+int syncd_sandbox_open(struct syncd *sd, struct err *err);
+/*
+ * An OPEN_FOLDER or CLOSE_FOLDER on its way to the disk: workers that may enter
+ * that root are made first.  As disk_uv_do().
+ */
+void syncd_sandbox_do(struct syncd *sd, const struct effect *ef);
+/* The folder is closed: hold its root no longer. */
+void syncd_sandbox_closed(struct syncd *sd, uint32_t folder);
+void syncd_sandbox_close(struct syncd *sd);
 
 /* syncd_disk.c: stores, commits, disk, watcher */
 int syncd_disk_open(struct syncd *sd);

@@ -136,6 +136,7 @@ syncd_on_disk_done(void *arg, struct event *ev)
 			sf->store = NULL;
 			sf->close_id = 0;
 			sf->open = false;
+			syncd_sandbox_closed(sd, i);
 			break;
 		}
 	}
@@ -163,7 +164,10 @@ syncd_disk_effect(struct syncd *sd, const struct effect *ef)
 		disk_uv_watch(sd->disk, ef->folder, false);
 		sf->close_id = ef->id;
 	}
-	disk_uv_do(sd->disk, ef);
+	if (ef->kind == EFFECT_OPEN_FOLDER || ef->kind == EFFECT_CLOSE_FOLDER)
+		syncd_sandbox_do(sd, ef);
+	else
+		disk_uv_do(sd->disk, ef);
 }
 
 /* --- Giving back what the index file does not use --- */
@@ -373,6 +377,9 @@ syncd_disk_open(struct syncd *sd)
 		.arg = sd };
 
 	sd->pool = pool_uv_new(sd->loop, 0);
+	if (sd->sandbox != NULL)
+		pool_uv_set_spawn(sd->pool, sandbox_landlock_spawn,
+		    sd->sandbox);
 	sd->disk = disk_uv_new(sd->pool, &hooks);
 	sd->watch = watch_uv_new(sd->loop, syncd_on_changes, sd);
 	return 0;

@@ -7,7 +7,7 @@ set(DOORS
   posix=- lmdb=@lmdb git2=libgit2 inotify=- fanotify=- ngtcp2=libngtcp2
   upnp=miniupnpc sodium=libsodium mhd=libmicrohttpd http=libmicrohttpd
   curl=libcurl expat=expat qrencode=libqrencode
-  jansson=jansson systemd=libsystemd unistring=@unistring main=-)
+  jansson=jansson seccomp=libseccomp landlock=- systemd=libsystemd unistring=@unistring main=-)
 
 # Doors to libraries without I/O: may stand in the simulator.
 set(ALGO_FILES

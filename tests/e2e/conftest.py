@@ -71,11 +71,18 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
             if isinstance(d, Node) and d.proc is not None and not d.may_end
             and not d.running and d.proc.returncode not in (0, -9)]
     made.end()
-    if request.session.testsfailed == failed_before and not dead:
+    # What our own filter of system calls refused, and nobody asked for.
+    refused = [f"{d.name}: {line}" for d in made.daemons
+               if isinstance(d, Node) and d.log.exists()
+               for line in d.log_text().splitlines()
+               if "sandbox denied" in line and not d.may_be_refused]
+    if request.session.testsfailed == failed_before and not dead \
+            and not refused:
         shutil.rmtree(base, ignore_errors=True)
     else:
         print(f"kept: {base}")
     assert not dead, f"ended by themselves: {dead}"
+    assert not refused, f"the sandbox is too small: {refused}"
 
 
 @pytest.fixture

@@ -103,6 +103,7 @@ class Daemon:
         self.env = dict(os.environ, **(env or {}))
         self.proc: Optional[subprocess.Popen[bytes]] = None
         self.may_end = False  # to end by itself is right in this test
+        self.may_be_refused = False  # so are refused system calls
 
     @property
     def pid(self) -> int:
