@@ -540,6 +540,7 @@ static const struct api_route api_routes[] = {
 	{ "GET", "/v1/folders", api_status_folders },
 	{ "GET", "/v1/devices", api_status_devices },
 	{ "GET", "/v1/pending", api_status_pending },
+	{ "GET", "/v1/doctor", api_doctor },
 	{ "GET", "/v1/explain", api_explain_path },
 	{ "GET", "/v1/ignores", api_explain_rules },
 	{ "GET", "/v1/ignore-test", api_explain_ignore },

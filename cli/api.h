@@ -61,6 +61,17 @@ struct api_facts {
 	size_t seen_count;
 };
 
+/* What the daemon knows of its own process: GET /v1/doctor. */
+struct api_self {
+	int64_t pid;
+	enum sandbox_mode sandbox; /* as it was when it started */
+	struct sandbox_fence seccomp, landlock;
+	unsigned denied;            /* system calls refused so far */
+	struct slice denied_names;  /* "ioctl, socket" */
+	uint64_t fd_used, fd_limit; /* descriptors; the soft limit */
+	uint32_t watches;           /* inotify's, in use */
+};
+
 /*
  * What the API needs from the daemon.  All are called from the loop, between
  * two steps of the engine.  None may be NULL.
@@ -93,6 +104,7 @@ struct api_backend {
 	    struct err *err);
 	/* Try all addresses now: net_refresh(). */
 	void (*refresh)(void *arg);
+	void (*self)(void *arg, struct arena *ar, struct api_self *out);
 };
 
 struct api; /* opaque */

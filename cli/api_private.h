@@ -38,9 +38,10 @@ struct api_call {
 
 typedef void api_handler_fn(struct api_call *call);
 
-/* Handlers: api_status.c, api_explain.c, api.c. */
+/* Handlers: api_status.c, api_explain.c, api_doctor.c, api.c. */
 api_handler_fn api_status_all, api_status_folders, api_status_devices,
     api_status_pending;
+api_handler_fn api_doctor;
 api_handler_fn api_explain_path, api_explain_ignore, api_explain_rules,
     api_explain_conflicts;
 

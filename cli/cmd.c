@@ -84,6 +84,8 @@ static const struct cmd cmds[] = {
 
 	{ "id", "", 0, 0, "qr,json", cmd_id,
 	    "this device's ID; makes the identity if there is none" },
+	{ "doctor", "", 0, 0, "x,q,json", cmd_doctor,
+	    "is everything around it as it should be?" },
 	{ "import-syncthing", "[DIR]", 0, 1, "force,dry-run", cmd_import,
 	    "take over a Syncthing: identity, devices, folders" },
 	{ "completion", "bash|zsh", 1, 1, "", cmd_completion,

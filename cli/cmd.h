@@ -132,6 +132,6 @@ cmd_fn cmd_folder_add, cmd_folder_list, cmd_folder_show, cmd_folder_remove,
     cmd_folder_ignore_list, cmd_folder_ignore_test;
 cmd_fn cmd_trash_list, cmd_trash_restore, cmd_trash_empty;
 cmd_fn cmd_status, cmd_wait, cmd_explain, cmd_conflict_list, cmd_events,
-    cmd_import;
+    cmd_import, cmd_doctor;
 
 #endif

@@ -60,6 +60,11 @@ void sandbox_seccomp_name(unsigned n, char *out);
 
 /* --- Files --- */
 
+/* Landlock's ABI in this kernel; 0: none. */
+int sandbox_landlock_abi(void);
+/* Does this kernel take filters of system calls? */
+bool sandbox_seccomp_is_there(void);
+
 struct sandbox; /* opaque: what Landlock was told */
 
 /*

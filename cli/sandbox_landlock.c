@@ -98,10 +98,13 @@ sandbox_ruleset(const void *attr, size_t size, unsigned flags)
 	return (int)syscall(SYS_landlock_create_ruleset, attr, size, flags);
 }
 
-static int
-sandbox_abi(void)
+int
+sandbox_landlock_abi(void)
 {
-	return sandbox_ruleset(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	const int abi =
+	    sandbox_ruleset(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+
+	return abi < 0 ? 0 : abi;
 }
 
 static int
@@ -380,13 +383,13 @@ int
 sandbox_landlock(struct sandbox **out, const struct home *home,
     struct sandbox_fence *fence, struct err *err)
 {
-	const int abi = sandbox_abi();
+	const int abi = sandbox_landlock_abi();
 	struct sandbox *sb = NULL;
 	int rc;
 
 	*out = NULL;
-	*fence = (struct sandbox_fence){ .level = abi < 0 ? 0 : abi };
-	if (abi < 0)
+	*fence = (struct sandbox_fence){ .level = abi };
+	if (abi == 0)
 		rc = err_set(err, ERR_UNSUPPORTED,
 		    errno == EOPNOTSUPP ? "it is off in this kernel"
 					: "this kernel has none");

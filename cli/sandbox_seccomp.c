@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <linux/fs.h>
 #include <linux/netlink.h>
+#include <linux/seccomp.h>
 #include <net/if.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -482,6 +483,14 @@ sandbox_load(void)
 		rc = seccomp_load(ctx);
 	seccomp_release(ctx);
 	return rc;
+}
+
+bool
+sandbox_seccomp_is_there(void)
+{
+	const uint32_t action = SECCOMP_RET_TRAP;
+
+	return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
 }
 
 int

@@ -66,6 +66,7 @@ struct syncd {
 	bool log_is_forced;
 	int lock_fd;
 	struct identity *identity;
+	enum sandbox_mode sandbox_mode; /* as it was at the start */
 	struct sandbox_fence seccomp, landlock;
 	struct sandbox *sandbox;         /* NULL: no Landlock */
 	VEC(struct syncd_admit *) admit; /* roots on their way in; owned */
@@ -132,6 +133,9 @@ void syncd_sandbox_do(struct syncd *sd, const struct effect *ef);
 /* The folder is closed: hold its root no longer. */
 void syncd_sandbox_closed(struct syncd *sd, uint32_t folder);
 void syncd_sandbox_close(struct syncd *sd);
+/* For `syncctl doctor`. */
+void syncd_sandbox_self(struct syncd *sd, struct arena *ar,
+    struct api_self *out);
 
 /* syncd_disk.c: stores, commits, disk, watcher */
 int syncd_disk_open(struct syncd *sd);

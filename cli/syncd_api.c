@@ -185,6 +185,12 @@ syncd_api_refresh(void *arg)
 		net_refresh(sd->net);
 }
 
+static void
+syncd_api_self(void *arg, struct arena *ar, struct api_self *out)
+{
+	syncd_sandbox_self(arg, ar, out);
+}
+
 int
 syncd_api_open(struct syncd *sd, struct err *err)
 {
@@ -200,7 +206,8 @@ syncd_api_open(struct syncd *sd, struct err *err)
 		.reload = syncd_api_reload,
 		.command = syncd_api_command,
 		.pause = syncd_api_pause,
-		.refresh = syncd_api_refresh };
+		.refresh = syncd_api_refresh,
+		.self = syncd_api_self };
 
 	sd->api = api_new(&backend, sd->events);
 	return api_server_open(&sd->server, sd->loop, sd->home.socket, sd->api,

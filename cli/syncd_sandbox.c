@@ -6,9 +6,11 @@
  * loop; then the workers are renewed.  All roots that come within
  * SYNCD_ADMIT_MS share one renewal, so a start with many folders needs few.
  */
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "cli/syncd.h"
@@ -47,6 +49,7 @@ syncd_sandbox_open(struct syncd *sd, struct err *err)
 	struct err why = { 0 };
 	int rc = 0;
 
+	sd->sandbox_mode = sd->cfg.sandbox;
 	if (sd->cfg.sandbox == SANDBOX_OFF) {
 		snprintf(sd->seccomp.why, sizeof(off), off);
 		snprintf(sd->landlock.why, sizeof(off), off);
@@ -196,4 +199,42 @@ syncd_sandbox_closed(struct syncd *sd, uint32_t folder)
 {
 	if (sd->sandbox != NULL)
 		sandbox_landlock_remove(sd->sandbox, folder);
+}
+
+/* How many entries a directory of the kernel's has. */
+static uint64_t
+syncd_count_entries(const char *path)
+{
+	DIR *dir = opendir(path);
+	uint64_t n = 0;
+
+	if (dir == NULL)
+		return 0;
+	for (const struct dirent *de; (de = readdir(dir)) != NULL;)
+		n += de->d_name[0] != '.';
+	closedir(dir);
+	return n;
+}
+
+void
+syncd_sandbox_self(struct syncd *sd, struct arena *ar, struct api_self *out)
+{
+	struct rlimit limit = { 0 };
+	char *names = arena_str(ar, SLICE_EMPTY);
+	char name[64];
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	for (unsigned n = 0; sandbox_seccomp_name(n, name), name[0] != '\0';
+	     n++)
+		names =
+		    arena_printf(ar, "%s%s%s", names, n > 0 ? ", " : "", name);
+	*out = (struct api_self){ .pid = getpid(),
+		.sandbox = sd->sandbox_mode,
+		.seccomp = sd->seccomp,
+		.landlock = sd->landlock,
+		.denied = sandbox_seccomp_denied(),
+		.denied_names = slice_str(names),
+		.fd_used = syncd_count_entries("/proc/self/fd"),
+		.fd_limit = limit.rlim_cur,
+		.watches = watch_uv_count(sd->watch) };
 }

@@ -196,6 +196,21 @@ fake_refresh(void *arg)
 	(void)arg;
 }
 
+static void
+fake_self(void *arg, struct arena *ar, struct api_self *out)
+{
+	(void)arg;
+	(void)ar;
+	*out = (struct api_self){ .pid = 7,
+		.seccomp.on = true,
+		.landlock.why = "it is off in this kernel",
+		.denied = 2,
+		.denied_names = S("ioctl"),
+		.fd_used = 30,
+		.fd_limit = 1024,
+		.watches = 5 };
+}
+
 static const struct api_backend backend = {
 	.now = fake_now,
 	.facts = fake_facts,
@@ -209,6 +224,7 @@ static const struct api_backend backend = {
 	.command = fake_command,
 	.pause = fake_pause,
 	.refresh = fake_refresh,
+	.self = fake_self,
 };
 
 static struct api *api;

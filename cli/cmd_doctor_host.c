@@ -1,0 +1,280 @@
+/* This machine and this node, as they are for us.  See cmd_doctor.h. */
+#include <errno.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/timex.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/cmd_doctor.h"
+#include "cli/sandbox.h"
+#include "engine/base/limits.h"
+#include "mesh/identity.h"
+
+/* No clock that is right shows less: this was written then. */
+#define DOCTOR_EPOCH_S 1767225600 /* 2026-01-01 */
+/* Descriptors that are not folders or devices: the loop, the API, LMDB, jobs'
+ * open files. */
+#define DOCTOR_FDS 200u
+#define DOCTOR_FDS_FOLDER 8u
+
+/* --- Keys --- */
+
+/* Others may not do with `path` what the bits of `deny` say. */
+static void
+cmd_doctor_private(struct cmd_doctor *d, const char *path, unsigned deny)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0) {
+		if (errno != ENOENT)
+			cmd_doctor_add(d, DOCTOR_FAIL, "keys", path, NULL, "%s",
+			    strerror(errno));
+		return;
+	}
+	if (st.st_uid != geteuid() && geteuid() != 0)
+		cmd_doctor_add(d, DOCTOR_FAIL, "keys", path,
+		    "run this as the user of syncd, or give the file to it",
+		    "belongs to user %u", (unsigned)st.st_uid);
+	else if (!S_ISLNK(st.st_mode) && (st.st_mode & deny) != 0)
+		cmd_doctor_add(d, DOCTOR_FAIL, "keys", path,
+		    arena_printf(&d->call->ar, "chmod %o %s",
+			st.st_mode & 0777 & ~deny, path),
+		    "open to others, mode %o", st.st_mode & 0777);
+}
+
+void
+cmd_doctor_keys(struct cmd_doctor *d)
+{
+	const struct home *home = &d->call->home;
+	struct arena *ar = &d->call->ar;
+	const size_t before = d->line.len;
+	const char *key = arena_printf(ar, "%s/key.pem", home->state_dir);
+	struct identity *identity = NULL;
+	struct err err = { 0 };
+	char id[DEVID_TEXT_LEN + 1];
+
+	if (access(key, F_OK) < 0 && errno == ENOENT) {
+		cmd_doctor_add(d, DOCTOR_WARN, "keys", "", "syncctl id",
+		    "no identity yet: it is made at the first start");
+		return;
+	}
+	cmd_doctor_private(d, key, 077);
+	cmd_doctor_private(d, home->index_dir, 077); /* names of files */
+	/* Who may write here may put another key in its place. */
+	cmd_doctor_private(d, home->state_dir, 022);
+	if (strcmp(home->config_dir, home->state_dir) != 0)
+		cmd_doctor_private(d, home->config_dir, 022);
+	if (identity_open(&identity, home->state_dir, &err) < 0) {
+		cmd_doctor_add(d, DOCTOR_FAIL, "keys", "",
+		    "restore cert.pem and key.pem from a copy", "%s", err.text);
+		return;
+	}
+	if (d->line.len == before) {
+		devid_text(identity_devid(identity), id);
+		cmd_doctor_add(d, DOCTOR_OK, "keys", "", NULL, "%s", id);
+	}
+	identity_close(identity);
+}
+
+/* --- Sandbox --- */
+
+static void
+cmd_doctor_sandbox_off(struct cmd_doctor *d, const char *fence,
+    const json_t *state)
+{
+	cmd_doctor_add(d, DOCTOR_WARN, "sandbox", fence,
+	    "a kernel with it; in a container, a profile that lets it through",
+	    "not there: %s", cmd_text(state, "why"));
+}
+
+/* Without the daemon: what it will find. */
+static void
+cmd_doctor_sandbox_ahead(struct cmd_doctor *d)
+{
+	const int abi = sandbox_landlock_abi();
+
+	if (abi < 2 || !sandbox_seccomp_is_there())
+		cmd_doctor_add(d, DOCTOR_WARN, "sandbox", "", NULL,
+		    "this kernel has %s%s%s",
+		    sandbox_seccomp_is_there() ? "seccomp" : "no seccomp", ", ",
+		    abi < 2 ? "no Landlock that would do" : "Landlock");
+	else
+		cmd_doctor_add(d, DOCTOR_OK, "sandbox", "", NULL,
+		    "when syncd starts: seccomp, Landlock ABI %d", abi);
+}
+
+void
+cmd_doctor_sandbox(struct cmd_doctor *d)
+{
+	const json_t *box = json_object_get(d->self, "sandbox");
+	const json_t *seccomp = json_object_get(box, "seccomp");
+	const json_t *landlock = json_object_get(box, "landlock");
+	const bool off = strcmp(cmd_text(box, "mode"), "off") == 0;
+
+	if (d->self == NULL) {
+		cmd_doctor_sandbox_ahead(d);
+		return;
+	}
+	if (d->has_cfg && off != (d->cfg.sandbox == SANDBOX_OFF))
+		cmd_doctor_add(d, DOCTOR_WARN, "sandbox", "", "restart syncd",
+		    "node.sandbox was changed since it started");
+	if (off) {
+		cmd_doctor_add(d, DOCTOR_WARN, "sandbox", "",
+		    "syncctl config unset node.sandbox, then restart syncd",
+		    "switched off");
+		return;
+	}
+	if (!cmd_bool(seccomp, "on"))
+		cmd_doctor_sandbox_off(d, "seccomp", seccomp);
+	if (!cmd_bool(landlock, "on"))
+		cmd_doctor_sandbox_off(d, "Landlock", landlock);
+	if (cmd_int(box, "denied") > 0)
+		cmd_doctor_add(d, DOCTOR_WARN, "sandbox", "",
+		    "report it; node.sandbox = off goes on without",
+		    "refused %lld system calls: %s",
+		    (long long)cmd_int(box, "denied"),
+		    cmd_text(box, "denied_names"));
+	else if (cmd_bool(seccomp, "on") && cmd_bool(landlock, "on"))
+		cmd_doctor_add(d, DOCTOR_OK, "sandbox", "", NULL,
+		    "seccomp, Landlock ABI %lld",
+		    (long long)cmd_int(landlock, "level"));
+}
+
+/* --- Clock --- */
+
+void
+cmd_doctor_clock(struct cmd_doctor *d)
+{
+	struct timex tx = { 0 };
+	const int state = adjtimex(&tx);
+	const time_t now = time(NULL);
+	char text[64];
+	struct tm tm;
+
+	localtime_r(&now, &tm);
+	strftime(text, sizeof(text), "%Y-%m-%d %H:%M %Z", &tm);
+	if (now < DOCTOR_EPOCH_S)
+		cmd_doctor_add(d, DOCTOR_FAIL, "clock", "",
+		    "set the clock: timedatectl set-ntp true",
+		    "%s is in the past; conflicts are decided by time", text);
+	else if (state < 0 || state == TIME_ERROR ||
+		 (tx.status & STA_UNSYNC) != 0)
+		cmd_doctor_add(d, DOCTOR_WARN, "clock", "",
+		    "timedatectl set-ntp true",
+		    "%s, kept right by nobody that the kernel knows of", text);
+	else
+		cmd_doctor_add(d, DOCTOR_OK, "clock", "", NULL,
+		    "%s, synchronised", text);
+}
+
+/* --- Watches --- */
+
+/* A number of the kernel's; -1 when there is none. */
+static int64_t
+cmd_doctor_number(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	long long n = -1;
+
+	if (f == NULL)
+		return -1;
+	if (fscanf(f, "%lld", &n) != 1)
+		n = -1;
+	fclose(f);
+	return n;
+}
+
+void
+cmd_doctor_watches(struct cmd_doctor *d)
+{
+	const int64_t limit =
+	    cmd_doctor_number("/proc/sys/fs/inotify/max_user_watches");
+	const json_t *f;
+	int64_t need = 0;
+	size_t i;
+
+	json_array_foreach(json_object_get(d->status, "folders"), i, f) need +=
+	    1 + cmd_int(json_object_get(f, "local"), "dirs");
+	if (limit < 0)
+		cmd_doctor_add(d, DOCTOR_WARN, "watches", "", NULL,
+		    "this kernel tells no limit of inotify");
+	else if (need > limit)
+		cmd_doctor_add(d, DOCTOR_WARN, "watches", "",
+		    arena_printf(&d->call->ar,
+			"sysctl fs.inotify.max_user_watches=%lld",
+			(long long)(need * 2 + 8192)),
+		    "%lld directories, but only %lld may be watched",
+		    (long long)need, (long long)limit);
+	else if (d->status == NULL)
+		cmd_doctor_add(d, DOCTOR_OK, "watches", "", NULL,
+		    "%lld allowed", (long long)limit);
+	else
+		cmd_doctor_add(d, DOCTOR_OK, "watches", "", NULL,
+		    "%lld of %lld in use",
+		    (long long)cmd_int(d->self, "watches"), (long long)limit);
+}
+
+/* --- Descriptors --- */
+
+void
+cmd_doctor_descriptors(struct cmd_doctor *d)
+{
+	const uint64_t need = DOCTOR_FDS + LIMIT_HALF_OPEN +
+			      (d->has_cfg ? d->cfg.setup.device_count : 0) +
+			      (d->has_cfg ? d->cfg.setup.folder_count : 0) *
+				  (uint64_t)DOCTOR_FDS_FOLDER;
+	struct rlimit own = { 0 };
+	uint64_t limit, used = 0;
+
+	getrlimit(RLIMIT_NOFILE, &own);
+	limit = own.rlim_cur;
+	if (d->self != NULL) {
+		limit = (uint64_t)cmd_int(d->self, "fd_limit");
+		used = (uint64_t)cmd_int(d->self, "fd_used");
+	}
+	if (limit < need || used > limit / 10 * 8)
+		cmd_doctor_add(d, DOCTOR_WARN, "descriptors", "",
+		    "raise it: ulimit -n 65536, or LimitNOFILE= in the unit",
+		    "%llu in use, %llu allowed, up to %llu needed",
+		    (unsigned long long)used, (unsigned long long)limit,
+		    (unsigned long long)need);
+	else
+		cmd_doctor_add(d, DOCTOR_OK, "descriptors", "", NULL,
+		    "%llu of %llu in use", (unsigned long long)used,
+		    (unsigned long long)limit);
+}
+
+/* --- Ports --- */
+
+void
+cmd_doctor_ports(struct cmd_doctor *d)
+{
+	const json_t *listen = json_object_get(d->status, "listen");
+	const char *lan = cmd_text(d->status, "announce_error");
+	struct arena *ar = &d->call->ar;
+	const char *all = NULL;
+	const json_t *item;
+	size_t i;
+
+	if (d->status == NULL)
+		return;
+	json_array_foreach(listen, i, item) all =
+	    arena_printf(ar, "%s%s%s", all == NULL ? "" : all,
+		all == NULL ? "" : ", ", json_string_value(item));
+	if (d->has_cfg && json_array_size(listen) < d->cfg.mesh.listen_count)
+		cmd_doctor_add(d, DOCTOR_FAIL, "ports", "",
+		    "ss -ltnp: who has the port?",
+		    "listening at %s, but %zu are configured",
+		    all == NULL ? "nothing" : all, d->cfg.mesh.listen_count);
+	else
+		cmd_doctor_add(d, DOCTOR_OK, "ports", "", NULL, "%s",
+		    all == NULL ? "none: others cannot connect here" : all);
+	if (lan[0] != '\0')
+		cmd_doctor_add(d, DOCTOR_WARN, "discovery", "",
+		    "ss -lunp: who has the port?", "%s", lan);
+	else if (cmd_bool(d->status, "announcing"))
+		cmd_doctor_add(d, DOCTOR_OK, "discovery", "", NULL,
+		    "on the local network");
+}
