@@ -1,0 +1,343 @@
+/*
+ * What breaks: power, processes, disks, clocks, the network, indexes and
+ * configurations; and how all of it is mended.
+ */
+#include <string.h>
+
+#include "engine/store_mem.h"
+#include "history.h"
+
+static uint32_t
+pick(struct history *h, uint32_t n)
+{
+	return choice_below(&h->sim.choice, n);
+}
+
+/* The network */
+
+static bool
+has_link(const struct history *h, uint32_t a, uint32_t b)
+{
+	const uint32_t n = h->sim.nodes;
+	const uint32_t lo = a < b ? a : b, hi = a < b ? b : a;
+
+	switch (h->set.shape) {
+	case SHAPE_MESH:
+		return true;
+	case SHAPE_CHAIN:
+		return lo + 1 == hi;
+	case SHAPE_RING:
+		return lo + 1 == hi || (lo == 0 && hi == n - 1);
+	case SHAPE_STAR:
+		return lo == 0;
+	}
+	return true;
+}
+
+void
+faults_connect(struct history *h)
+{
+	for (uint32_t a = 0; a < h->sim.nodes; a++)
+		for (uint32_t b = 0; b < a; b++)
+			if (has_link(h, a, b) && !h->cut[a][b])
+				sim_connect(&h->sim, b, a);
+}
+
+static void
+cut(struct history *h, uint32_t a, uint32_t b)
+{
+	const bool on = !h->cut[a][b];
+
+	h->cut[a][b] = h->cut[b][a] = on;
+	sim_say(&h->sim.node[a], "%s %s", on ? "is cut from" : "joins",
+	    h->sim.node[b].name);
+	if (on)
+		sim_disconnect(&h->sim, a, b);
+}
+
+static void
+darken(struct history *h, uint32_t a, uint32_t b)
+{
+	struct node *nd = &h->sim.node[a];
+
+	if (nd->link[b] == 0)
+		return;
+	if (!nd->dark[b])
+		sim_count(&h->sim, COUNT_ONE_WAY);
+	sim_darken(&h->sim, a, b, !nd->dark[b]);
+	sim_say(nd, "hears %s of %s", nd->dark[b] ? "nothing more" : "again",
+	    h->sim.node[b].name);
+}
+
+/* Processes and power */
+
+static void
+stop(struct history *h, uint32_t node, bool power)
+{
+	sim_stop(&h->sim, node, power);
+	if (power)
+		h->open[node] = NULL;
+}
+
+static void
+crash(struct history *h, uint32_t node, bool power)
+{
+	struct sim *s = &h->sim;
+	uint32_t again = pick(h, 4);
+
+	if (!s->node[node].running) {
+		sim_start(s, node);
+		return;
+	}
+	stop(h, node, power);
+	/* At times it starts at once, and once more while it mends. */
+	while (again-- > 1) {
+		uint32_t steps = pick(h, 24);
+
+		sim_start(s, node);
+		while (steps-- > 0 && sim_step(s))
+			;
+		stop(h, node, power);
+	}
+	if (pick(h, 2) == 0)
+		sim_start(s, node);
+}
+
+/* Disks */
+
+static void
+disk(struct history *h, uint32_t node)
+{
+	struct node *nd = &h->sim.node[node];
+	struct vdisk *dk = nd->disk;
+	const uint32_t what = pick(h, 8);
+
+	if (what < 2 && h->set.full) {
+		vdisk_set_room(dk, vdisk_used(dk) + (int64_t)pick(h, 30));
+		sim_say(nd, "has a full disk");
+	} else if (what < 3 && h->set.full) {
+		vdisk_set_room(dk, INT64_MAX);
+		sim_say(nd, "has room");
+	} else if (what < 5 && h->set.read_only) {
+		vdisk_set_read_only(dk, vdisk_is_writable(dk));
+		sim_say(nd, "has a disk that is %s",
+		    vdisk_is_writable(dk) ? "writable" : "read-only");
+	} else if (h->set.away) {
+		const bool here = vdisk_is_here(dk);
+		const bool bare = pick(h, 2) != 0;
+
+		vdisk_set_away(dk, !here  ? VDISK_HERE
+				   : bare ? VDISK_BARE
+					  : VDISK_GONE);
+		if (here)
+			sim_count(&h->sim,
+			    bare ? COUNT_BARE_MOUNT : COUNT_UNMOUNTED);
+		sim_say(nd, "%s",
+		    !here  ? "has its disk back"
+		    : bare ? "has a bare mount point"
+			   : "has lost its disk");
+		h->open[node] = NULL;
+	}
+}
+
+/* Indexes */
+
+static struct store *
+store_copy(struct store *st)
+{
+	struct store *copy = store_mem_new();
+	struct arena ar = { 0 };
+
+	for (enum store_table t = 0; t < STORE_TABLES; t++) {
+		struct slice key = SLICE_EMPTY, value;
+
+		while (store_next(st, t, key, key.len > 0, &key, &value, &ar))
+			store_put(copy, t, key, value);
+	}
+	store_mem_commit(copy);
+	arena_fini(&ar);
+	return copy;
+}
+
+static bool
+is_peer_away(const struct history *h, uint32_t node)
+{
+	for (uint32_t i = 0; i < h->sim.nodes; i++)
+		if (i != node && has_link(h, i, node) &&
+		    h->sim.node[i].link[node] == 0)
+			return true;
+	return false;
+}
+
+static void
+forget(struct history *h, uint32_t node)
+{
+	struct node *nd = &h->sim.node[node];
+
+	sim_count(&h->sim, COUNT_INDEX_LOST);
+	if (is_peer_away(h, node))
+		sim_count(&h->sim, COUNT_INDEX_LOST_ALONE);
+	stop(h, node, false);
+	sim_say(nd, "loses its index");
+	store_mem_free(nd->store);
+	nd->store = store_mem_new();
+	h->amnesia = true;
+	/* Counters are seconds: nobody loses an index and is back in one. */
+	sim_run(&h->sim, 2 * CLOCK_S);
+	sim_start(&h->sim, node);
+}
+
+static void
+restore(struct history *h, uint32_t node)
+{
+	struct node *nd = &h->sim.node[node];
+
+	if (h->backup[node] == NULL) {
+		stop(h, node, false);
+		h->backup[node] = store_copy(nd->store);
+		sim_say(nd, "has its index backed up");
+	} else {
+		sim_count(&h->sim, COUNT_INDEX_RESTORED);
+		stop(h, node, false);
+		store_mem_free(nd->store);
+		nd->store = h->backup[node];
+		h->backup[node] = NULL;
+		h->amnesia = true;
+		sim_say(nd, "has its old index again");
+		sim_run(&h->sim, 2 * CLOCK_S);
+	}
+	sim_start(&h->sim, node);
+}
+
+/* Clocks */
+
+static void
+clock_jump(struct history *h, uint32_t node)
+{
+	static const int64_t jump_s[] = { 1, 60, 3600, 7 * 86400, 400 * 86400,
+		-1, -60, -3600, -7 * 86400, -400 * 86400 };
+	struct node *nd = &h->sim.node[node];
+	const uint32_t which = pick(h, 10);
+
+	nd->clock_ns += jump_s[which] * (int64_t)CLOCK_S;
+	nd->drift_ppm = (int32_t)pick(h, 3) * 500 - 500;
+	if (which >= 5)
+		sim_count(&h->sim, COUNT_CLOCK_BACK);
+	sim_say(nd, "has its clock set by %lld s", (long long)jump_s[which]);
+}
+
+/* Configurations */
+
+static void
+setup(struct node *nd)
+{
+	if (nd->running)
+		nd->ops->setup(nd);
+}
+
+static void
+mode(struct history *h, uint32_t node)
+{
+	static const char *const name[] = { "send-receive", "send-only",
+		"receive-only" };
+	struct node *nd = &h->sim.node[node];
+	const uint32_t what = pick(h, 8);
+
+	if (what >= 6 && nd->running && nd->mode != FOLDER_SEND_RECEIVE) {
+		sim_say(nd, "is told to %s",
+		    nd->mode == FOLDER_SEND_ONLY ? "override" : "revert");
+		/* A person gives up what is there, or elsewhere. */
+		for (uint32_t i = 0; i < h->sim.nodes; i++)
+			oracle_spent(&h->sim.oracle,
+			    vdisk_root(h->sim.node[i].disk));
+		h->resolved = true;
+		nd->ops->resolve(nd, nd->mode == FOLDER_RECEIVE_ONLY);
+		return;
+	}
+	nd->mode = (enum folder_mode)(what % 3);
+	sim_count(&h->sim, COUNT_MODE_CHANGED);
+	sim_say(nd, "is %s", name[nd->mode]);
+	setup(nd);
+}
+
+static void
+remove_device(struct history *h, uint32_t a, uint32_t b)
+{
+	struct node *nd = &h->sim.node[a];
+
+	nd->knows[b] = !nd->knows[b];
+	sim_say(nd, "%s %s", nd->knows[b] ? "adds" : "removes",
+	    h->sim.node[b].name);
+	if (!nd->knows[b]) {
+		sim_count(&h->sim, COUNT_DEVICE_REMOVED);
+		sim_disconnect(&h->sim, a, b);
+	}
+	setup(nd);
+}
+
+void
+faults_act(struct history *h)
+{
+	const struct settings *set = &h->set;
+	const uint32_t a = pick(h, h->sim.nodes), b = pick(h, h->sim.nodes);
+	const uint32_t what = pick(h, 16);
+
+	if (what < 3 && set->kills)
+		crash(h, a, false);
+	else if (what < 6 && set->power)
+		crash(h, a, true);
+	else if (what < 8 && set->cuts && a != b)
+		cut(h, a, b);
+	else if (what < 9 && set->one_way && a != b)
+		darken(h, a, b);
+	else if (what < 11 && (set->full || set->away || set->read_only))
+		disk(h, a);
+	else if (what < 12 && set->index_lost)
+		forget(h, a);
+	else if (what < 13 && set->index_restored)
+		restore(h, a);
+	else if (what < 14 && set->clocks)
+		clock_jump(h, a);
+	else if (what < 15 && set->modes)
+		mode(h, a);
+	else if (set->removals && a != b)
+		remove_device(h, a, b);
+	faults_connect(h);
+	oracle_check(&h->sim.oracle);
+}
+
+void
+faults_heal(struct history *h)
+{
+	static const struct vdisk_trouble none;
+	struct sim *s = &h->sim;
+
+	memset(h->cut, 0, sizeof(h->cut));
+	s->lost_hints = s->failed_commits = 0;
+	for (uint32_t i = 0; i < s->nodes; i++) {
+		struct node *nd = &s->node[i];
+		bool changed = nd->mode != FOLDER_SEND_RECEIVE;
+
+		vdisk_set_away(nd->disk, VDISK_HERE);
+		vdisk_set_room(nd->disk, INT64_MAX);
+		vdisk_set_read_only(nd->disk, false);
+		vdisk_set_trouble(nd->disk, &none);
+		nd->mode = FOLDER_SEND_RECEIVE;
+		for (uint32_t k = 0; k < s->nodes; k++) {
+			changed = changed || !nd->knows[k];
+			nd->knows[k] = true;
+			sim_darken(s, i, k, false);
+		}
+		if (nd->running && changed)
+			nd->ops->setup(nd);
+		sim_start(s, i);
+	}
+	faults_connect(h);
+}
+
+void
+faults_fini(struct history *h)
+{
+	for (uint32_t i = 0; i < h->sim.nodes; i++)
+		store_mem_free(h->backup[i]);
+}

@@ -1,0 +1,479 @@
+/*
+ * A history.  See history.h.
+ */
+#include "history.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/hash.h"
+#include "engine/base/nfc.h"
+
+#define REST_STEPS 30000u        /* to rest; a history takes a few thousand */
+#define LATE_NS (2 * CLOCK_HOUR) /* what is tried again later may take long */
+#define FLUSH_NS (30 * CLOCK_S)  /* the kernel writes back what is older */
+
+static uint32_t
+pick(struct history *h, uint32_t n)
+{
+	return choice_below(&h->sim.choice, n);
+}
+
+/* Settings */
+
+/* In so many parts of 256. */
+static bool
+chance(struct history *h, uint32_t parts)
+{
+	return pick(h, 256) >= 256 - parts;
+}
+
+/* One in 8 .. 1024, each power of two as likely. */
+static uint32_t
+rate(struct history *h)
+{
+	return 8u << pick(h, 8);
+}
+
+static void
+roll_people(struct history *h, struct settings *set)
+{
+	set->dirs = chance(h, 192);
+	set->links = chance(h, 100);
+	set->moves = chance(h, 170);
+	set->chmods = chance(h, 100);
+	set->utimes = chance(h, 60);
+	set->spellings = chance(h, 50);
+	set->ignores = chance(h, 60);
+	set->big = chance(h, 12);
+	set->opens = chance(h, 80);
+	set->unflushed = chance(h, 128);
+}
+
+static void
+roll_faults(struct history *h, struct settings *set)
+{
+	/* None at all, a few, many. */
+	static const uint32_t often[] = { 0, 32, 64, 128 };
+	const uint32_t parts = often[pick(h, 4)];
+	struct vdisk_trouble *t = &h->sim.trouble;
+
+	set->fault_rate = 2 + pick(h, 10);
+	set->kills = chance(h, parts * 3 / 2);
+	set->power = chance(h, parts * 3 / 2);
+	set->hostile = chance(h, 128);
+	set->syncfs = chance(h, 128);
+	set->reuses = chance(h, 64);
+	set->cuts = chance(h, parts * 3 / 2);
+	set->one_way = chance(h, parts);
+	set->full = chance(h, parts);
+	set->away = chance(h, parts);
+	set->read_only = chance(h, parts);
+	set->index_lost = chance(h, parts / 2);
+	set->index_restored = chance(h, parts / 2);
+	set->clocks = chance(h, parts);
+	set->modes = chance(h, parts / 2);
+	set->removals = chance(h, parts / 2);
+	h->sim.lost_hints = chance(h, parts) ? rate(h) : 0;
+	h->sim.failed_commits = chance(h, parts / 2) ? 4 * rate(h) : 0;
+	t->read_io = chance(h, parts) ? rate(h) : 0;
+	t->write_io = chance(h, parts) ? rate(h) : 0;
+	t->sync_io = chance(h, parts) ? rate(h) : 0;
+	t->full = chance(h, parts) ? rate(h) : 0;
+	for (uint32_t i = 0; i < SIM_NODES; i++) {
+		set->folds[i] = set->spellings && chance(h, 100);
+		set->normalises[i] = set->spellings && chance(h, 60);
+		set->blind[i] = chance(h, parts / 4);
+	}
+}
+
+static void
+roll(struct history *h)
+{
+	static const uint64_t delay_ns[] = { CLOCK_MS, 10 * CLOCK_MS,
+		100 * CLOCK_MS, 100 * CLOCK_US };
+	struct settings *set = &h->set;
+
+	set->nodes = 2 + pick(h, 6) % 4;
+	set->shape = (enum shape)pick(h, 4);
+	set->writers = (enum writers)pick(h, 3);
+	set->names = 1 + pick(h, 12);
+	set->pause = pick(h, 2) == 0 ? 12 : 200;
+	h->sim.delay_ns = delay_ns[pick(h, 4)];
+	h->sim.features = pick(h, 2) == 0 ? 0 : FEATURE_CHUNKS;
+	roll_people(h, set);
+	roll_faults(h, set);
+}
+
+static void
+tell_settings(const struct history *h)
+{
+	static const char *const shape[] = { "all connected", "in a chain",
+		"in a ring", "in a star" };
+	static const char *const writers[] = { "all write", "one writes",
+		"they write in turn" };
+	const struct settings *s = &h->set;
+
+	printf("%u devices %s, %s; %u names%s%s%s%s%s%s%s%s; faults:", s->nodes,
+	    shape[s->shape], writers[s->writers], s->names,
+	    s->dirs ? ", directories" : "", s->links ? ", links" : "",
+	    s->moves ? ", renames" : "", s->chmods ? ", chmod" : "",
+	    s->spellings ? ", spellings" : "", s->ignores ? ", ignores" : "",
+	    s->opens ? ", open files" : "",
+	    s->unflushed ? ", nothing flushed" : "");
+	printf("%s%s%s%s%s%s%s%s%s%s%s%s%s%s\n", s->kills ? " kill" : "",
+	    s->power ? " power" : "", s->power && s->hostile ? "(hostile)" : "",
+	    s->cuts ? " cuts" : "", s->one_way ? " one-way" : "",
+	    s->full ? " full" : "", s->away ? " unmount" : "",
+	    s->read_only ? " read-only" : "",
+	    s->index_lost ? " index-lost" : "",
+	    s->index_restored ? " index-restored" : "",
+	    s->clocks ? " clocks" : "", s->modes ? " modes" : "",
+	    s->removals ? " removals" : "",
+	    h->sim.trouble.read_io + h->sim.trouble.write_io +
+			h->sim.trouble.sync_io + h->sim.trouble.full >
+		    0
+		? " errors"
+		: "");
+}
+
+static void
+make_world(struct history *h)
+{
+	const struct settings *set = &h->set;
+	struct sim *s = &h->sim;
+
+	for (uint32_t i = 0; i < set->nodes; i++) {
+		const struct vdisk_make make = {
+			.model = set->hostile ? VDISK_HOSTILE : VDISK_ORDERED,
+			.names = set->folds[i]        ? VDISK_FOLDS
+				 : set->normalises[i] ? VDISK_NORMALISES
+						      : VDISK_EXACT,
+			.syncfs = set->syncfs,
+			.reuses = set->reuses,
+		};
+
+		sim_add(s, &node_engine_ops, &make);
+		s->clashes = s->clashes || make.names != VDISK_EXACT;
+	}
+	for (uint32_t i = 0; i < set->nodes; i++) {
+		for (uint32_t k = 0; k < set->nodes; k++)
+			s->node[i].knows[k] = true;
+		s->node[i].watches = !set->blind[i];
+		if (set->ignores)
+			vdisk_write(s->node[i].disk, ".stignore",
+			    SLICE_LIT("*.ign\n"), true);
+		sim_start(s, i);
+	}
+	faults_connect(h);
+	for (uint32_t i = 0; i < set->nodes; i++)
+		vdisk_set_trouble(s->node[i].disk, &s->trouble);
+}
+
+/* Rest */
+
+static bool
+is_sound(const struct history *h)
+{
+	return h->sim.oracle.why[0] == '\0';
+}
+
+static void
+rest(struct history *h, const char *after)
+{
+	for (uint32_t i = 0; i < REST_STEPS; i++)
+		if (!sim_step(&h->sim))
+			return;
+	oracle_fault(&h->sim.oracle, "no quiet: %s", after);
+}
+
+static void
+rescan(struct history *h)
+{
+	for (uint32_t i = 0; i < h->sim.nodes && is_sound(h); i++)
+		h->sim.node[i].ops->scan(&h->sim.node[i]);
+}
+
+/* Trees */
+
+/* The path of a line of vdisk_dump(), as a disk that folds all sees it. */
+static struct slice
+folded(struct history *h, const char *line)
+{
+	const char *end = line;
+	struct slice s;
+	uint8_t *p;
+
+	/* Names have no spaces. */
+	while (*end != ' ' && *end != '\0')
+		end++;
+	s = nfc_of(slice_of(line, (size_t)(end - line)), &h->sim.arena);
+	p = arena_alloc(&h->sim.arena, s.len + 1);
+	for (size_t i = 0; i < s.len; i++)
+		p[i] = s.ptr[i] >= 'A' && s.ptr[i] <= 'Z'
+			   ? (uint8_t)(s.ptr[i] + 32)
+			   : s.ptr[i];
+	return slice_of(p, s.len);
+}
+
+/* Without what has a capital, or an accent, or a conflict: one device may
+ * have to hold back what another has.  (I26.) */
+static void
+drop_spellings(struct history *h, char *text)
+{
+	char *to = text;
+
+	for (char *line = text, *end; *line != '\0'; line = end + 1) {
+		const struct slice key = folded(h, line);
+		bool odd = false;
+
+		end = strchr(line, '\n');
+		for (size_t i = 0; i < key.len; i++)
+			odd = odd || key.ptr[i] >= 128 ||
+			      (i > 0 && key.ptr[i] == '.') ||
+			      ((key.ptr[i] == 'a' || key.ptr[i] == 'b') &&
+				  (i == 0 || key.ptr[i - 1] == '/'));
+		for (const char *p = line; p < end && *p != ' '; p++)
+			odd = odd || (*p >= 'A' && *p <= 'Z');
+		if (odd)
+			continue;
+		memmove(to, line, (size_t)(end - line) + 1);
+		to += end - line + 1;
+	}
+	*to = '\0';
+}
+
+static char *
+tree(struct history *h, uint32_t node)
+{
+	char *text = vdisk_dump(h->sim.node[node].disk, &h->sim.arena);
+
+	if (h->sim.clashes)
+		drop_spellings(h, text);
+	return text;
+}
+
+/* The first line in which two trees differ. */
+static void
+tell_difference(struct history *h, const char *what, const char *a,
+    const char *b)
+{
+	while (*a != '\0' && *a == *b) {
+		const char *x = strchr(a, '\n'), *y = strchr(b, '\n');
+
+		if (x - a != y - b || memcmp(a, b, (size_t)(x - a)) != 0)
+			break;
+		a = x + 1;
+		b = y + 1;
+	}
+	oracle_fault(&h->sim.oracle, "%s: \"%.*s\" or \"%.*s\"", what,
+	    (int)strcspn(a, "\n"), a, (int)strcspn(b, "\n"), b);
+}
+
+static bool
+is_same(struct history *h)
+{
+	const char *first = tree(h, 0);
+
+	for (uint32_t i = 1; i < h->sim.nodes; i++)
+		if (strcmp(first, tree(h, i)) != 0)
+			return false;
+	return true;
+}
+
+static void
+check_well(struct history *h)
+{
+	const char *first = tree(h, 0);
+
+	for (uint32_t i = 1; i < h->sim.nodes; i++)
+		if (strcmp(first, tree(h, i)) != 0)
+			tell_difference(h, "no convergence", first, tree(h, i));
+	for (uint32_t i = 0; i < h->sim.nodes && is_sound(h); i++)
+		h->sim.node[i].ops->is_well(&h->sim.node[i]);
+}
+
+static bool
+is_well(struct history *h)
+{
+	check_well(h);
+	if (is_sound(h))
+		return true;
+	h->sim.oracle.why[0] = '\0'; /* only asked */
+	return false;
+}
+
+/* Everybody up and in sync; a second look after two hours. */
+static void
+come_to_rest(struct history *h)
+{
+	faults_heal(h);
+	rest(h, "after healing");
+	if (!is_sound(h) || (is_same(h) && is_well(h)))
+		return;
+	/* What nobody told of is found by the next full scan. */
+	sim_run(&h->sim, LATE_NS);
+	rescan(h);
+	if (is_sound(h))
+		rest(h, "two hours later");
+	if (is_sound(h))
+		check_well(h);
+}
+
+/* One writer, and nothing that makes others' old states new: then the tree is
+ * what the writer left. */
+static bool
+is_exact(const struct history *h)
+{
+	return h->set.writers != WRITERS_ALL && !h->amnesia && !h->set.modes &&
+	       !h->sim.clashes && !h->set.opens;
+}
+
+static void
+rest_as_left(struct history *h)
+{
+	const bool exact = is_exact(h);
+	char *left;
+
+	vdisk_set_away(h->sim.node[h->writer].disk, VDISK_HERE);
+	left = tree(h, h->writer);
+	come_to_rest(h);
+	for (uint32_t i = 0; i < h->sim.nodes && is_sound(h) && exact; i++)
+		if (strcmp(left, tree(h, i)) != 0)
+			tell_difference(h, "not as its writer left it", left,
+			    tree(h, i));
+}
+
+/* Rest stays rest: no messages, nothing found by a scan or a restart. */
+static void
+stay_at_rest(struct history *h)
+{
+	const char *before = tree(h, 0);
+	const uint64_t messages = h->sim.messages;
+
+	sim_run(&h->sim, 5 * CLOCK_MIN);
+	rescan(h);
+	if (is_sound(h))
+		rest(h, "after a scan");
+	if (is_sound(h) && h->sim.messages != messages && !h->sim.clashes)
+		oracle_fault(&h->sim.oracle, "no quiet: %llu messages at rest",
+		    (unsigned long long)(h->sim.messages - messages));
+	if (is_sound(h) && strcmp(before, tree(h, 0)) != 0)
+		tell_difference(h, "a scan changed", before, tree(h, 0));
+	for (uint32_t i = 0; i < h->sim.nodes && is_sound(h); i++)
+		sim_stop(&h->sim, i, false);
+	if (!is_sound(h))
+		return;
+	h->sim.debts = false;
+	faults_heal(h);
+	rest(h, "after a restart");
+	if (is_sound(h) && strcmp(before, tree(h, 0)) != 0)
+		tell_difference(h, "a restart changed", before, tree(h, 0));
+	if (is_sound(h))
+		check_well(h);
+}
+
+/* The acts */
+
+static void
+time_passes(struct history *h)
+{
+	const uint32_t what = pick(h, 10);
+	const uint64_t before = h->sim.now.mono_ns;
+	uint32_t steps = pick(h, h->set.pause + 1);
+
+	if (what == 9)
+		sim_run(&h->sim, (1 + pick(h, 60)) * CLOCK_S);
+	else if (what >= 6)
+		sim_run(&h->sim, pick(h, 400) * CLOCK_MS);
+	else if (what >= 2)
+		while (steps-- > 0 && sim_step(&h->sim))
+			;
+	if (h->sim.now.mono_ns - before < FLUSH_NS)
+		return;
+	for (uint32_t i = 0; i < h->sim.nodes; i++)
+		vdisk_flush(h->sim.node[i].disk);
+}
+
+static void
+heal_for_turn(struct history *h)
+{
+	rest_as_left(h);
+	h->writer = pick(h, h->sim.nodes);
+	for (uint32_t i = 0; i < h->sim.nodes; i++)
+		vdisk_set_trouble(h->sim.node[i].disk, &h->sim.trouble);
+}
+
+static void
+live(struct history *h)
+{
+	while (is_sound(h) && choice_act(&h->sim.choice)) {
+		if (h->set.writers == WRITERS_TURN && pick(h, 8) == 7) {
+			heal_for_turn(h);
+			continue;
+		}
+		if (pick(h, h->set.fault_rate) == h->set.fault_rate - 1)
+			faults_act(h);
+		else
+			people_act(h, h->set.writers == WRITERS_ALL
+					  ? pick(h, h->sim.nodes)
+					  : h->writer);
+		if (is_sound(h))
+			time_passes(h);
+	}
+}
+
+static void
+check_end(struct history *h)
+{
+	struct vdisk *disk[SIM_NODES];
+
+	for (uint32_t i = 0; i < h->sim.nodes; i++)
+		disk[i] = h->sim.node[i].disk;
+	oracle_check_end(&h->sim.oracle, disk, h->sim.nodes,
+	    !h->amnesia && !h->set.modes && !h->sim.clashes);
+}
+
+static void
+tell_end(struct history *h)
+{
+	for (uint32_t i = 0; i < h->sim.nodes; i++)
+		printf("--- %s\n%s", h->sim.node[i].name,
+		    vdisk_dump(h->sim.node[i].disk, &h->sim.arena));
+	fflush(stdout);
+}
+
+void
+history_run(const uint8_t *byte, size_t len, bool story, bool debug,
+    struct history_result *out)
+{
+	struct history h;
+
+	memset(&h, 0, sizeof(h));
+	sim_init(&h.sim, byte, len);
+	h.sim.story = story;
+	h.sim.debug = debug;
+	roll(&h);
+	if (story)
+		tell_settings(&h);
+	make_world(&h);
+	live(&h);
+	if (is_sound(&h))
+		rest_as_left(&h);
+	if (is_sound(&h))
+		check_end(&h);
+	if (is_sound(&h))
+		stay_at_rest(&h);
+	if (story)
+		tell_end(&h);
+	for (uint32_t i = 0; i < h.sim.nodes; i++)
+		sim_mix(&h.sim, hash_u64(slice_str(vdisk_dump(
+				    h.sim.node[i].disk, &h.sim.arena))));
+	out->ok = is_sound(&h);
+	memcpy(out->why, h.sim.oracle.why, sizeof(out->why));
+	out->hash = h.sim.hash;
+	out->events = h.sim.events;
+	memcpy(out->count, h.sim.count, sizeof(out->count));
+	faults_fini(&h);
+	sim_fini(&h.sim);
+}

@@ -1,0 +1,77 @@
+/*
+ * One history: a world made of the head's bytes, acts of people and faults as
+ * the bytes go on, then everything is healed, and what must hold then is asked.
+ *
+ * Each class of fault is on or off for the whole history, with a rate of its
+ * own: worlds that differ much find more than one that has everything.
+ */
+#ifndef HOLDFAST_TESTS_SIM_HISTORY_H
+#define HOLDFAST_TESTS_SIM_HISTORY_H
+
+#include "sim.h"
+
+#define HISTORY_PATH_LEN 64u
+
+enum shape {
+	SHAPE_MESH,
+	SHAPE_CHAIN,
+	SHAPE_RING,
+	SHAPE_STAR,
+};
+
+/* Who acts. */
+enum writers {
+	WRITERS_ALL,  /* everybody at any time */
+	WRITERS_ONE,  /* the first device only */
+	WRITERS_TURN, /* one after the other, in sync in between */
+};
+
+struct settings {
+	uint32_t nodes;
+	enum shape shape;
+	enum writers writers;
+	uint32_t names;
+	uint32_t pause;      /* longest run between acts, steps */
+	uint32_t fault_rate; /* one act in so many is a fault */
+	bool dirs, links, moves, chmods, utimes, spellings, ignores, big, opens;
+	bool kills, power, hostile, unflushed, syncfs, reuses;
+	bool cuts, one_way, full, away, read_only;
+	bool index_lost, index_restored, clocks, modes, removals;
+	bool folds[SIM_NODES], normalises[SIM_NODES], blind[SIM_NODES];
+};
+
+struct history {
+	struct sim sim;
+	struct settings set;
+	uint32_t writer; /* whose turn it is */
+	bool cut[SIM_NODES][SIM_NODES];
+	bool removed[SIM_NODES][SIM_NODES];
+	bool amnesia;                    /* an index was lost or rolled back */
+	bool resolved;                   /* somebody reverted or overrode */
+	struct store *backup[SIM_NODES]; /* of an index; owned */
+	struct vnode *open[SIM_NODES];   /* a file some program has open */
+	uint32_t next_token;
+};
+
+struct history_result {
+	bool ok;
+	char why[400];
+	uint64_t hash; /* of all that happened */
+	uint64_t events;
+	uint64_t count[COUNTERS];
+};
+
+/* `story`: print what happens; `debug`: and the engines' log. */
+void history_run(const uint8_t *byte, size_t len, bool story, bool debug,
+    struct history_result *out);
+
+/* people.c: a person does something on the disk of `node`. */
+void people_act(struct history *h, uint32_t node);
+/* faults.c: something breaks, or is mended. */
+void faults_act(struct history *h);
+/* Everything is mended, and everybody is connected as the shape says. */
+void faults_heal(struct history *h);
+void faults_connect(struct history *h);
+void faults_fini(struct history *h);
+
+#endif

@@ -1,0 +1,577 @@
+/*
+ * The world.  See sim.h.
+ */
+#include "sim.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/assert.h"
+#include "engine/base/hash.h"
+#include "engine/base/mem.h"
+#include "engine/store_mem.h"
+
+const char *const sim_counter_name[COUNTERS] = {
+	[COUNT_POWER_LOSS] = "power lost",
+	[COUNT_POWER_DIRTY] = "power lost with something not flushed",
+	[COUNT_KILL] = "killed",
+	[COUNT_KILL_IN_COMMIT] = "killed during a commit",
+	[COUNT_KILL_INTENDED] = "killed between exchange and commit",
+	[COUNT_KILL_IN_RECOVERY] = "killed during recovery",
+	[COUNT_KILL_KEPT] = "killed with old bytes in staging",
+	[COUNT_COMMIT_UNDONE] = "a commit lost with the power",
+	[COUNT_SYNC_FAILED] = "a flush failed",
+	[COUNT_IO_ERROR] = "an effect failed with an I/O error",
+	[COUNT_FULL] = "disk full",
+	[COUNT_FULL_AT_COMMIT] = "disk full at a commit, intents in it",
+	[COUNT_COMMIT_FAILED] = "a commit failed",
+	[COUNT_READ_ONLY] = "disk read-only",
+	[COUNT_UNMOUNTED] = "disk gone",
+	[COUNT_BARE_MOUNT] = "disk gone, its mount point bare",
+	[COUNT_INDEX_LOST] = "index lost",
+	[COUNT_INDEX_LOST_ALONE] = "index lost while a peer was away",
+	[COUNT_INDEX_RESTORED] = "an old index restored",
+	[COUNT_ONE_WAY] = "a connection went dark one way",
+	[COUNT_CUT_IN_FLIGHT] = "cut with messages in flight",
+	[COUNT_HINTS_LOST] = "hints lost",
+	[COUNT_CLOCK_BACK] = "a clock jumped back",
+	[COUNT_DEVICE_REMOVED] = "a device removed",
+	[COUNT_MODE_CHANGED] = "a folder's mode changed",
+	[COUNT_IGNORES_CHANGED] = "ignore rules edited",
+	[COUNT_CHANGED_AT_ACT] = "a person was faster than an act",
+	[COUNT_OPEN_WRITE_KEPT] = "written to after it was taken away",
+	[COUNT_CONFLICT] = "a conflict copy",
+	[COUNT_FOLDED_CLASH] = "two names that are one on a disk",
+	[COUNT_CASE_RENAME] = "renamed by case only",
+	[COUNT_TRASHED] = "filed in the trash can",
+	[COUNT_BIG_FILE] = "a file of several blocks",
+	[COUNT_DIR_MOVED] = "a directory renamed",
+	[COUNT_MANY_FLUSHED] = "flushed by syncfs",
+};
+
+void
+sim_count(struct sim *s, enum rare what)
+{
+	s->count[what]++;
+}
+
+void
+sim_mix(struct sim *s, uint64_t v)
+{
+	s->hash = (s->hash ^ v) * UINT64_C(0x9e3779b97f4a7c15);
+	s->hash ^= s->hash >> 29;
+}
+
+void
+sim_say(struct node *nd, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!nd->sim->story)
+		return;
+	printf("[%10.3f] %s ", (double)nd->sim->now.mono_ns / 1e6, nd->name);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	putchar('\n');
+}
+
+/* Jobs: a heap by time and order. */
+
+static bool
+job_before(const struct job *a, const struct job *b)
+{
+	return a->at_ns != b->at_ns ? a->at_ns < b->at_ns : a->order < b->order;
+}
+
+static void
+heap_swap(struct sim *s, size_t a, size_t b)
+{
+	struct job *t = s->heap.item[a];
+
+	s->heap.item[a] = s->heap.item[b];
+	s->heap.item[b] = t;
+}
+
+static void
+heap_add(struct sim *s, struct job *job)
+{
+	size_t i = s->heap.len;
+
+	*VEC_ADD(&s->heap) = job;
+	for (; i > 0 && job_before(job, s->heap.item[(i - 1) / 2]);
+	     i = (i - 1) / 2)
+		heap_swap(s, i, (i - 1) / 2);
+}
+
+static struct job *
+heap_take(struct sim *s)
+{
+	struct job *first = s->heap.item[0];
+	size_t i = 0;
+
+	s->heap.item[0] = s->heap.item[--s->heap.len];
+	for (;;) {
+		size_t least = i;
+
+		for (size_t c = 2 * i + 1; c <= 2 * i + 2; c++)
+			if (c < s->heap.len &&
+			    job_before(s->heap.item[c], s->heap.item[least]))
+				least = c;
+		if (least == i)
+			return first;
+		heap_swap(s, i, least);
+		i = least;
+	}
+}
+
+struct job *
+sim_job(struct node *nd, enum job_kind kind)
+{
+	struct job *job = arena_zalloc(&nd->sim->arena, sizeof(*job));
+
+	job->kind = kind;
+	job->node = nd->number;
+	job->life = nd->life;
+	job->order = nd->sim->next_order++;
+	return job;
+}
+
+static void
+job_at(struct node *nd, struct job *job, uint64_t at_ns)
+{
+	job->at_ns = at_ns;
+	if (++nd->jobs > SIM_JOBS_MAX)
+		oracle_fault(&nd->sim->oracle, "unbounded: %s has %u jobs",
+		    nd->name, nd->jobs);
+	heap_add(nd->sim, job);
+}
+
+static uint64_t
+some_time(struct sim *s)
+{
+	return s->now.mono_ns + 1000 +
+	       choice_weather(&s->choice, s->delay_ns + 1);
+}
+
+void
+sim_later(struct node *nd, struct job *job)
+{
+	job_at(nd, job, some_time(nd->sim));
+}
+
+/* The network */
+
+uint32_t
+sim_node_of(const struct sim *s, const struct devid *id)
+{
+	for (uint32_t i = 0; i < s->nodes; i++)
+		if (devid_equal(&s->node[i].id, id))
+			return i;
+	return SIM_NODES;
+}
+
+void
+sim_send(struct node *nd, uint32_t to, int32_t type, struct slice body)
+{
+	struct sim *s = nd->sim;
+	struct node *other;
+	struct letter *l;
+	struct job *job;
+	uint64_t at;
+
+	s->messages++;
+	if (to >= s->nodes || nd->link[to] == 0 ||
+	    nd->session[to] != nd->link[to])
+		return;
+	other = &s->node[to];
+	l = arena_zalloc(&s->arena, sizeof(*l));
+	l->link = nd->link[to];
+	l->type = type;
+	l->body = body;
+	if (other->last[nd->number] != NULL)
+		other->last[nd->number]->next = l;
+	else
+		other->first[nd->number] = l;
+	other->last[nd->number] = l;
+	at = some_time(s);
+	if (at <= other->last_ns[nd->number])
+		at = other->last_ns[nd->number] + 1;
+	other->last_ns[nd->number] = at;
+	job = sim_job(other, JOB_DELIVER);
+	job->from = nd->number;
+	job->link = nd->link[to];
+	job_at(other, job, at);
+}
+
+static void
+letters_drop(struct node *nd, uint32_t from)
+{
+	if (nd->first[from] != NULL)
+		sim_count(nd->sim, COUNT_CUT_IN_FLIGHT);
+	nd->first[from] = nd->last[from] = NULL;
+}
+
+/* Of sessions that ended nothing more arrives. */
+static struct letter *
+letter_take(struct node *nd, uint32_t from, uint64_t link)
+{
+	struct letter *l;
+
+	while ((l = nd->first[from]) != NULL && l->link <= link) {
+		nd->first[from] = l->next;
+		if (l->next == NULL)
+			nd->last[from] = NULL;
+		if (l->link == link && link == nd->session[from])
+			return l;
+	}
+	return NULL;
+}
+
+static void
+deliver(struct node *nd, const struct job *job)
+{
+	struct letter *l;
+
+	if (nd->dark[job->from])
+		return; /* the letters stay, and get new jobs when it is light
+			 */
+	l = letter_take(nd, job->from, job->link);
+	if (l == NULL || !nd->running)
+		return;
+	sim_mix(nd->sim, hash_u64(l->body));
+	nd->ops->message(nd, job->from, l->type, l->body);
+}
+
+void
+sim_darken(struct sim *s, uint32_t to, uint32_t from, bool dark)
+{
+	struct node *nd = &s->node[to];
+
+	if (nd->dark[from] == dark)
+		return;
+	nd->dark[from] = dark;
+	if (dark)
+		return;
+	for (struct letter *l = nd->first[from]; l != NULL; l = l->next) {
+		struct job *job = sim_job(nd, JOB_DELIVER);
+
+		job->from = from;
+		job->link = l->link;
+		nd->last_ns[from] = s->now.mono_ns > nd->last_ns[from]
+					? s->now.mono_ns + 1
+					: nd->last_ns[from] + 1;
+		job_at(nd, job, nd->last_ns[from]);
+	}
+}
+
+static void
+tell_peer(struct sim *s, uint32_t node, uint32_t other, bool up)
+{
+	struct node *nd = &s->node[node];
+	struct job *job = sim_job(nd, JOB_PEER);
+	uint64_t at = some_time(s);
+
+	/* One session ends before the next begins. */
+	if (at <= nd->told_ns[other])
+		at = nd->told_ns[other] + 1;
+	nd->told_ns[other] = at;
+	job->from = other;
+	job->up = up;
+	job->link = nd->link[other];
+	job_at(nd, job, at);
+}
+
+void
+sim_connect(struct sim *s, uint32_t a, uint32_t b)
+{
+	struct node *x = &s->node[a], *y = &s->node[b];
+
+	if (x->link[b] != 0 || !x->running || !y->running || !x->knows[b] ||
+	    !y->knows[a])
+		return;
+	x->link[b] = y->link[a] = ++s->next_link;
+	tell_peer(s, a, b, true);
+	tell_peer(s, b, a, true);
+	/* Nothing arrives before both know. */
+	if (y->last_ns[a] < x->told_ns[b])
+		y->last_ns[a] = x->told_ns[b];
+	if (y->last_ns[a] < y->told_ns[a])
+		y->last_ns[a] = y->told_ns[a];
+	if (x->last_ns[b] < y->last_ns[a])
+		x->last_ns[b] = y->last_ns[a];
+}
+
+void
+sim_disconnect(struct sim *s, uint32_t a, uint32_t b)
+{
+	struct node *x = &s->node[a], *y = &s->node[b];
+
+	if (x->link[b] == 0)
+		return;
+	x->link[b] = y->link[a] = 0;
+	x->dark[b] = y->dark[a] = false;
+	tell_peer(s, a, b, false);
+	tell_peer(s, b, a, false);
+}
+
+static void
+run_peer(struct node *nd, const struct job *job)
+{
+	if (!nd->running || (job->up && nd->link[job->from] != job->link))
+		return;
+	if (job->up == (nd->session[job->from] != 0))
+		return;
+	/* What of the old session is still on its way gets lost. */
+	if (!job->up)
+		letters_drop(nd, job->from);
+	nd->session[job->from] = job->up ? job->link : 0;
+	sim_say(nd, "session with %s %s", nd->sim->node[job->from].name,
+	    job->up ? "begins" : "ends");
+	nd->ops->peer(nd, job->from, job->up);
+}
+
+/* Hints */
+
+void
+sim_hint(struct sim *s, uint32_t node, struct slice path, struct slice other,
+    bool subtree)
+{
+	struct node *nd = &s->node[node];
+	struct job *job;
+
+	if (!nd->running || !nd->watches)
+		return;
+	job = sim_job(nd, JOB_HINT);
+	job->hint[0].path = arena_dup(&s->arena, path);
+	job->hint[0].subtree = job->hint[1].subtree = subtree;
+	job->hint_count = 1;
+	if (other.len > 0) {
+		job->hint[1].path = arena_dup(&s->arena, other);
+		job->hint_count = 2;
+	}
+	if (choice_strikes(&s->choice, s->lost_hints)) {
+		job->hint_count = 0;
+		job->overflow = true;
+		sim_count(s, COUNT_HINTS_LOST);
+	}
+	job_at(nd, job, some_time(s));
+}
+
+/* Time */
+
+struct now
+sim_now(const struct node *nd)
+{
+	struct now now = nd->sim->now;
+	const int64_t since = (int64_t)(now.mono_ns / CLOCK_MS);
+
+	now.wall_ns += nd->clock_ns + since * nd->drift_ppm;
+	return now;
+}
+
+static struct node *
+first_to_wake(struct sim *s)
+{
+	struct node *best = NULL;
+
+	for (uint32_t i = 0; i < s->nodes; i++) {
+		struct node *nd = &s->node[i];
+
+		if (nd->running && nd->wake_at_ns != CLOCK_NEVER &&
+		    (best == NULL || nd->wake_at_ns < best->wake_at_ns))
+			best = nd;
+	}
+	return best;
+}
+
+static void
+set_time(struct sim *s, uint64_t mono_ns)
+{
+	if (mono_ns <= s->now.mono_ns)
+		return;
+	s->now.wall_ns += (int64_t)(mono_ns - s->now.mono_ns);
+	s->now.mono_ns = mono_ns;
+}
+
+static void
+run_job(struct sim *s, struct job *job)
+{
+	struct node *nd = &s->node[job->node];
+
+	nd->jobs--;
+	if (job->life != nd->life && job->kind != JOB_DELIVER)
+		return;
+	vdisk_set_time(nd->disk, sim_now(nd).wall_ns);
+	switch (job->kind) {
+	case JOB_EFFECT:
+		nd->ops->effect(nd, job);
+		break;
+	case JOB_DELIVER:
+		deliver(nd, job);
+		break;
+	case JOB_PEER:
+		run_peer(nd, job);
+		break;
+	case JOB_HINT:
+		nd->ops->hints(nd, job);
+		break;
+	}
+}
+
+/* The next thing at or before `until`; false when there is none. */
+static bool
+step_until(struct sim *s, uint64_t until)
+{
+	struct node *nd = first_to_wake(s);
+	struct job *job = s->heap.len > 0 ? s->heap.item[0] : NULL;
+
+	if (job != NULL && job->at_ns <= until &&
+	    (nd == NULL || job->at_ns <= nd->wake_at_ns)) {
+		heap_take(s);
+		set_time(s, job->at_ns);
+		sim_mix(s, job->order ^ (uint64_t)job->kind << 60);
+		run_job(s, job);
+	} else if (nd != NULL && nd->wake_at_ns <= until) {
+		set_time(s, nd->wake_at_ns);
+		sim_mix(s, nd->wake_at_ns ^ nd->number);
+		nd->ops->tick(nd);
+	} else {
+		return false;
+	}
+	s->events++;
+	oracle_check(&s->oracle);
+	return s->oracle.why[0] == '\0';
+}
+
+bool
+sim_step(struct sim *s)
+{
+	return step_until(s, s->now.mono_ns + SIM_FAR_NS);
+}
+
+void
+sim_run(struct sim *s, uint64_t ns)
+{
+	const uint64_t until = s->now.mono_ns + ns;
+
+	while (step_until(s, until))
+		;
+	set_time(s, until);
+}
+
+/* Devices */
+
+void
+sim_start(struct sim *s, uint32_t node)
+{
+	struct node *nd = &s->node[node];
+
+	if (nd->running)
+		return;
+	sim_say(nd, "starts");
+	nd->running = true;
+	nd->life++;
+	nd->ops->start(nd);
+}
+
+static void
+stop_counts(struct sim *s, struct node *nd, bool power)
+{
+	sim_count(s, power ? COUNT_POWER_LOSS : COUNT_KILL);
+	if (power && !vdisk_is_flushed(nd->disk))
+		sim_count(s, COUNT_POWER_DIRTY);
+	if (power && store_pending(nd->store) > 0)
+		sim_count(s, COUNT_COMMIT_UNDONE);
+	if (store_mem_is_committing(nd->store))
+		sim_count(s, COUNT_KILL_IN_COMMIT);
+}
+
+/* What was being done on the disk is done, or not. */
+static void
+abandon_all(struct sim *s, struct node *nd, bool maybe)
+{
+	for (size_t i = 0; i < s->heap.len; i++) {
+		struct job *job = s->heap.item[i];
+
+		if (job->node != nd->number || job->kind != JOB_EFFECT ||
+		    job->life != nd->life)
+			continue;
+		nd->ops->abandon(nd, job,
+		    maybe && choice_weather(&s->choice, 2) != 0);
+		job->life = 0;
+	}
+}
+
+void
+sim_stop(struct sim *s, uint32_t node, bool power)
+{
+	struct node *nd = &s->node[node];
+
+	if (!nd->running)
+		return;
+	stop_counts(s, nd, power);
+	for (uint32_t i = 0; i < s->nodes; i++)
+		if (i != node)
+			sim_disconnect(s, node, i);
+	sim_say(nd, power ? "loses its power" : "is killed");
+	nd->ops->stop(nd, power);
+	abandon_all(s, nd, true);
+	nd->running = false;
+	nd->life++;
+	nd->wake_at_ns = CLOCK_NEVER;
+	memset(nd->session, 0, sizeof(nd->session));
+	for (uint32_t i = 0; i < s->nodes; i++)
+		letters_drop(nd, i);
+	if (power)
+		vdisk_power_loss(nd->disk);
+}
+
+void
+sim_add(struct sim *s, const struct node_ops *ops,
+    const struct vdisk_make *make)
+{
+	struct node *nd = &s->node[s->nodes];
+	struct vdisk_make mk = *make;
+
+	ASSERT(s->nodes < SIM_NODES);
+	nd->ops = ops;
+	nd->sim = s;
+	nd->number = s->nodes++;
+	nd->name[0] = (char)('A' + nd->number);
+	memset(nd->id.b, (int)(nd->number + 1) * 16, sizeof(nd->id.b));
+	mk.number = nd->number + 1;
+	mk.arena = &s->arena;
+	mk.choice = &s->choice;
+	mk.oracle = &s->oracle;
+	nd->disk = vdisk_new(&mk);
+	nd->store = store_mem_new();
+	nd->wake_at_ns = CLOCK_NEVER;
+	nd->watches = true;
+}
+
+void
+sim_init(struct sim *s, const uint8_t *byte, size_t len)
+{
+	memset(s, 0, sizeof(*s));
+	choice_init(&s->choice, byte, len);
+	oracle_init(&s->oracle, &s->arena);
+	s->now.mono_ns = CLOCK_S;
+	s->now.wall_ns = INT64_C(1700000000000000000);
+	s->delay_ns = CLOCK_MS;
+}
+
+void
+sim_fini(struct sim *s)
+{
+	for (uint32_t i = 0; i < s->nodes; i++) {
+		abandon_all(s, &s->node[i], false);
+		s->node[i].ops->free(&s->node[i]);
+		vdisk_free(s->node[i].disk);
+		store_mem_free(s->node[i].store);
+	}
+	VEC_FINI(&s->heap);
+	oracle_fini(&s->oracle);
+	arena_fini(&s->arena);
+}
