@@ -108,6 +108,8 @@ park_wait(enum reason reason, bool refused, uint32_t tries)
 {
 	uint64_t ns = refused                          ? PULL_REFUSED_NS
 		      : reason == REASON_LOCAL_CHANGED ? CLOCK_S
+		      : reason == REASON_IO_ERROR      ? PULL_IO_NS
+		      : reason == REASON_BUSY          ? PULL_IO_NS
 		      : reason == REASON_DIR_NOT_EMPTY ? PULL_REVIVE_NS
 						       : PULL_RETRY_NS;
 
@@ -314,24 +316,25 @@ pull_sweep_parked(struct pull *pl)
 }
 
 enum reason
-pull_reason_of(const struct pull *pl, int code)
+pull_reason_of(const struct item *it, int code)
 {
-	(void)pl;
 	switch (code) {
 	case ERR_CHANGED:
 	case ERR_NOT_FOUND:
 		return REASON_LOCAL_CHANGED;
 	case ERR_EXISTS:
-		return pl->f->root.folds_case ? REASON_NAME_CLASH
-					      : REASON_LOCAL_CHANGED;
+		return it->pl->f->root.folds_case ? REASON_NAME_CLASH
+						  : REASON_LOCAL_CHANGED;
 	case ERR_DENIED:
 		return REASON_UNWRITABLE;
 	case ERR_LIMIT:
 		return REASON_NAME_TOO_LONG;
 	case ERR_BUSY:
-		return REASON_DIR_NOT_EMPTY;
+		return it->kind == ITEM_RMDIR ? REASON_DIR_NOT_EMPTY
+					      : REASON_BUSY;
 	case ERR_UNSUPPORTED:
-		return REASON_NO_LINKS;
+		return it->entry.type == ENTRY_LINK ? REASON_NO_LINKS
+						    : REASON_UNWRITABLE;
 	case ERR_INVALID:
 		return REASON_BAD_NAME;
 	default:

@@ -250,7 +250,7 @@ pull_item_error(struct item *it, int code, struct slice text)
 	    (const char *)text.ptr);
 	if (code == ERR_CHANGED || code == ERR_EXISTS || code == ERR_NOT_FOUND)
 		item_look_again(it);
-	pull_item_fail(it, pull_reason_of(pl, code), why);
+	pull_item_fail(it, pull_reason_of(it, code), why);
 }
 
 static struct effect_meta

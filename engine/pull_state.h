@@ -39,6 +39,8 @@
  * the peers' indexes may not have come yet. */
 #define PULL_TEMPS_NS (10 * CLOCK_MIN)
 #define PULL_RETRY_NS CLOCK_MIN
+/* A disk that failed once, or no descriptors: mostly well in seconds. */
+#define PULL_IO_NS (2 * CLOCK_S)
 /* What a device has and does not give: most often it is changing there, and
  * its next word about it comes sooner than this. */
 #define PULL_REFUSED_NS (200 * CLOCK_MS)
@@ -135,7 +137,7 @@ uint64_t pull_sign(const struct row *row);
 /* The row's version with its whole block list, owned by the item. */
 bool pull_own_version(struct item *it, const struct row_version *v,
     struct entry *out);
-enum reason pull_reason_of(const struct pull *pl, int code);
+enum reason pull_reason_of(const struct item *it, int code);
 
 /* pull_item.c */
 /* In work from here on; begins loading where there is something to load. */

@@ -82,6 +82,10 @@ static const struct reason_row reason_table[REASON_COUNT] = {
 	    "The disk failed while reading or writing it.",
 	    "The old version stays; it is tried again.",
 	    "Look at the disk: dmesg, smartctl." },
+	[REASON_BUSY] = { "busy", REASON_WARNING,
+	    "The system had no room for it: files open or memory, or "
+	    "another program holds it.",
+	    "Nothing was changed; it is tried again in a moment.", NULL },
 	[REASON_LOCALLY_CHANGED] = { "locally-changed", REASON_INFO,
 	    "It was changed here, and the folder only receives.",
 	    "The change stays here and nobody else gets it.",

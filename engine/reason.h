@@ -30,6 +30,7 @@ enum reason {
 	REASON_IGNORED,
 	REASON_BAD_DATA, /* blocks did not match their hash */
 	REASON_IO_ERROR,
+	REASON_BUSY,            /* no descriptors, no memory, held by another */
 	REASON_LOCALLY_CHANGED, /* receive-only: differs on purpose */
 	REASON_SEND_ONLY,       /* send-only: not taken on purpose */
 	REASON_CONFLICT,        /* a conflict copy exists */

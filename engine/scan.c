@@ -48,6 +48,7 @@ scan_new(struct folder *f)
 	sc->problem = omap_new();
 	list_init(&sc->queue);
 	core_timer_init(&sc->release, scan_on_release, sc);
+	core_timer_init(&sc->retry, scan_problem_retry, sc);
 	return sc;
 }
 
@@ -133,6 +134,7 @@ scan_stop(struct folder *f)
 	sc->stopped = true;
 	sc->full_wanted = false;
 	core_timer_clear(f->en, &sc->release);
+	core_timer_clear(f->en, &sc->retry);
 	scan_pass_clear(&sc->full);
 	scan_pass_clear(&sc->hints);
 }

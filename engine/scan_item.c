@@ -222,8 +222,7 @@ scan_item_failed(struct scan_item *it, int code, struct slice text)
 	struct scan *sc = it->sc;
 	const bool was = scan_problem_has(sc, it->path);
 
-	scan_problem_put(sc, it->path,
-	    code == ERR_DENIED ? REASON_UNREADABLE : REASON_IO_ERROR, text);
+	scan_problem_put(sc, it->path, scan_problem_reason(code), text);
 	if (!was && scan_problem_has(sc, it->path))
 		scan_hint(sc->f, it->path, false);
 }

@@ -52,8 +52,7 @@ scan_add_gone(struct scan_pass *ps, struct slice path, bool below_only)
 static void
 scan_fail(struct scan *sc, struct slice path, int code, struct slice text)
 {
-	scan_problem_put(sc, path,
-	    code == ERR_DENIED ? REASON_UNREADABLE : REASON_IO_ERROR, text);
+	scan_problem_put(sc, path, scan_problem_reason(code), text);
 }
 
 /* --- What is found at a name --- */

@@ -3,12 +3,18 @@
  *
  * A problem is put when it is met, and goes when the path is seen to be well,
  * is gone, or was not met again in a whole pass.  Kept for people who ask; the
- * scanner itself never reads it, but for one thing: a directory that could not
- * be read is listed again when anything is heard of it.
+ * scanner itself reads it for two things: a directory that could not be read is
+ * listed again when anything is heard of it, and what the disk or the system
+ * refused is looked at again after a while.  The hint that led there is gone,
+ * and without that a person's save would wait for the next full scan.
  */
 #include "engine/base/mem.h"
 #include "engine/base/path.h"
 #include "engine/scan_state.h"
+
+/* Doubled with each time that all of it was in vain. */
+#define SCAN_RETRY_NS (2 * CLOCK_S)
+#define SCAN_RETRY_SHIFT_MAX 8
 
 /* The value in scan.problem; the text follows it. */
 struct scan_kept {
@@ -41,6 +47,47 @@ scan_kept_put(struct scan *sc, struct slice path, const struct scan_kept *kept,
 	omap_put(sc->problem, path, slice_of(value, len));
 }
 
+enum reason
+scan_problem_reason(int code)
+{
+	return code == ERR_DENIED ? REASON_UNREADABLE
+	       : code == ERR_BUSY ? REASON_BUSY
+				  : REASON_IO_ERROR;
+}
+
+static bool
+scan_passes_by_itself(enum reason reason)
+{
+	return reason == REASON_IO_ERROR || reason == REASON_BUSY;
+}
+
+/* Unless that is to be anyway. */
+static void
+scan_retry_later(struct scan *sc, bool is_new)
+{
+	if (sc->stopped || sc->retry.node.pos != HEAP_OUT)
+		return;
+	if (is_new)
+		sc->retries = 0;
+	core_timer_set(sc->f->en, &sc->retry,
+	    core_now(sc->f->en).mono_ns + (SCAN_RETRY_NS << sc->retries));
+}
+
+void
+scan_problem_retry(struct engine *en, void *scan)
+{
+	struct scan *sc = scan;
+	struct arena *scratch = core_scratch(en);
+	const struct omap_item *it = omap_seek(sc->problem, SLICE_EMPTY, false);
+	struct slice text;
+
+	if (sc->retries < SCAN_RETRY_SHIFT_MAX)
+		sc->retries++;
+	for (; it != NULL; it = omap_next(it))
+		if (scan_passes_by_itself(scan_kept_of(it, &text).reason))
+			scan_hint(sc->f, arena_dup(scratch, it->key), false);
+}
+
 void
 scan_problem_put(struct scan *sc, struct slice path, enum reason reason,
     struct slice text)
@@ -69,6 +116,8 @@ scan_problem_put(struct scan *sc, struct slice path, enum reason reason,
 		    reason_name(reason), SLICE_FMT(text));
 	kept.pass = sc->pass_no;
 	scan_kept_put(sc, path, &kept, text);
+	if (scan_passes_by_itself(reason))
+		scan_retry_later(sc, is_new);
 }
 
 bool

@@ -105,9 +105,11 @@ struct scan {
 	uint64_t moving_since_ns;  /* a pass finds out a rename; 0: none */
 	struct core_timer release; /* of what is held back, if it can be */
 	struct scan_progress progress;
-	struct omap *problem; /* path -> scan_problem.c */
-	uint64_t pass_no;     /* full passes begun */
-	uint64_t failed_now;  /* of the pass under way */
+	struct omap *problem;    /* path -> scan_problem.c */
+	uint64_t pass_no;        /* full passes begun */
+	uint64_t failed_now;     /* of the pass under way */
+	struct core_timer retry; /* of what failed for a while, perhaps */
+	uint32_t retries;
 };
 
 /* scan.c */
@@ -148,6 +150,10 @@ void scan_problem_clear(struct scan *sc, struct slice path);
 void scan_problem_gone(struct scan *sc, struct slice path);
 /* A full pass ended: what it did not meet is no more. */
 void scan_problem_sweep(struct scan *sc);
+/* The reason that status gives for an error of looking or reading. */
+enum reason scan_problem_reason(int code);
+/* The timer's: look again at what the disk or the system refused. */
+void scan_problem_retry(struct engine *en, void *scan);
 
 /* scan_item.c */
 void scan_item_add(struct scan *sc, struct slice path, int64_t size);

@@ -295,6 +295,36 @@ a_root_that_is_gone_deletes_nothing(void **state)
 }
 
 static void
+what_the_disk_refused_is_looked_at_again(void **state)
+{
+	struct testlib_world *w = one();
+	struct testlib_disk *dk = testlib_world_disk(w, A);
+
+	(void)state;
+	testlib_disk_fail(dk, EFFECT_STAT, ERR_BUSY);
+	testlib_world_write(w, A, "d/x", "longer");
+	settle(w);
+	assert_int_equal(explain(w, A, "d/x").version[0].entry.size, 1);
+	assert_int_equal(folder(w, A).scan.failed, 1);
+	assert_false(is_deleted(w, A, "d/x"));
+	testlib_disk_fail(dk, EFFECT_STAT, 0);
+	/* Nobody hints at it again. */
+	testlib_world_run(w, 30 * CLOCK_S);
+	settle(w);
+	assert_int_equal(explain(w, A, "d/x").version[0].entry.size, 6);
+	assert_int_equal(folder(w, A).scan.failed, 0);
+	testlib_disk_fail(dk, EFFECT_HASH_FILE, ERR_IO);
+	testlib_world_write(w, A, "a", "longer still");
+	settle(w);
+	assert_int_equal(explain(w, A, "a").version[0].entry.size, 1);
+	testlib_disk_fail(dk, EFFECT_HASH_FILE, 0);
+	testlib_world_run(w, 30 * CLOCK_S);
+	settle(w);
+	assert_int_equal(explain(w, A, "a").version[0].entry.size, 12);
+	testlib_world_free(w);
+}
+
+static void
 internal_names_are_never_seen(void **state)
 {
 	struct testlib_world *w = one();
@@ -392,6 +422,7 @@ main(void)
 		cmocka_unit_test(what_others_have_already_is_adopted),
 		cmocka_unit_test(what_people_wrote_is_flushed_before_its_row),
 		cmocka_unit_test(a_root_that_is_gone_deletes_nothing),
+		cmocka_unit_test(what_the_disk_refused_is_looked_at_again),
 		cmocka_unit_test(internal_names_are_never_seen),
 		cmocka_unit_test(ignored_names_are_not_hashed),
 		cmocka_unit_test(many_files_come_in_bounded_portions),

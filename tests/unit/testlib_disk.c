@@ -27,6 +27,8 @@ struct testlib_disk {
 	int64_t room;
 	int64_t used;
 	bool gone;
+	enum effect_kind fail_kind;
+	int fail_code; /* of all effects of that kind; 0: none */
 	int trash_code; /* of KEEP_VERSION */
 };
 
@@ -204,6 +206,13 @@ void
 testlib_disk_break_trash(struct testlib_disk *dk, int code)
 {
 	dk->trash_code = code;
+}
+
+void
+testlib_disk_fail(struct testlib_disk *dk, enum effect_kind kind, int code)
+{
+	dk->fail_kind = kind;
+	dk->fail_code = code;
 }
 
 /* Bytes */
@@ -1078,7 +1087,9 @@ testlib_disk_do(struct testlib_disk *dk, const struct effect *ef,
 		done->u.done.code = ERR_MISSING_ROOT;
 		return;
 	}
-	done->u.done.code = do_one(dk, ef, done, arena);
+	done->u.done.code = dk->fail_code != 0 && ef->kind == dk->fail_kind
+				? dk->fail_code
+				: do_one(dk, ef, done, arena);
 	if (done->u.done.code != 0)
 		done->u.done.text = slice_str(err_name(done->u.done.code));
 }

@@ -57,6 +57,9 @@ void testlib_disk_trash(struct testlib_disk *dk, int64_t *files,
     int64_t *bytes);
 /* From now on nothing can be put into it, for this reason; 0: it can. */
 void testlib_disk_break_trash(struct testlib_disk *dk, int code);
+/* From now on effects of one kind answer with this; 0: none does. */
+void testlib_disk_fail(struct testlib_disk *dk, enum effect_kind kind,
+    int code);
 /* Lose the folder's root, or give it back: effects say ERR_MISSING_ROOT. */
 void testlib_disk_unmount(struct testlib_disk *dk, bool gone);
 
