@@ -55,13 +55,12 @@ meta_make_staged(const struct fs_root *root, const struct fs_at *at,
 		return fs_posix_walk_err(err, errno, "open directory");
 	rc = fs_posix_set_meta_fd(root, fd, meta, err);
 	close(fd);
-	if (rc == 0) {
-		rc = fs_posix_walk_rename_new(root, &stage, at);
-		if (rc == 0)
-			return 0;
-	}
+	if (rc == 0 && fs_posix_walk_rename_new(root, &stage, at) == 0)
+		return 0;
 	(void)unlinkat(stage.dir, stage.base, AT_REMOVEDIR);
-	/* Whatever was wrong with that, the plain way tells it better. */
+	if (rc < 0)
+		return rc;
+	/* Whatever is wrong with the name, the plain way tells it. */
 in_place:
 	if (mkdirat(at->dir, at->base, 0777) < 0 && errno != EEXIST)
 		return fs_posix_walk_err(err, errno, "make directory");
