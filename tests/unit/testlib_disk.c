@@ -28,7 +28,7 @@ struct testlib_disk {
 	int64_t used;
 	bool gone;
 	enum effect_kind fail_kind;
-	int fail_code; /* of all effects of that kind; 0: none */
+	int fail_code;  /* of all effects of that kind; 0: none */
 	int trash_code; /* of KEEP_VERSION */
 };
 
