@@ -352,6 +352,24 @@ api_folder_empty_trash(struct api_call *call)
 }
 
 static void
+api_folder_adopt(struct api_call *call)
+{
+	const struct status_folder *f;
+	struct status_report rp;
+
+	if (!api_take_folder(call, &rp, &f))
+		return;
+	if (!reason_is_of_root(f->reason))
+		api_fail_as(call, 409, "not-halted", CMD_REFUSED,
+		    slice_str(arena_printf(&call->ar,
+			"folder %.*s is not stopped for its directory",
+			SLICE_FMT(f->id))),
+		    NULL);
+	else
+		api_command(call, COMMAND_ADOPT);
+}
+
+static void
 api_pause(struct api_call *call, bool is_folder, struct slice name, bool on)
 {
 	const struct api_backend *be = &call->api->be;
@@ -554,6 +572,7 @@ static const struct api_route api_routes[] = {
 	{ "POST", "/v1/folders/*/ignores", api_folder_ignores },
 	{ "POST", "/v1/folders/*/retry", api_folder_retry },
 	{ "POST", "/v1/folders/*/empty-trash", api_folder_empty_trash },
+	{ "POST", "/v1/folders/*/adopt", api_folder_adopt },
 	{ "POST", "/v1/folders/*/pause", api_folder_pause },
 	{ "POST", "/v1/folders/*/resume", api_folder_resume },
 	{ "POST", "/v1/devices/*/pause", api_device_pause },

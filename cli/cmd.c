@@ -53,6 +53,8 @@ static const struct cmd cmds[] = {
 	{ "folder resume", "FOLDER", 1, 1, "", cmd_folder_resume, "go on" },
 	{ "folder scan", "FOLDER [SUBPATH]", 1, 2, "", cmd_folder_scan,
 	    "look for changes now" },
+	{ "folder adopt", "FOLDER", 1, 1, "", cmd_folder_adopt,
+	    "take the directory as it is now: another disk, or emptied" },
 	{ "folder override", "FOLDER", 1, 1, "yes", cmd_folder_override,
 	    "send-only: this device's state wins" },
 	{ "folder revert", "FOLDER", 1, 1, "yes", cmd_folder_revert,

@@ -1,4 +1,5 @@
-/* syncctl folder scan, override, revert, ignore: what the daemon does. */
+/* syncctl folder scan, adopt, override, revert, ignore: what the daemon does.
+ */
 #include "cli/cmd.h"
 
 #include <errno.h>
@@ -25,6 +26,17 @@ cmd_folder_scan(struct cmd_call *call)
 	if (call->opt.arg_count > 1)
 		path = cmd_query(call, path, "path", call->opt.arg[1]);
 	code = cmd_ask(call, "POST", path, &o);
+	json_decref(o);
+	return code;
+}
+
+int
+cmd_folder_adopt(struct cmd_call *call)
+{
+	json_t *o;
+	const int code =
+	    cmd_ask(call, "POST", cmd_folder_route(call, "adopt"), &o);
+
 	json_decref(o);
 	return code;
 }

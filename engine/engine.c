@@ -146,6 +146,9 @@ engine_command(struct engine *en, const struct event *ev)
 	case COMMAND_EMPTY_TRASH:
 		trash_empty(f);
 		break;
+	case COMMAND_ADOPT:
+		folder_adopt(f);
+		break;
 	case COMMAND_RETRY:
 		if (f->ix == NULL)
 			folder_reopen(f);

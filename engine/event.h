@@ -74,6 +74,7 @@ enum command_kind {
 	COMMAND_IGNORES,  /* the ignore file was edited: read it again */
 	COMMAND_RETRY,    /* try failed items now */
 	COMMAND_EMPTY_TRASH,
+	COMMAND_ADOPT, /* the directory as it is now becomes the folder */
 };
 
 struct event {

@@ -397,27 +397,6 @@ folder_step_end(struct folder *f)
 
 /* --- Opening --- */
 
-enum reason
-folder_judge_root(struct folder *f, const struct root_facts *root)
-{
-	struct root_identity known;
-
-	if (!root->exists)
-		return REASON_ROOT_MISSING;
-	if (!index_root(f->ix, &known))
-		return REASON_NONE; /* the first time: to be recorded */
-	if (!root->marker)
-		return root->empty && index_local_totals(f->ix).files > 0
-			   ? REASON_ROOT_EMPTY
-			   : REASON_MARKER_MISSING;
-	/* A disk that cannot say which one it is, is not the one we know. */
-	if ((known.fs_hi != 0 || known.fs_lo != 0) &&
-	    (known.fs_hi != root->identity.fs_hi ||
-		known.fs_lo != root->identity.fs_lo))
-		return REASON_DISK_CHANGED;
-	return REASON_NONE;
-}
-
 static void
 folder_on_include(struct folder *f, void *arg, const struct event *ev)
 {
@@ -558,9 +537,7 @@ folder_on_marker(struct folder *f, void *arg, const struct event *ev)
 	}
 	/* Only now could it be tried what this file system can do. */
 	f->root = ev->u.done.root;
-	if (index_is_new(f->ix) ||
-	    !index_root(f->ix, &(struct root_identity){ 0 }))
-		index_put_root(f->ix, &ev->u.done.root.identity);
+	folder_know_root(f, &f->root.identity);
 	folder_read_ignores(f);
 }
 
@@ -607,7 +584,7 @@ folder_on_open(struct folder *f, void *arg, const struct event *ev)
 	if (ev->u.done.store_rebuilt)
 		log_warn(core_log(f->en),
 		    "folder rebuild folder=%s: the "
-		    "damaged index was set aside",
+		    "old index was set aside",
 		    folder_name(f));
 	r = folder_judge_root(f, &f->root);
 	if (r != REASON_NONE) {

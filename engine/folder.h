@@ -137,6 +137,12 @@ void folder_step_end(struct folder *f);
 void folder_hints(struct folder *f, const struct event *ev);
 void folder_close(struct folder *f);
 void folder_reopen(struct folder *f); /* close, then open again */
+/*
+ * Halted because the directory is not what it was, and a person says that it
+ * shall be the folder from now on: with a new index, so that what is missing
+ * in it comes back from others and nothing counts as deleted.
+ */
+void folder_adopt(struct folder *f);
 /* People's commands. */
 void folder_override(struct folder *f);
 void folder_revert(struct folder *f);
@@ -160,6 +166,8 @@ void folder_halt(struct folder *f, enum reason r, const char *fmt, ...)
 bool folder_is_running(const struct folder *f);
 /* Why this root is not the one the index is of; REASON_NONE when it is. */
 enum reason folder_judge_root(struct folder *f, const struct root_facts *root);
+/* It is: remember all that it says of itself. */
+void folder_know_root(struct folder *f, const struct root_identity *now);
 /* A disk error code met during work: halts for ERR_FULL, ERR_MISSING_ROOT,
  * ERR_CORRUPT and a read-only disk; true when it did. */
 bool folder_met_error(struct folder *f, int code, struct slice text);

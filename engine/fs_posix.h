@@ -41,9 +41,10 @@
 #define FS_POSIX_BUF_LEN (256 * KIB)
 /* Data of a WRITE_TEMP from this length on is written past the page cache. */
 #define FS_POSIX_DIRECT_FROM (1 * MIB)
-#define FS_POSIX_DIRECT_LEN (1 * MIB) /* in one write of data that lies askew  \
-				       */
-#define FS_POSIX_DIRECT_ALIGN 4096u   /* suits every disk */
+#define FS_POSIX_DIRECT_LEN                                                    \
+	(1 * MIB)                   /* in one write of data that lies askew    \
+				     */
+#define FS_POSIX_DIRECT_ALIGN 4096u /* suits every disk */
 /* From this many names on, one syncfs() is cheaper than an fsync() each. */
 #define FS_POSIX_SYNCFS_FROM 9u
 
@@ -74,7 +75,11 @@ int fs_posix_check(const struct fs_root *held, const char *path,
     struct root_facts *facts, bool *same, struct err *err);
 /* The root once more, to be closed by the caller; -1 and errno. */
 int fs_posix_reopen(const struct fs_root *root);
-/* Make the marker directory in the folder at `path`; there already is fine. */
+/*
+ * Make the marker directory in the folder at `path`, and in it the nonce that
+ * tells this folder's disk from others; there already is fine.  A nonce that
+ * cannot be written is no failure.
+ */
 int fs_posix_make_marker(const char *path, struct err *err);
 
 void fs_posix_work_init(struct fs_posix_work *work);

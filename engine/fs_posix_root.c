@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -25,6 +26,9 @@
 #define ROOT_IGNORES ".stignore"
 #define ROOT_STAGE "holdfast"
 #define ROOT_STAGE_HIDDEN ".holdfast" /* below .stversions */
+#define ROOT_NONCE "holdfast.id"      /* in the marker: 16 hex digits */
+#define ROOT_NONCE_NEW "holdfast.id.new"
+#define ROOT_NONCE_LEN 16
 
 #ifndef F2FS_SUPER_MAGIC
 #define F2FS_SUPER_MAGIC 0xF2F52010
@@ -66,6 +70,66 @@ root_identity(int fd, const struct stat *st, struct root_identity *out)
 	}
 }
 
+/*
+ * Many file systems cannot say which one they are (XFS before Linux 6.9, NFS,
+ * tmpfs).  For these there is a random number beside the marker; 0: none, or
+ * none that we wrote.
+ */
+static uint64_t
+root_nonce_read(int marker)
+{
+	char text[ROOT_NONCE_LEN + 2] = "";
+	const int fd = openat(marker, ROOT_NONCE,
+	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+	ssize_t n = -1;
+
+	if (fd < 0)
+		return 0;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		n = pread(fd, text, sizeof(text), 0);
+	close(fd);
+	if (n != ROOT_NONCE_LEN + 1 || text[ROOT_NONCE_LEN] != '\n' ||
+	    strspn(text, "0123456789abcdef") != ROOT_NONCE_LEN)
+		return 0;
+	return strtoull(text, NULL, 16);
+}
+
+/* A disk that cannot be written to has none. */
+static void
+root_nonce_write(int marker)
+{
+	char text[ROOT_NONCE_LEN + 2];
+	uint64_t nonce = 0;
+	bool whole;
+	int fd;
+
+	if (getrandom(&nonce, sizeof(nonce), 0) != (ssize_t)sizeof(nonce))
+		return;
+	snprintf(text, sizeof(text), "%016llx\n",
+	    (unsigned long long)(nonce | 1));
+	unlinkat(marker, ROOT_NONCE_NEW, 0);
+	fd = openat(marker, ROOT_NONCE_NEW,
+	    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return;
+	whole = write(fd, text, ROOT_NONCE_LEN + 1) == ROOT_NONCE_LEN + 1 &&
+		fsync(fd) == 0;
+	close(fd);
+	if (!whole || renameat(marker, ROOT_NONCE_NEW, marker, ROOT_NONCE) < 0)
+		unlinkat(marker, ROOT_NONCE_NEW, 0);
+	else
+		(void)fsync(marker);
+}
+
+/* The marker of an open root, if it is a directory; fd or -1. */
+static int
+root_marker(int root)
+{
+	return openat(root, ROOT_MARKER,
+	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
 /* Nothing but our own and Syncthing's internal names?  0, 1 or -errno. */
 static int
 root_is_empty(int fd)
@@ -99,6 +163,7 @@ static int
 root_look(const char *path, int *fd, struct root_facts *facts, struct err *err)
 {
 	struct stat st;
+	int marker;
 	int rc;
 
 	memset(facts, 0, sizeof(*facts));
@@ -126,6 +191,11 @@ root_look(const char *path, int *fd, struct root_facts *facts, struct err *err)
 	facts->marker =
 	    fstatat(*fd, ROOT_MARKER, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 	    (S_ISDIR(st.st_mode) || S_ISREG(st.st_mode));
+	marker = root_marker(*fd);
+	if (marker >= 0) {
+		facts->identity.nonce = root_nonce_read(marker);
+		close(marker);
+	}
 	rc = 0;
 out:
 	if (rc < 0) {
@@ -348,7 +418,7 @@ int
 fs_posix_make_marker(const char *path, struct err *err)
 {
 	struct stat st;
-	int rc = 0;
+	int marker, rc = 0;
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0)
@@ -362,6 +432,12 @@ fs_posix_make_marker(const char *path, struct err *err)
 		rc = err_set(err, ERR_DENIED, ROOT_MARKER " is no directory");
 	else if (fsync(fd) < 0 && errno != EINVAL)
 		rc = err_sys(err, errno, "flush folder %s", path);
+	marker = rc < 0 ? -1 : root_marker(fd);
+	if (marker >= 0) {
+		if (root_nonce_read(marker) == 0)
+			root_nonce_write(marker);
+		close(marker);
+	}
 	close(fd);
 	return rc;
 }

@@ -208,6 +208,8 @@ index_load_root(struct index *ix, struct err *err)
 	ix->root.ino = reader_u64le(&r);
 	ix->root.fs_hi = reader_u64le(&r);
 	ix->root.fs_lo = reader_u64le(&r);
+	if (!reader_done(&r)) /* older records have none */
+		ix->root.nonce = reader_u64le(&r);
 	ix->has_root = true;
 	if (!reader_done(&r))
 		return err_set(err, ERR_CORRUPT, "root is malformed");
@@ -383,6 +385,7 @@ index_put_root(struct index *ix, const struct root_identity *root)
 	buf_put_u64le(&ix->rec, root->ino);
 	buf_put_u64le(&ix->rec, root->fs_hi);
 	buf_put_u64le(&ix->rec, root->fs_lo);
+	buf_put_u64le(&ix->rec, root->nonce);
 	index_put_meta(ix, KEY_ROOT, buf_slice(&ix->rec));
 }
 

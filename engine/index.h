@@ -55,7 +55,8 @@ struct root_identity {
 	uint64_t dev; /* st_dev; may change over a reboot */
 	uint64_t ino; /* of the root directory */
 	uint64_t fs_hi,
-	    fs_lo; /* file system identity (UUID or fsid); 0 unknown */
+	    fs_lo;      /* file system identity (UUID or fsid); 0 unknown */
+	uint64_t nonce; /* kept with the marker; 0: there is none */
 };
 
 struct peer_state {        /* what we have of a device's index, kept on disk */

@@ -113,18 +113,19 @@ static const struct reason_row reason_table[REASON_COUNT] = {
 	    "The folder's marker .stfolder is gone: perhaps its disk is not "
 	    "mounted.",
 	    "Nothing is deleted anywhere; other devices wait.",
-	    "Mount the disk.  If this is the right directory, make "
-	    "the marker in it again:  mkdir .stfolder" },
+	    "Mount the disk.  If this is the right directory, and nothing in "
+	    "it is missing:  mkdir .stfolder.  If it is a new one:  "
+	    "syncctl folder adopt %s" },
 	[REASON_DISK_CHANGED] = { "disk-changed", REASON_STOPPED,
 	    "Another file system than before is mounted there.",
 	    "Nothing is deleted anywhere; other devices wait.",
 	    "Mount the right disk.  To take the new one:  "
-	    "syncctl folder remove %s, then add it again." },
+	    "syncctl folder adopt %s" },
 	[REASON_ROOT_EMPTY] = { "root-empty", REASON_STOPPED,
 	    "The folder's directory is empty, and it was not before.",
 	    "Nothing is deleted anywhere; other devices wait.",
-	    "Mount the disk or put the files back.  If all was deleted on "
-	    "purpose:  syncctl folder remove %s, then add it again." },
+	    "Mount the disk or put the files back.  To have them sent here "
+	    "again:  syncctl folder adopt %s" },
 	[REASON_IGNORES_BAD] = { "ignores-bad", REASON_STOPPED,
 	    "The folder's ignore rules cannot be read.",
 	    "Nothing is sent and nothing is received until they can.",
@@ -205,4 +206,11 @@ enum reason_severity
 reason_severity(enum reason r)
 {
 	return reason_at(r)->severity;
+}
+
+bool
+reason_is_of_root(enum reason r)
+{
+	return r == REASON_MARKER_MISSING || r == REASON_DISK_CHANGED ||
+	       r == REASON_ROOT_EMPTY;
 }

@@ -8,6 +8,7 @@
 #ifndef HOLDFAST_ENGINE_REASON_H
 #define HOLDFAST_ENGINE_REASON_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum reason {
@@ -67,5 +68,7 @@ const char *reason_effect(enum reason r);
 /* What to do next; may hold "%s" once, for the folder or path.  NULL: wait. */
 const char *reason_do(enum reason r);
 enum reason_severity reason_severity(enum reason r);
+/* A folder's directory is there, but is not the one that it was. */
+bool reason_is_of_root(enum reason r);
 
 #endif

@@ -235,6 +235,78 @@ def test_105_another_disk_with_a_marker_halts(world: World,
     assert tree.snapshot(dir_a) == before
 
 
+def test_105_a_disk_that_cannot_say_which_it_is(world: World,
+                                                mount: Mount) -> None:
+    """A tmpfs has no identity: a number beside the marker stands for it."""
+    disk, dir_a = mount("disk", "tmpfs", 50), world.dir("a")
+    a, b = pair_on(world, dir_a, disk)
+    kinds.fill(dir_a, "a-")
+    settle([a, b], [dir_a, disk])
+    before = tree.snapshot(dir_a)
+    b.stop()
+    run("mount", "-t", "tmpfs", "none", disk)
+    (disk / ".stfolder").mkdir()
+    tree.write(disk / "of another folder", b"x")
+    b.start()
+    wait_until(lambda: b.problem("disk-changed"), 30, "halted", alive=[a, b])
+    time.sleep(1.5)
+    assert tree.snapshot(dir_a) == before
+    assert sorted(os.listdir(disk)) == [".stfolder", "of another folder"]
+    run("umount", disk)
+    wait_until(lambda: b.in_sync(FOLDER), 40, "resumed", alive=[a, b])
+    settle([a, b], [dir_a, disk])
+    assert tree.snapshot(dir_a) == before
+
+
+def test_105_a_copy_on_another_disk_is_adopted(world: World,
+                                               mount: Mount) -> None:
+    disk, dir_a = mount("disk", "ext4", 50), world.dir("a")
+    new = mount("new", "ext4", 50)
+    a, b = pair_on(world, dir_a, disk)
+    kinds.fill(dir_a, "a-")
+    for n in range(20):
+        tree.write(dir_a / f"more/{n}", tree.noise(10_000, n))
+    settle([a, b], [dir_a, disk])
+    refused = b.ctl("folder", "adopt", FOLDER, check=False)
+    assert refused.code == node.REFUSED, str(refused)
+    b.stop()
+    run("cp", "-a", f"{disk}/.", new)
+    (new / "more/7").unlink()  # of the old disk's last hours
+    run("umount", "-l", disk)
+    run("mount", "--bind", new, disk)
+    b.start()
+    wait_until(lambda: b.problem("disk-changed"), 30, "halted", alive=[a, b])
+    assert "syncctl folder adopt" in b.ctl("status", check=False).out
+    before = tree.snapshot(dir_a)
+    b.ctl("folder", "adopt", FOLDER)
+    settle([a, b], [dir_a, disk])
+    assert tree.snapshot(dir_a) == before, "nothing counts as deleted"
+    assert (disk / "more/7").read_bytes() == tree.noise(10_000, 7)
+    assert not tree.conflicts(dir_a)
+    # It is the folder's disk now.
+    b.restart()
+    tree.write(disk / "later", b"1")
+    settle([a, b], [dir_a, disk])
+    b.stop()
+    run("umount", "-l", disk)
+
+
+def test_105_an_emptied_folder_is_filled_again(world: World) -> None:
+    dir_a, dir_b = world.dir("a"), world.dir("b")
+    a, b = pair_on(world, dir_a, dir_b)
+    kinds.fill(dir_a, "a-")
+    settle([a, b], [dir_a, dir_b])
+    before = tree.snapshot(dir_a)
+    b.stop()
+    run("rm", "-r", dir_b)
+    dir_b.mkdir()
+    b.start()
+    wait_until(lambda: b.problem("root-empty"), 30, "halted", alive=[a, b])
+    b.ctl("folder", "adopt", FOLDER)
+    settle([a, b], [dir_a, dir_b])
+    assert tree.snapshot(dir_a) == before
+
+
 def test_51_a_mount_inside_is_not_lost(world: World, mount: Mount) -> None:
     """A file system mounted below the root and taken away again."""
     dir_a, dir_b = world.dir("a"), world.dir("b")

@@ -738,7 +738,10 @@ root_facts(const struct vdisk *dk, struct root_facts *out)
 		return;
 	out->marker = false;
 	out->empty = true;
-	out->identity = (struct root_identity){ 2, 2, 8, 8 };
+	out->identity = (struct root_identity){ .dev = 2,
+		.ino = 2,
+		.fs_hi = 8,
+		.fs_lo = 8 };
 }
 
 static void

@@ -104,6 +104,37 @@ facts_tell_what_the_file_system_can(void **state)
 }
 
 static void
+a_marker_holds_a_number_that_stays(void **state)
+{
+	const uint64_t nonce = f.facts.identity.nonce;
+	struct root_facts facts;
+	bool same;
+
+	(void)state;
+	assert_true(nonce != 0);
+	assert_int_equal(fs_posix_make_marker(f.path, &f.err), 0);
+	folder_reopen(&f);
+	assert_true(f.facts.identity.nonce == nonce);
+	/* One that is damaged is none, and another is made. */
+	folder_write(&f, ".stfolder/holdfast.id", "0123456789abcdeX\n");
+	assert_int_equal(fs_posix_check(f.root, f.path, &facts, &same, &f.err),
+	    0);
+	assert_true(same);
+	assert_true(facts.identity.nonce == 0);
+	assert_int_equal(fs_posix_make_marker(f.path, &f.err), 0);
+	folder_reopen(&f);
+	assert_true(f.facts.identity.nonce != 0);
+	assert_true(f.facts.identity.nonce != nonce);
+	/* A link is none, wherever it points to. */
+	assert_int_equal(unlink(folder_path(&f, ".stfolder/holdfast.id")), 0);
+	folder_write(&f, "mine", "0123456789abcdef\n");
+	assert_int_equal(
+	    symlink("../mine", folder_path(&f, ".stfolder/holdfast.id")), 0);
+	folder_reopen(&f);
+	assert_true(f.facts.identity.nonce == 0);
+}
+
+static void
 a_marker_that_is_a_file_stages_elsewhere(void **state)
 {
 	struct folder g;
@@ -147,6 +178,7 @@ a_check_notices_another_root_and_a_lost_marker(void **state)
 	assert_true(same);
 	assert_true(facts.marker);
 	assert_int_equal(rmdir(folder_path(&f, ".stfolder/holdfast")), 0);
+	assert_int_equal(unlink(folder_path(&f, ".stfolder/holdfast.id")), 0);
 	assert_int_equal(rmdir(folder_path(&f, ".stfolder")), 0);
 	assert_int_equal(fs_posix_check(f.root, f.path, &facts, &same, &f.err),
 	    0);
@@ -632,6 +664,7 @@ main(void)
 		T(a_missing_root_is_said_to_be_missing),
 		T(a_root_without_marker_is_left_untouched),
 		T(facts_tell_what_the_file_system_can),
+		T(a_marker_holds_a_number_that_stays),
 		T(a_marker_that_is_a_file_stages_elsewhere),
 		T(a_staging_directory_that_is_a_symlink_is_refused),
 		T(a_check_notices_another_root_and_a_lost_marker),

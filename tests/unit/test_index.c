@@ -155,7 +155,7 @@ static void
 facts_root_peers_and_intents_survive(void **state)
 {
 	struct fixture *f = *state;
-	const struct root_identity root = { 1, 2, 3, 4 };
+	const struct root_identity root = { 1, 2, 3, 4, 5 };
 	struct root_identity got;
 	struct slice value;
 	uint64_t id, first;
