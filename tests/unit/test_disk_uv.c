@@ -399,6 +399,7 @@ a_root_that_goes_and_comes_back_is_followed(void **state)
 	assert_true(a->root.marker);
 	assert_int_equal(wait_for(give(write_effect("t", "x")))->code, 0);
 	assert_int_equal(unlink(folder_path(&f, STAGED("t"))), 0);
+	assert_int_equal(unlink(folder_path(&f, ".stfolder/holdfast.id")), 0);
 	assert_int_equal(rmdir(folder_path(&f, ".stfolder/holdfast")), 0);
 	assert_int_equal(rmdir(folder_path(&f, ".stfolder")), 0);
 	assert_int_equal(rmdir(f.path), 0);
