@@ -1,7 +1,6 @@
 /*
  * The daemon's disk: stores, commits, roots, watches.  See syncd.h.
  */
-#include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/hash.h"
 #include "engine/base/mem.h"
+#include "engine/fs_posix.h"
 #include "engine/store_lmdb.h"
 
 #define SYNCD_CHECK_MS 1000u /* of looking at a store before it is used */
@@ -220,7 +220,8 @@ struct syncd_commit_job {
 	uint64_t id;
 	uint32_t folder;
 	struct store_lmdb_commit *commit;
-	int root_fd; /* to be flushed first; -1: not needed */
+	bool flush; /* first all that was written below the root */
+	int root_fd;
 };
 
 /*
@@ -234,8 +235,10 @@ syncd_commit_run(struct job *job)
 {
 	struct syncd_commit_job *cj = (struct syncd_commit_job *)(void *)job;
 
-	if (cj->root_fd >= 0 && syncfs(cj->root_fd) < 0)
-		err_sys(&job->err, errno, "flush the folder's files");
+	if (cj->flush && cj->root_fd < 0)
+		err_set(&job->err, ERR_IO, "no descriptor of the folder");
+	else if (cj->flush)
+		fs_posix_flush(cj->root_fd, &job->err);
 	store_lmdb_commit_run(cj->commit);
 }
 
@@ -279,8 +282,9 @@ syncd_commit(struct syncd *sd, const struct effect *ef)
 	cj->id = ef->id;
 	cj->folder = ef->folder;
 	cj->commit = commit;
-	cj->root_fd =
-	    ef->u.commit.flush ? disk_uv_open_root(sd->disk, ef->folder) : -1;
+	cj->flush = ef->u.commit.flush;
+	/* To be opened by the worker: the loop may open nothing in a folder. */
+	cj->root_fd = cj->flush ? disk_uv_dup_root(sd->disk, ef->folder) : -1;
 	pool_uv_add(sd->pool, &cj->job, JOB_SYNC);
 }
 

@@ -1063,11 +1063,11 @@ disk_uv_do(struct disk *disk, const struct effect *effect)
 }
 
 int
-disk_uv_open_root(const struct disk *disk, uint32_t folder)
+disk_uv_dup_root(const struct disk *disk, uint32_t folder)
 {
 	const struct disk_folder *f = disk_folder(disk, folder);
 
-	return f == NULL || f->root == NULL ? -1 : fs_posix_reopen(f->root);
+	return f == NULL || f->root == NULL ? -1 : fs_posix_dup(f->root);
 }
 
 void

@@ -66,10 +66,10 @@ bool disk_uv_takes(enum effect_kind kind);
 void disk_uv_do(struct disk *disk, const struct effect *effect);
 
 /*
- * A new descriptor of the folder's root, the caller's to close; -1: the folder
- * is not open, or there are no descriptors.
+ * The descriptor of the folder's root once more, the caller's to close; -1: the
+ * folder is not open, or there are no descriptors.
  */
-int disk_uv_open_root(const struct disk *disk, uint32_t folder);
+int disk_uv_dup_root(const struct disk *disk, uint32_t folder);
 
 /* Put watches on directories when they are listed?  After OPEN_FOLDER. */
 void disk_uv_watch(struct disk *disk, uint32_t folder, bool on);

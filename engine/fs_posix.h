@@ -73,8 +73,10 @@ void fs_posix_close(struct fs_root *root); /* accepts NULL */
  */
 int fs_posix_check(const struct fs_root *held, const char *path,
     struct root_facts *facts, bool *same, struct err *err);
-/* The root once more, to be closed by the caller; -1 and errno. */
-int fs_posix_reopen(const struct fs_root *root);
+/* The root's descriptor once more, the caller's to close; -1 and errno. */
+int fs_posix_dup(const struct fs_root *root);
+/* All that anybody wrote to its file system so far is on the disk after 0. */
+int fs_posix_flush(int root_fd, struct err *err);
 /*
  * Make the marker directory in the folder at `path`, and in it the nonce that
  * tells this folder's disk from others; there already is fine.  A nonce that

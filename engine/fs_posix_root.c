@@ -443,10 +443,25 @@ fs_posix_make_marker(const char *path, struct err *err)
 }
 
 int
-fs_posix_reopen(const struct fs_root *root)
+fs_posix_dup(const struct fs_root *root)
 {
-	/* Not dup(): a write error is told once to each open description. */
-	return openat(root->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fcntl(root->fd, F_DUPFD_CLOEXEC, 0);
+}
+
+int
+fs_posix_flush(int root_fd, struct err *err)
+{
+	/* A write error is told once to each open description: one of our own.
+	 */
+	const int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc = 0;
+
+	if (fd < 0)
+		return err_sys(err, errno, "open the folder");
+	if (syncfs(fd) < 0)
+		rc = err_sys(err, errno, "flush the folder's file system");
+	close(fd);
+	return rc;
 }
 
 bool
