@@ -90,9 +90,13 @@ class PowerDisks:
                 raise DiskError(f"powerdisk: {text.strip()}: {line}")
             return line.split()
 
-    def arm(self, ops: int, *disks: str) -> None:
+    def arm(self, ops: int, at_flush: bool, *disks: str) -> None:
+        """Cut these when they have done so many writes and flushes more."""
         self.was_cut = False
-        self.ask("arm", ops, *disks)
+        if at_flush:
+            self.ask("arm-flush", ops // 4, *disks)
+        else:
+            self.ask("arm", ops, *disks)
 
     def wait_cut(self, timeout: float) -> bool:
         if not self.was_cut:

@@ -22,6 +22,7 @@ import errno
 import hashlib
 import os
 import random
+import signal
 import sys
 import time
 from typing import Optional
@@ -66,6 +67,7 @@ class Person:
         self.careless = careless  # beside 80 acts, so many flush nothing
         self.name = name
         self.rng = random.Random(seed)
+        self.stopped = False
         self.turn = 0  # names given
         self.act = 0
         self.seed = seed
@@ -186,6 +188,9 @@ class Person:
             self.tell("gone", old, path, "scribbled")
         with open(part, mode) as file:
             file.write(data)
+            if self.rng.random() < 0.4:  # begins to write it, waits for nothing
+                file.flush()
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         if part != path:
             try:
                 rename(part, path, EXCHANGE)
@@ -194,6 +199,29 @@ class Person:
             except FileNotFoundError:
                 rename(part, path, NOREPLACE)
         self.tell("made", sha, path)
+
+    def unpack(self, top: str) -> None:
+        """An archive: many files at once."""
+        path = f"{top}/{self.new_id()}"
+        os.mkdir(path)
+        for _ in range(self.rng.randrange(5, 30)):
+            token = self.new_id()
+            data = content(token, self.rng.choice((60, 3000, 20_000)))
+            sha = hashlib.sha256(data).hexdigest()
+            self.tell("begun", sha, f"{path}/{token}")
+            with open(f"{path}/{token}", "xb") as file:
+                file.write(data)
+            self.tell("made", sha, f"{path}/{token}")
+
+    def drop_dir(self, top: str) -> None:
+        """A whole directory is deleted, file by file."""
+        dirs = sorted(here for here, _, _ in os.walk(top) if here != top)
+        if dirs:
+            path = self.rng.choice(dirs)
+            for here, _, names in os.walk(path, topdown=False):
+                for name in names:
+                    self.delete(f"{here}/{name}")
+                os.rmdir(here)
 
     # -- a while -------------------------------------------------------------
 
@@ -206,6 +234,10 @@ class Person:
         if top.startswith("loose"):
             if path and rng.random() < 0.15:
                 self.delete(path)
+            elif rng.random() < 0.08:
+                self.unpack(top)
+            elif rng.random() < (0.3 if len(self.files(top)) > 150 else 0.02):
+                self.drop_dir(top)
             else:
                 self.scribble(top, path if rng.random() < 0.6 else None)
             return
@@ -228,7 +260,9 @@ class Person:
             self.move(top, path)
 
     def live(self, pause: float) -> None:
-        while True:
+        """Until SIGTERM, and then to the end of the act."""
+        signal.signal(signal.SIGTERM, self.stop)
+        while not self.stopped:
             try:
                 self.step()
             except FileNotFoundError:
@@ -237,9 +271,10 @@ class Person:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY,
                                        errno.ENOTDIR, errno.EISDIR):
                     raise
-            if os.getppid() == 1:
-                return
             time.sleep(self.rng.expovariate(1 / pause))
+
+    def stop(self, *_: object) -> None:
+        self.stopped = True
 
 
 if __name__ == "__main__":

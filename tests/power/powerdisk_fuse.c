@@ -17,6 +17,8 @@
  *	ops DISK                  -> ops N: writes and flushes so far
  *	arm OPS DISK [DISK]       cut all named when they have done that many
  *	                          more; then there comes a line "cut"
+ *	arm-flush N DISK [DISK]   ... when they have flushed that often; the
+ *	                          cache is fullest just before the next flush
  *	cut DISK [DISK]           cut them now
  *	bury DISK
  *	restore DISK MODEL SEED   -> restored WRITES WHOLE TORN
@@ -72,6 +74,7 @@ static struct {
 	uint32_t disks;
 	uint32_t armed;    /* bits of disks; 0: nothing is armed */
 	uint64_t ops_left; /* of them, together */
+	bool flushes_only; /* only these count */
 	uint8_t *in, *out;
 } pd;
 
@@ -162,11 +165,11 @@ cut_now(uint32_t disks)
 
 /* To be called before a write or flush of `d`. */
 static void
-count_op(const struct disk *d)
+count_op(const struct disk *d, bool is_flush)
 {
 	const uint32_t bit = 1u << (d - pd.disk);
 
-	if ((pd.armed & bit) == 0)
+	if ((pd.armed & bit) == 0 || (pd.flushes_only && !is_flush))
 		return;
 	if (pd.ops_left > 0) {
 		pd.ops_left--;
@@ -275,7 +278,7 @@ do_write(const struct fuse_in_header *h, struct disk *d, const void *arg)
 		.at = in->offset,
 		.size = in->size };
 
-	count_op(d);
+	count_op(d, false);
 	if (!cutdisk_write(d->cd, in->offset, in + 1, in->size))
 		io.error = ENOSPC;
 	finish_io(d, &io);
@@ -286,7 +289,7 @@ do_fsync(const struct fuse_in_header *h, struct disk *d)
 {
 	const struct held io = { .unique = h->unique, .opcode = h->opcode };
 
-	count_op(d);
+	count_op(d, true);
 	cutdisk_flush(d->cd);
 	finish_io(d, &io);
 }
@@ -498,7 +501,7 @@ disk_bits(char **arg, unsigned from, unsigned count)
 static void
 cmd_group(char **arg, unsigned count)
 {
-	const bool arm = strcmp(arg[0], "arm") == 0;
+	const bool arm = strcmp(arg[0], "cut") != 0;
 	const uint32_t bits = disk_bits(arg, arm ? 2 : 1, count);
 
 	if (bits == 0) {
@@ -507,6 +510,7 @@ cmd_group(char **arg, unsigned count)
 	}
 	if (arm) {
 		pd.armed = bits;
+		pd.flushes_only = strcmp(arg[0], "arm-flush") == 0;
 		pd.ops_left = strtoull(arg[1], NULL, 10);
 	} else {
 		cut_now(bits);
@@ -552,7 +556,7 @@ do_command(char *line)
 		return;
 	if (strcmp(arg[0], "add") == 0 && count == 3)
 		cmd_add(arg[1], arg[2]);
-	else if (strcmp(arg[0], "arm") == 0 || strcmp(arg[0], "cut") == 0)
+	else if (strncmp(arg[0], "arm", 3) == 0 || strcmp(arg[0], "cut") == 0)
 		cmd_group(arg, count);
 	else
 		cmd_disk(arg, count);

@@ -41,15 +41,16 @@ from disk import MOUNTS, Disk, DiskError, PowerDisks, run  # noqa: E402
 from lib import node as ours, proc  # noqa: E402
 from lib.node import Node  # noqa: E402
 from lib.proc import _die_with_parent  # noqa: E402
-from oracle import Eyes, Oracle, is_part  # noqa: E402
+from oracle import Eyes, Oracle, is_loose, is_part  # noqa: E402
 
 CLONE_NEWNS = 0x20000
+CANNOT = 77  # exit code: this machine has not what it takes
 FOLDER = "f1"
 CUTS_PER_WORLD = 20
 SERVE_MAX_S = 2.0     # from start to the first answer
 AGREE_MAX_S = 60.0    # from the last start to two equal trees
-LEFT_OVER_S = 5.0     # for the engine to clean up when all agree
-PAUSE_S = 0.012       # of a person, between two acts
+UNSEEN_S = 5.0        # ... after which what cannot be seen is looked for
+PAUSES_S = (0.001, 0.012, 0.012, 0.06)  # of a person, between two acts
 MODELS = (("nothing", 30), ("prefix", 25), ("subset", 35), ("all", 10))
 
 
@@ -69,6 +70,7 @@ class Result:
     cached: int = 0        # writes in the caches when the power went
     lost: int = 0          # of these, not or not wholly kept
     torn_loose: int = 0
+    unseen: int = 0
     rebuilt: int = 0
     serve_s: list[float] = field(default_factory=list)
     agree_s: list[float] = field(default_factory=list)
@@ -79,12 +81,13 @@ class Result:
 class Worker:
     """The person at one machine, a process."""
 
-    def __init__(self, root: Path, name: str, seed: int, careless: int):
+    def __init__(self, root: Path, name: str, seed: int, careless: int,
+                 pause: float):
         self.name = name
         self.lines: list[str] = []
         self.proc = subprocess.Popen(
             [sys.executable, str(HERE / "person.py"), str(root), name,
-             str(seed), str(careless), str(PAUSE_S)], stdout=subprocess.PIPE,
+             str(seed), str(careless), str(pause)], stdout=subprocess.PIPE,
             stdin=subprocess.DEVNULL, text=True,
             preexec_fn=_die_with_parent)
         self.reader = threading.Thread(target=self._read, daemon=True)
@@ -98,7 +101,7 @@ class Worker:
         self.proc.kill()
 
     def end(self) -> None:
-        """Wait for a killed one; all it said is in `lines` then."""
+        """Wait for one that was told to; all it said is in `lines` then."""
         self.proc.wait(20)
         self.reader.join(20)
         self.proc.stdout.close()
@@ -164,12 +167,13 @@ class World:
     def start_person(self, m: Machine) -> None:
         self.persons += 1
         seed = self.result.seed * 1000 + self.persons
-        m.person = Worker(m.root, m.name, seed, self.options.careless)
+        m.person = Worker(m.root, m.name, seed, self.options.careless,
+                          self.rng.choice(PAUSES_S))
 
     def stop_person(self, m: Machine) -> None:
         if m.person is None:
             return
-        m.person.kill()
+        m.person.proc.terminate()
         m.person.end()
         self.hear(m)
         m.person = None
@@ -185,7 +189,8 @@ class World:
     # -- one cut -------------------------------------------------------------
 
     def wait_cut(self, victims: list[Machine], ops: int) -> None:
-        self.disks.arm(ops, *(m.name for m in victims))
+        self.disks.arm(ops, self.rng.random() < 0.4,
+                       *(m.name for m in victims))
         if not self.disks.wait_cut(self.rng.uniform(0.3, 3)):
             self.disks.ask("cut", *(m.name for m in victims))
         self.tell(f"cut {[m.name for m in victims]} after {ops} or so")
@@ -228,6 +233,8 @@ class World:
                   f"{torn} torn; mounted in {seconds:.3f} s")
         tree = m.look()
         self.oracle.forgive(tree)
+        for path in filter(is_part, tree):  # of no use to anybody now
+            (m.root / path).unlink()
         self.result.torn_loose += self.oracle.torn_loose(tree)
         bad = self.oracle.torn(tree)
         if bad:
@@ -269,6 +276,8 @@ class World:
             for m in (a, b):
                 if not m.node.running:
                     raise Failing(f"{m.name} ended: {m.node.tail(20)}")
+            if time.monotonic() - start > UNSEEN_S:
+                self.save_unseen(left, right)
             if time.monotonic() - start > AGREE_MAX_S:
                 diff = [f"{p}: {left.get(p)} {right.get(p)}"
                         for p in sorted(left.keys() | right.keys())
@@ -279,22 +288,28 @@ class World:
         self.result.agree_s.append(time.monotonic() - start)
         self.oracle.settle()
         bad = self.oracle.judge(left)
-        bad += [f"left over: {p}" for m in (a, b) for p in self.left_over(m)]
         if bad:
             raise Failing("; ".join(bad[:8]))
         self.oracle.seen_elsewhere(left)
         self.tell(f"agreed on {len(left)} files, "
                   f"{len(self.oracle.due)} due")
 
-    def left_over(self, m: Machine) -> list[Path]:
-        """Staged files that nobody removes, though there is nothing to do."""
-        end = time.monotonic() + LEFT_OVER_S
-        while True:
-            found = [p for p in (m.root / ".stfolder").rglob("*")
-                     if p.is_file()]
-            if not found or time.monotonic() > end:
-                return found
-            time.sleep(0.1)
+    def save_unseen(self, left: dict[str, str],
+                    right: dict[str, str]) -> None:
+        """What no look at names and times can tell.
+
+        Written in place and not flushed: the new bytes had reached the disk
+        when the power went, the new times had not.  The person saves it again.
+        """
+        for path in left.keys() & right.keys():
+            if left[path] == right[path] or not is_loose(path):
+                continue
+            seen = [os.stat(m.root / path) for m in self.machines.values()]
+            if len({(s.st_size, s.st_mtime_ns) for s in seen}) == 1:
+                owner = self.machines[path[len("loose-")]]
+                os.utime(owner.root / path)
+                self.result.unseen += 1
+                self.tell(f"unseen: {path}")
 
     # -- the whole -----------------------------------------------------------
 
@@ -370,6 +385,55 @@ class World:
         shutil.rmtree(self.base, ignore_errors=True)
 
 
+def forgets(kind: str, base: Path, program: Path) -> list[str]:
+    """Does the disk keep what it must and forget what it may?"""
+    bad = []
+    disks = PowerDisks(program, base / "disks")
+    disk = Disk(disks, "a", kind, "", base / "a")
+    try:
+        for n, model in enumerate(("nothing", "all", "prefix", "subset")):
+            for m in range(n + 1):
+                flushed = disk.at / f"flushed{m}"
+                if m < n and flushed.read_bytes() != bytes([m]) * 9000:
+                    bad.append(f"{kind} {model}: flushed{m} is not whole")
+            with open(disk.at / f"flushed{n}", "xb") as file:
+                file.write(bytes([n]) * 9000)
+                file.flush()
+                os.fsync(file.fileno())
+            run("sync", disk.at)
+            (disk.at / f"not{n}").write_bytes(b"x" * 9000)
+            disks.ask("cut", "a")
+            disks.ask("bury", "a")
+            disk.umount()
+            disks.ask("restore", "a", model, n)
+            disk.mount()
+            if (disk.at / f"not{n}").exists():
+                bad.append(f"{kind} {model}: what was in memory is there")
+        disk.umount()
+        if disk.check():
+            bad.append(f"{kind}: damaged: {disk.check()}")
+    finally:
+        if disk.mounted:
+            disk.umount()
+        disks.end()
+    return bad
+
+
+def self_test(program: Path) -> int:
+    bad = []
+    for kind in sorted(MOUNTS):
+        base = Path(tempfile.mkdtemp(prefix="hfp-"))
+        try:
+            bad += forgets(kind, base, program)
+        except (DiskError, OSError) as error:
+            print(f"cannot: {kind}: {error}")
+            return CANNOT
+        finally:
+            shutil.rmtree(base, ignore_errors=True)
+    print("\n".join(bad) or "ok")
+    return 1 if bad else 0
+
+
 def one_world(seed: int, cuts: int, options: argparse.Namespace) -> Result:
     proc._rng.seed()  # or each process of the pool gives the same ports
     return World(seed, cuts, options).run()
@@ -401,7 +465,9 @@ def tell_all(results: list[Result]) -> int:
           f"{agree[len(agree) // 2]:.2f} s, {agree[-1]:.2f} s")
     print(f"-- {sum(r.rebuilt for r in results)} indexes rebuilt, "
           f"{sum(r.torn_loose for r in results)} times a file that nobody "
-          f"flushed was torn by its file system")
+          f"flushed was torn by its file system, "
+          f"{sum(r.unseen for r in results)} "
+          f"times unseen")
     print(f"{cuts} cuts, {failing} failing")
     return 1 if failing or not cuts else 0
 
@@ -419,16 +485,21 @@ def main() -> int:
     parser.add_argument("--keep", type=Path,
                         default=ours.ROOT / "build/power")
     parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--self-test", action="store_true",
+                        help="judge the disks, not the daemons")
     args = parser.parse_args()
-    if os.geteuid() != 0 or not Path("/dev/fuse").exists():
-        print("wants root, /dev/fuse and loop devices", file=sys.stderr)
-        return 2
+    for needed in ("/dev/fuse", "/dev/loop-control"):
+        if os.geteuid() != 0 or not os.access(needed, os.R_OK | os.W_OK):
+            print(f"cannot: root and {needed} are needed")
+            return CANNOT
     # Mounts of our own: whatever happens, they go when we end.
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS) != 0:
-        print("no mount namespace of our own", file=sys.stderr)
-        return 2
+        print("cannot: no mount namespace of its own")
+        return CANNOT
     run("mount", "--make-rprivate", "/")
+    if args.self_test:
+        return self_test(args.powerdisk)
     seed = args.seed if args.seed is not None \
         else random.SystemRandom().randrange(1 << 32)
     print(f"--seed {seed}", flush=True)
