@@ -122,7 +122,9 @@ folder_on_commit(struct folder *f, void *arg, const struct event *ev)
 		    core_now(f->en).mono_ns + FOLDER_COMMIT_RETRY_NS);
 		f->commit_start_ns = core_now(f->en).mono_ns;
 		/* The index may be on another disk: the trash can stays. */
-		folder_halt_softly(f, REASON_DISK_FULL, ev->u.done.text);
+		folder_halt_softly(f,
+		    code == ERR_FULL ? REASON_DISK_FULL : REASON_BUSY,
+		    ev->u.done.text);
 		return;
 	}
 	if (code == 0)
@@ -356,6 +358,15 @@ folder_on_closed(struct folder *f, void *arg, const struct event *ev)
 	folder_closed(f);
 }
 
+/* A disk that fails is no damage: the index is as it was when it is well. */
+static enum reason
+folder_index_reason(int code)
+{
+	return code == ERR_IO || code == ERR_BUSY || code == ERR_FULL
+		   ? REASON_IO_ERROR
+		   : REASON_INDEX_DAMAGED;
+}
+
 static void
 folder_continue_close(struct folder *f)
 {
@@ -388,8 +399,8 @@ folder_step_end(struct folder *f)
 	if (f->ix == NULL)
 		return;
 	if (index_error(f->ix) != NULL) {
-		folder_halt(f, REASON_INDEX_DAMAGED, "%s",
-		    index_error(f->ix)->text);
+		folder_halt(f, folder_index_reason(index_error(f->ix)->code),
+		    "%s", index_error(f->ix)->text);
 		return;
 	}
 	folder_consider_commit(f);
@@ -578,7 +589,7 @@ folder_on_open(struct folder *f, void *arg, const struct event *ev)
 	f->root = ev->u.done.root;
 	if (index_open(&f->ix, ev->u.done.store, &core_setup(f->en)->self,
 		rng_u64(core_rng(f->en)) | 1, &err) < 0) {
-		folder_halt(f, REASON_INDEX_DAMAGED, "%s", err.text);
+		folder_halt(f, folder_index_reason(err.code), "%s", err.text);
 		return;
 	}
 	if (ev->u.done.store_rebuilt)

@@ -56,9 +56,10 @@ scan_problem_reason(int code)
 }
 
 static bool
-scan_passes_by_itself(enum reason reason)
+scan_may_pass(enum reason reason)
 {
-	return reason == REASON_IO_ERROR || reason == REASON_BUSY;
+	return reason == REASON_IO_ERROR || reason == REASON_BUSY ||
+	       reason == REASON_UNREADABLE;
 }
 
 /* Unless that is to be anyway. */
@@ -84,7 +85,7 @@ scan_problem_retry(struct engine *en, void *scan)
 	if (sc->retries < SCAN_RETRY_SHIFT_MAX)
 		sc->retries++;
 	for (; it != NULL; it = omap_next(it))
-		if (scan_passes_by_itself(scan_kept_of(it, &text).reason))
+		if (scan_may_pass(scan_kept_of(it, &text).reason))
 			scan_hint(sc->f, arena_dup(scratch, it->key), false);
 }
 
@@ -116,7 +117,7 @@ scan_problem_put(struct scan *sc, struct slice path, enum reason reason,
 		    reason_name(reason), SLICE_FMT(text));
 	kept.pass = sc->pass_no;
 	scan_kept_put(sc, path, &kept, text);
-	if (scan_passes_by_itself(reason))
+	if (scan_may_pass(reason))
 		scan_retry_later(sc, is_new);
 }
 

@@ -537,7 +537,8 @@ store_lmdb_commit_finish(struct store_lmdb_commit *c, struct err *err)
 	if (c->rc == 0) {
 		renew_read(sl);
 		mine = sl->err;
-	} else if (mine.code != ERR_FULL && sl->err.code == 0) {
+	} else if (mine.code != ERR_FULL && mine.code != ERR_BUSY &&
+		   sl->err.code == 0) {
 		sl->err = mine;
 	}
 	if (err != NULL && mine.code != 0)

@@ -55,7 +55,7 @@ void store_lmdb_commit_run(struct store_lmdb_commit *commit);
 /*
  * On the loop thread, after _run(); ends `commit`.  When it failed the state
  * on disk is that of the last commit, and what was to be written waits for
- * the next one.  ERR_FULL: no space; try again when there is some.
+ * the next one.  ERR_FULL, ERR_BUSY: no space, or not now; try again.
  * ERR_CORRUPT, ERR_IO: store_error() is set, the folder stops.
  */
 int store_lmdb_commit_finish(struct store_lmdb_commit *commit, struct err *err);
