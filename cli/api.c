@@ -167,6 +167,22 @@ api_query(const struct api_call *call, const char *name)
 	return value == NULL ? SLICE_EMPTY : slice_str(value);
 }
 
+uint64_t
+api_number(const struct api_call *call, const char *name, uint64_t fallback)
+{
+	const struct slice text = api_query(call, name);
+	uint64_t n = 0;
+
+	if (text.len == 0 || text.len > 19)
+		return fallback;
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.ptr[i] < '0' || text.ptr[i] > '9')
+			return fallback;
+		n = n * 10 + (uint64_t)(text.ptr[i] - '0');
+	}
+	return n;
+}
+
 int
 api_find_folder(const struct status_report *rp, struct slice text,
     uint32_t *out, struct arena *ar, struct err *err)
@@ -346,6 +362,26 @@ api_folder_retry(struct api_call *call)
 }
 
 static void
+api_folder_confirm(struct api_call *call)
+{
+	api_command(call, COMMAND_CONFIRM);
+}
+
+static void
+api_folder_reject(struct api_call *call)
+{
+	const struct status_folder *f;
+	struct status_report rp;
+
+	if (!api_take_folder(call, &rp, &f))
+		return;
+	if (f->mode != FOLDER_SEND_RECEIVE)
+		api_folder_refuse_mode(call, f, "sendreceive");
+	else
+		api_command(call, COMMAND_REJECT);
+}
+
+static void
 api_folder_empty_trash(struct api_call *call)
 {
 	api_command(call, COMMAND_EMPTY_TRASH);
@@ -434,22 +470,6 @@ api_device_resume(struct api_call *call)
 }
 
 /* --- Events --- */
-
-static uint64_t
-api_number(const struct api_call *call, const char *name, uint64_t fallback)
-{
-	const struct slice text = api_query(call, name);
-	uint64_t n = 0;
-
-	if (text.len == 0 || text.len > 19)
-		return fallback;
-	for (size_t i = 0; i < text.len; i++) {
-		if (text.ptr[i] < '0' || text.ptr[i] > '9')
-			return fallback;
-		n = n * 10 + (uint64_t)(text.ptr[i] - '0');
-	}
-	return n;
-}
 
 /* `self` is us: what was changed here has no device's name. */
 static json_t *
@@ -562,6 +582,7 @@ static const struct api_route api_routes[] = {
 	{ "GET", "/v1/explain", api_explain_path },
 	{ "GET", "/v1/ignores", api_explain_rules },
 	{ "GET", "/v1/ignore-test", api_explain_ignore },
+	{ "GET", "/v1/plan", api_plan },
 	{ "GET", "/v1/conflicts", api_explain_conflicts },
 	{ "GET", "/v1/events", api_events },
 	{ "POST", "/v1/reload", api_reload },
@@ -571,6 +592,8 @@ static const struct api_route api_routes[] = {
 	{ "POST", "/v1/folders/*/revert", api_folder_revert },
 	{ "POST", "/v1/folders/*/ignores", api_folder_ignores },
 	{ "POST", "/v1/folders/*/retry", api_folder_retry },
+	{ "POST", "/v1/folders/*/confirm", api_folder_confirm },
+	{ "POST", "/v1/folders/*/reject", api_folder_reject },
 	{ "POST", "/v1/folders/*/empty-trash", api_folder_empty_trash },
 	{ "POST", "/v1/folders/*/adopt", api_folder_adopt },
 	{ "POST", "/v1/folders/*/pause", api_folder_pause },

@@ -28,6 +28,7 @@
 #include "engine/base/slice.h"
 #include "engine/event.h"
 #include "engine/explain.h"
+#include "engine/plan.h"
 #include "engine/status.h"
 #include "mesh/net_uv.h"
 
@@ -88,6 +89,8 @@ struct api_backend {
 	    struct ignore_match *out, struct err *err);
 	int (*ignore_rules)(void *arg, struct slice folder_id, struct arena *ar,
 	    const struct ignore_match **out, uint32_t *count, struct err *err);
+	bool (*plan)(void *arg, struct slice folder_id, struct slice after,
+	    bool held, uint32_t limit, struct arena *ar, struct plan_page *out);
 	bool (*conflicts)(void *arg, struct slice folder_id, struct arena *ar,
 	    const struct status_conflict **out, uint32_t *count);
 	/* Read the configuration again and put it in force before returning;

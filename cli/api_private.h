@@ -44,6 +44,7 @@ api_handler_fn api_status_all, api_status_folders, api_status_devices,
 api_handler_fn api_doctor;
 api_handler_fn api_explain_path, api_explain_ignore, api_explain_rules,
     api_explain_conflicts;
+api_handler_fn api_plan;
 
 /* {"schema": ...}: every answer begins so. */
 json_t *api_object(void);
@@ -53,6 +54,9 @@ void api_reply(struct api_call *call, json_t *body);
 void api_fail(struct api_call *call, const struct err *err, const char *next);
 /* A query argument as a slice; empty when absent. */
 struct slice api_query(const struct api_call *call, const char *name);
+/* The same as a number; `fallback` when it is absent or none. */
+uint64_t api_number(const struct api_call *call, const char *name,
+    uint64_t fallback);
 
 /* One answer in the making. */
 struct api_view {
@@ -79,6 +83,9 @@ void api_problem_device(struct api_view *v, const struct status_device *d,
 void api_problem_config(struct api_view *v);
 /* How many conflict copies the folder holds. */
 int64_t api_conflicts(struct api_view *v, const struct status_folder *f);
+
+/* The devices whose mass change the brake holds. */
+json_t *api_held(const struct status_report *rp, const struct status_folder *f);
 
 /* JSON values; text that is no UTF-8 is escaped. */
 json_t *api_text(struct slice s);

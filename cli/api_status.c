@@ -230,6 +230,7 @@ api_folder(const struct api_view *v, const struct status_folder *f,
 	json_object_set_new(o, "watch", json_string(api_watch_name(f->watch)));
 	api_set_count(o, "ignore_rules", f->ignore_rules);
 	json_object_set_new(o, "trash", api_folder_trash(f));
+	json_object_set_new(o, "held", api_held(&v->rp, f));
 	api_set_count(o, "conflicts", conflicts);
 	api_set_count(o, "error_count", f->problem_count);
 	json_object_set_new(o, "errors", api_folder_errors(f));

@@ -78,6 +78,12 @@ cmd_status_state(struct arena *ar, const json_t *f, enum print_style *style)
 		*style = PRINT_BAD;
 		return arena_printf(ar, "HALTED  %s", reason);
 	}
+	if (json_array_size(json_object_get(f, "held")) > 0 &&
+	    strcmp(state, "waiting") == 0) {
+		*style = PRINT_BAD;
+		return arena_printf(ar, "HELD  %s · %s items", reason,
+		    print_count(ar, cmd_int(f, "need_items")));
+	}
 	if (strcmp(state, "waiting") == 0)
 		return arena_printf(ar, "waiting  %s · %s items · %s", reason,
 		    print_count(ar, cmd_int(f, "need_items")),
@@ -327,6 +333,8 @@ cmd_status_problem_head(struct cmd_call *call, const json_t *p)
 	const char *what = stopped ? "HALTED" : "WARNING";
 	char *left;
 
+	if (strcmp(code, "folder.mass-change") == 0)
+		what = "HELD";
 	left = arena_printf(&call->ar, "  %s", dot == NULL ? code : dot + 1);
 	fputs(print_safe(&call->ar, cmd_text(p, "subject")), stdout);
 	fputs("  ", stdout);

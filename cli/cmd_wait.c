@@ -96,6 +96,12 @@ cmd_wait_look_folder(struct cmd_wait *w, const struct cmd_wait_folder *wf,
 		cmd_wait_block(w, wf->id, "", cmd_text(f, "reason"), 0, 0);
 		return;
 	}
+	if (json_array_size(json_object_get(f, "held")) > 0) {
+		w->stopped = true; /* until a person has decided */
+		cmd_wait_block(w, wf->id, "", "mass-change",
+		    cmd_int(f, "need_items"), cmd_int(f, "need_bytes"));
+		return;
+	}
 	if (cmd_int(scan, "passes") <= wf->passes || cmd_bool(scan, "running"))
 		cmd_wait_block(w, wf->id, "", "scanning", 0, 0);
 	else if (strcmp(cmd_text(f, "state"), "in_sync") != 0)

@@ -433,6 +433,9 @@ config_build_folder(struct config_load *ld, const struct config_part *part,
 	more->watch = config_bool_of(part, CONFIG_FOLDER_WATCH);
 	f->trash = config_bool_of(part, CONFIG_FOLDER_TRASH);
 	f->trash_age_ns = config_duration_of(part, CONFIG_FOLDER_TRASH_AGE);
+	f->brake_percent = (uint32_t)config_int_of(part, CONFIG_FOLDER_BRAKE);
+	f->brake_files =
+	    (uint32_t)config_int_of(part, CONFIG_FOLDER_BRAKE_FILES);
 	f->trash_bytes_max = config_size_of(part, CONFIG_FOLDER_TRASH_SIZE);
 	config_build_shares(ld, part, setup, f);
 }

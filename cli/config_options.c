@@ -78,6 +78,13 @@ static const struct config_option config_table[CONFIG_ID_COUNT] = {
 	{ CONFIG_FOLDER_TRASH_SIZE, CONFIG_IN_FOLDER, "trash-size", CONFIG_SIZE,
 	    false, false, "0", NULL, 0, 0,
 	    "how much is kept, the oldest goes first; 0: no limit" },
+	{ CONFIG_FOLDER_BRAKE, CONFIG_IN_FOLDER, "brake", CONFIG_INT, false,
+	    false, "25", NULL, 0, 100,
+	    "ask when a device deletes or rewrites more than so many percent "
+	    "of the files; 0: never" },
+	{ CONFIG_FOLDER_BRAKE_FILES, CONFIG_IN_FOLDER, "brake-files",
+	    CONFIG_INT, false, false, "100", NULL, 1, 1000000000,
+	    "... and more than so many files" },
 };
 
 static const char *const config_sections[] = {

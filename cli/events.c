@@ -35,6 +35,7 @@ static const char *const events_names[EVENTS_TYPE_COUNT] = {
 	[EVENTS_PENDING_DEVICE] = "pending.device",
 	[EVENTS_PENDING_FOLDER] = "pending.folder",
 	[EVENTS_INTRODUCED] = "introduced",
+	[EVENTS_HELD] = "folder.held",
 };
 
 struct events *
@@ -116,6 +117,8 @@ events_type_of(enum note_kind kind)
 		return EVENTS_DEVICE_NEED;
 	case NOTE_PENDING_FOLDER:
 		return EVENTS_PENDING_FOLDER;
+	case NOTE_HELD:
+		return EVENTS_HELD;
 	case NOTE_INTRODUCED:
 		return EVENTS_INTRODUCED;
 	}

@@ -36,6 +36,7 @@ enum events_type {
 	EVENTS_PENDING_DEVICE, /* a stranger knocked: device, text: name */
 	EVENTS_PENDING_FOLDER, /* device offers folder; text: label */
 	EVENTS_INTRODUCED,     /* device, text: name */
+	EVENTS_HELD,           /* device's mass change waits: count, reason */
 	EVENTS_TYPE_COUNT
 };
 

@@ -120,6 +120,15 @@ syncd_api_ignore_rules(void *arg, struct slice folder_id, struct arena *ar,
 }
 
 static bool
+syncd_api_plan(void *arg, struct slice folder_id, struct slice after, bool held,
+    uint32_t limit, struct arena *ar, struct plan_page *out)
+{
+	struct syncd *sd = arg;
+
+	return plan_page(sd->en, folder_id, after, held, limit, ar, out);
+}
+
+static bool
 syncd_api_conflicts(void *arg, struct slice folder_id, struct arena *ar,
     const struct status_conflict **out, uint32_t *count)
 {
@@ -202,6 +211,7 @@ syncd_api_open(struct syncd *sd, struct err *err)
 		.explain = syncd_api_explain,
 		.ignore_test = syncd_api_ignore_test,
 		.ignore_rules = syncd_api_ignore_rules,
+		.plan = syncd_api_plan,
 		.conflicts = syncd_api_conflicts,
 		.reload = syncd_api_reload,
 		.command = syncd_api_command,

@@ -102,6 +102,7 @@ enum note_kind {
 	NOTE_ITEM_FAILED,    /* reason says why; retried */
 	NOTE_PEER_STATE,     /* a device's need changed */
 	NOTE_PENDING_FOLDER, /* a device offers a folder we do not have */
+	NOTE_HELD,           /* a device's mass change waits: count */
 	NOTE_INTRODUCED,     /* an introducer named a device: add it */
 };
 

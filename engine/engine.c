@@ -5,6 +5,7 @@
 
 #include "engine/base/assert.h"
 #include "engine/base/mem.h"
+#include "engine/brake.h"
 #include "engine/core_state.h"
 #include "engine/folder.h"
 #include "engine/pull.h"
@@ -142,6 +143,12 @@ engine_command(struct engine *en, const struct event *ev)
 		break;
 	case COMMAND_IGNORES:
 		folder_read_ignores(f);
+		break;
+	case COMMAND_CONFIRM:
+		brake_confirm(f);
+		break;
+	case COMMAND_REJECT:
+		folder_reject(f);
 		break;
 	case COMMAND_EMPTY_TRASH:
 		trash_empty(f);

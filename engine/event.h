@@ -74,7 +74,9 @@ enum command_kind {
 	COMMAND_IGNORES,  /* the ignore file was edited: read it again */
 	COMMAND_RETRY,    /* try failed items now */
 	COMMAND_EMPTY_TRASH,
-	COMMAND_ADOPT, /* the directory as it is now becomes the folder */
+	COMMAND_CONFIRM, /* what the brake holds is done */
+	COMMAND_REJECT,  /* ... is answered with our versions */
+	COMMAND_ADOPT,   /* the directory as it is now becomes the folder */
 };
 
 struct event {

@@ -6,6 +6,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/nfc.h"
 #include "engine/base/path.h"
+#include "engine/brake.h"
 #include "engine/decide.h"
 #include "engine/exchange_progress.h"
 #include "engine/pull.h"
@@ -304,6 +305,7 @@ exchange_entry_came(struct peer *p, struct folder *f, struct share *sh,
 	}
 	if (e.deleted)
 		exchange_revive(f, e.name);
+	brake_heard(f, sh, e.name);
 	return true;
 }
 

@@ -4,6 +4,7 @@
 #include "engine/explain.h"
 
 #include "engine/base/path.h"
+#include "engine/brake.h"
 #include "engine/conflict.h"
 #include "engine/core_state.h"
 #include "engine/decide.h"
@@ -249,6 +250,8 @@ explain_row(const struct folder *f, const struct row *row, struct explain *out,
 		       v.reason != REASON_SEND_ONLY &&
 		       v.reason != REASON_LOCALLY_CHANGED;
 	out->reason = explain_verdict(&v, out);
+	if (brake_has(f, row, &v))
+		out->reason = REASON_MASS_CHANGE;
 	if (out->local_changed)
 		out->reason = REASON_LOCALLY_CHANGED;
 	out->everywhere =

@@ -10,6 +10,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/mem.h"
 #include "engine/base/path.h"
+#include "engine/brake.h"
 #include "engine/core_state.h"
 #include "engine/exchange.h"
 #include "engine/exchange_progress.h"
@@ -318,6 +319,7 @@ static void
 folder_drop_parts(struct folder *f)
 {
 	folder_walk_free(f); /* one that waited for a commit that never came */
+	brake_close(f);
 	scan_free(f->scan);
 	pull_free(f->pull);
 	index_close(f->ix);
@@ -607,6 +609,7 @@ folder_on_open(struct folder *f, void *arg, const struct event *ev)
 	f->scan = scan_new(f);
 	f->pull = pull_new(f);
 	folder_bind(f);
+	brake_open(f);
 	/* The staging directory is needed in any case; the marker is made only
 	 * for an index that never saw one (judged above). */
 	core_ask(f, EFFECT_MAKE_MARKER, folder_on_marker, NULL);
@@ -725,6 +728,7 @@ folder_setup(struct folder *f, const struct setup_folder *cfg)
 	arena_init(&f->cfg_arena);
 	setup_copy_folder(&f->cfg, cfg, &f->cfg_arena);
 	folder_set_shares(f);
+	brake_setup(f);
 	arena_fini(&old);
 	if (f->cfg.paused) {
 		if (!was_paused)
@@ -763,6 +767,7 @@ folder_new(struct engine *en, uint32_t number, const struct setup_folder *cfg)
 	core_timer_init(&f->rescan, folder_on_rescan, f);
 	core_timer_init(&f->commit_timer, folder_on_commit_timer, f);
 	f->trash = trash_new(f);
+	f->brake = brake_new(f);
 	f->since_wall_ns = core_now(en).wall_ns;
 	folder_set_shares(f);
 	if (!f->cfg.paused)
@@ -780,6 +785,7 @@ folder_free(struct folder *f)
 	exchange_progress_free(f);
 	trash_free(f->trash);
 	folder_drop_parts(f);
+	brake_free(f->brake);
 	VEC_FINI(&f->commit_now);
 	VEC_FINI(&f->commit_wait);
 	mem_free(f->share);

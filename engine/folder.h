@@ -36,6 +36,7 @@ struct scan;
 struct pull;
 struct peer;
 struct trash;
+struct brake;
 
 /* The folder as shared with one device. */
 struct share {
@@ -85,6 +86,7 @@ struct folder {
 	struct scan *scan;     /* live while ix is */
 	struct pull *pull;     /* live while ix is */
 	struct trash *trash;   /* owned; always there */
+	struct brake *brake;   /* owned; always there */
 	uint32_t ops;          /* effects not yet answered */
 	bool removed;          /* no longer configured: free when CLOSED */
 	bool soft;             /* HALTED, but the index is open: disk full */
@@ -146,6 +148,7 @@ void folder_adopt(struct folder *f);
 /* People's commands. */
 void folder_override(struct folder *f);
 void folder_revert(struct folder *f);
+void folder_reject(struct folder *f);    /* what the brake holds: ours wins */
 void folder_walk_free(struct folder *f); /* ends one that is under way */
 /*
  * Rules or mode may be others than the index was made by: see to the rows that

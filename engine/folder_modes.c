@@ -6,6 +6,8 @@
  * that others brought forward gets a version of ours above all that exist of
  * it; what we do not have becomes a deletion.  Nothing on disk is touched.
  *
+ * Reject: the same for what the brake holds (brake.h), and for nothing else.
+ *
  * Revert (receive-only): what people changed here is undone.  What another
  * device has is given an empty vector, older than anything, and the pull
  * replaces it; what nobody else has is removed, files first and directories at
@@ -27,6 +29,7 @@
 #include "engine/base/list.h"
 #include "engine/base/mem.h"
 #include "engine/base/path.h"
+#include "engine/brake.h"
 #include "engine/decide.h"
 #include "engine/pull.h"
 #include "engine/removal.h"
@@ -36,7 +39,7 @@
 #define FOLDER_REMOVALS_MAX 64u     /* files being removed at once */
 #define FOLDER_FACT "settled"       /* digest of rules and mode, u64le */
 
-enum walk_kind { WALK_OVERRIDE, WALK_REVERT, WALK_SETTLE };
+enum walk_kind { WALK_OVERRIDE, WALK_REJECT, WALK_REVERT, WALK_SETTLE };
 
 struct folder_walk {
 	struct folder *f;
@@ -59,6 +62,8 @@ folder_walk_name(enum walk_kind kind)
 	switch (kind) {
 	case WALK_OVERRIDE:
 		return "override";
+	case WALK_REJECT:
+		return "reject";
 	case WALK_REVERT:
 		return "revert";
 	case WALK_SETTLE:
@@ -94,6 +99,8 @@ folder_walk_end(struct folder_walk *w)
 		index_put_fact(f->ix, FOLDER_FACT, buf_slice(&fact));
 		buf_fini(&fact);
 	}
+	if (w->kind == WALK_REJECT && w->listed)
+		brake_rejected(f);
 	log_info(core_log(f->en),
 	    "folder %s folder=%s changed=%llu failed=%llu",
 	    folder_walk_name(w->kind),
@@ -156,6 +163,20 @@ folder_make_tombstone(const struct folder *f, struct entry *e)
 	e->mtime_ns = 0;
 }
 
+/* Is it a row whose others' version ours shall win over? */
+static bool
+folder_overrides(const struct folder_walk *w, const struct row *row)
+{
+	const struct folder *f = w->f;
+	const struct verdict v = decide(row, f->cfg.mode, f->cfg.ignore_perms);
+
+	if (w->kind == WALK_REJECT)
+		return brake_has(f, row, &v);
+	return v.kind == VERDICT_NOTHING &&
+	       (v.reason == REASON_SEND_ONLY ||
+		   v.reason == REASON_LOCALLY_CHANGED);
+}
+
 static void
 folder_override_row(struct folder_walk *w, const struct row *row,
     struct arena *arena)
@@ -167,9 +188,7 @@ folder_override_row(struct folder_walk *w, const struct row *row,
 	const bool have = v.ours != NULL && !v.ours->entry.deleted;
 	struct entry e;
 
-	if (v.kind != VERDICT_NOTHING ||
-	    (v.reason != REASON_SEND_ONLY &&
-		v.reason != REASON_LOCALLY_CHANGED))
+	if (!folder_overrides(w, row))
 		return;
 	/* We say nothing of what we do not follow. */
 	if (ignore_test(f->ignore, row->path).ignored)
@@ -308,7 +327,7 @@ folder_walk_rows(struct folder_walk *w)
 
 		if (w->removing.count >= FOLDER_REMOVALS_MAX)
 			break;
-		row = w->kind == WALK_OVERRIDE
+		row = w->kind == WALK_OVERRIDE || w->kind == WALK_REJECT
 			  ? index_next_need(f->ix, at, &arena)
 			  : index_next(f->ix, at, &arena);
 		if (row == NULL) {
@@ -319,6 +338,7 @@ folder_walk_rows(struct folder_walk *w)
 		buf_put(&w->cursor, row->path);
 		switch (w->kind) {
 		case WALK_OVERRIDE:
+		case WALK_REJECT:
 			folder_override_row(w, row, &arena);
 			break;
 		case WALK_REVERT:
@@ -339,6 +359,8 @@ folder_walk_is_due(const struct folder_walk *w)
 	switch (w->kind) {
 	case WALK_OVERRIDE:
 		return w->f->cfg.mode == FOLDER_SEND_ONLY;
+	case WALK_REJECT:
+		return w->f->cfg.mode == FOLDER_SEND_RECEIVE;
 	case WALK_REVERT:
 		return w->f->cfg.mode == FOLDER_RECEIVE_ONLY;
 	case WALK_SETTLE:
@@ -409,7 +431,9 @@ folder_command(struct folder *f, enum walk_kind kind, enum folder_mode mode)
 
 	if (f->cfg.mode != mode)
 		why = mode == FOLDER_SEND_ONLY ? "not a send-only folder"
-					       : "not a receive-only folder";
+		      : mode == FOLDER_RECEIVE_ONLY
+			  ? "not a receive-only folder"
+			  : "it makes no versions";
 	else if (f->ix == NULL || f->ignore == NULL ||
 		 f->state == FOLDER_CLOSING)
 		why = "it is not open";
@@ -456,6 +480,12 @@ void
 folder_revert(struct folder *f)
 {
 	folder_command(f, WALK_REVERT, FOLDER_RECEIVE_ONLY);
+}
+
+void
+folder_reject(struct folder *f)
+{
+	folder_command(f, WALK_REJECT, FOLDER_SEND_RECEIVE);
 }
 
 void

@@ -17,6 +17,7 @@
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
 #include "engine/base/path.h"
+#include "engine/brake.h"
 #include "engine/conflict.h"
 #include "engine/exchange.h"
 #include "engine/fetch.h"
@@ -770,14 +771,19 @@ plan_row(struct pull *pl, const struct row *row)
 	struct item *it = pull_find(pl, row->path);
 	struct verdict v;
 
+	v = decide(row, f->cfg.mode, f->cfg.ignore_perms);
 	if (it != NULL) {
 		pull_meet_parked(pl, row->path);
-		plan_known(row, it);
+		if (it->kind == ITEM_FILE && it->state != ITEM_BATCHED &&
+		    brake_has(f, row, &v))
+			pull_item_cancel(it); /* begun before it was too much */
+		else
+			plan_known(row, it);
 		return PLAN_NEXT;
 	}
-	if (pull_is_parked(pl, row))
+	if ((v.kind == VERDICT_TAKE && brake_stops(f, row, &v)) ||
+	    pull_is_parked(pl, row))
 		return PLAN_NEXT;
-	v = decide(row, f->cfg.mode, f->cfg.ignore_perms);
 	if (v.take == NULL)
 		return PLAN_NEXT;
 	/* What is ignored and not here is not taken; what is here stays. */
@@ -844,9 +850,9 @@ plan_delete(struct pull *pl, const struct row *row)
 		pull_meet_parked(pl, row->path);
 		return;
 	}
-	if (pull_is_parked(pl, row))
-		return;
 	v = decide(row, f->cfg.mode, f->cfg.ignore_perms);
+	if (brake_stops(f, row, &v) || pull_is_parked(pl, row))
+		return;
 	way = (v.kind == VERDICT_TAKE || v.kind == VERDICT_CONFLICT) &&
 	      v.ours != NULL && !v.ours->entry.deleted &&
 	      v.ours->entry.type == ENTRY_DIR;
@@ -901,6 +907,7 @@ pull_begin_pass(struct pull *pl, enum pull_pass pass)
 	if (pass == PASS_FORWARD) {
 		pl->again = false;
 		pl->pass_no++;
+		brake_pass_began(pl->f);
 		map_fini(&pl->no_move);
 	}
 }
@@ -951,6 +958,8 @@ pull_end_pass(struct pull *pl)
 	}
 	pl->pass = PASS_NONE;
 	pull_sweep_parked(pl);
+	if (!pl->again && pl->item_count == 0)
+		brake_pass_ended(pl->f);
 }
 
 /* What is kept to be resumed goes after a while of being in sync. */

@@ -148,6 +148,12 @@ static const struct reason_row reason_table[REASON_COUNT] = {
 	    "The folder cannot be watched for changes.",
 	    "Changes are seen only at the next rescan.",
 	    "syncctl folder scan %s" },
+	[REASON_MASS_CHANGE] = { "mass-change", REASON_STOPPED,
+	    "A device wants to delete or rewrite much of the folder at once.",
+	    "Nothing of that is done here until someone decides; all other "
+	    "changes go on.",
+	    "syncctl plan %s  lists it;  then  syncctl folder confirm  or  "
+	    "syncctl folder reject" },
 	[REASON_TRASH_FAILED] = { "trash-failed", REASON_WARNING,
 	    "Nothing can be put in the folder's trash can.",
 	    "What others delete or replace stays on this disk, in .stfolder, "

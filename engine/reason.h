@@ -48,6 +48,7 @@ enum reason {
 	REASON_INDEX_DAMAGED, /* set aside and being rebuilt */
 	REASON_WATCH_LIMIT,   /* not every directory is watched */
 	REASON_WATCH_FAILED,
+	REASON_MASS_CHANGE,  /* held until a person has decided */
 	REASON_TRASH_FAILED, /* nothing can be put in the trash can */
 	/* A device. */
 	REASON_OFFLINE,

@@ -45,6 +45,10 @@ struct setup_folder {
 	bool trash;              /* what peers take away is kept: trash.h ... */
 	uint64_t trash_age_ns;   /* ... for so long; 0: for ever */
 	int64_t trash_bytes_max; /* ... up to so much; 0: no limit */
+	/* A device that takes away more than so many percent of the files,
+	 * and more than so many, is held: brake.h.  0 percent: never. */
+	uint32_t brake_percent;
+	uint32_t brake_files;
 };
 
 struct setup {

@@ -143,6 +143,22 @@ status_waiting(const struct folder *f, struct arena *arena,
 	}
 }
 
+/* "laptop: 18204 to delete, 0 to rewrite, of 41205 files" */
+static struct slice
+status_held(const struct folder *f, const struct brake_held *h,
+    struct arena *arena)
+{
+	struct slice name = SLICE_EMPTY;
+
+	for (uint32_t i = 0; i < f->share_count; i++)
+		if (devid_equal(&f->share[i].device, &h->device))
+			name = f->share[i].name;
+	return slice_str(arena_printf(arena,
+	    "%.*s: %lld to delete, %lld to rewrite, of %lld files",
+	    SLICE_FMT(name), (long long)h->deletes, (long long)h->rewrites,
+	    (long long)h->files));
+}
+
 static void
 status_running(const struct folder *f, struct arena *arena,
     struct status_folder *out)
@@ -155,6 +171,11 @@ status_running(const struct folder *f, struct arena *arena,
 		out->state = STATUS_RECEIVING;
 	else
 		status_waiting(f, arena, out);
+	if (out->held_count > 0) {
+		out->reason = REASON_MASS_CHANGE;
+		out->text = status_held(f, &out->held[0], arena);
+		out->since_wall_ns = out->held[0].since_wall_ns;
+	}
 	if (out->reason != REASON_NONE)
 		return;
 	if (f->watch == WATCH_PARTIAL)
@@ -289,6 +310,7 @@ status_open(const struct folder *f, struct arena *arena,
 {
 	const struct scan_progress sp = scan_progress(f);
 	struct pull_progress pp = { 0 };
+	struct brake_held *held;
 
 	out->local = index_local_totals(f->ix);
 	out->global = index_global_totals(f->ix);
@@ -313,6 +335,8 @@ status_open(const struct folder *f, struct arena *arena,
 	};
 	if (f->ignore != NULL)
 		out->ignore_rules = ignore_count(f->ignore);
+	out->held_count = brake_list(f, &held, arena);
+	out->held = held;
 	out->has_trash = trash_totals(f, &out->trash);
 	if (trash_broken(f) != NULL)
 		out->trash_failure =

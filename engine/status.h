@@ -18,6 +18,7 @@
 #include "blockproto/devid.h"
 #include "engine/base/arena.h"
 #include "engine/base/clock.h"
+#include "engine/brake.h"
 #include "engine/engine.h"
 #include "engine/event.h"
 #include "engine/index.h"
@@ -104,8 +105,11 @@ struct status_folder {
 	struct status_scan scan;
 	enum watch_state watch;
 	uint32_t ignore_rules;
-	bool has_trash;             /* it is on, and measured */
-	struct trash_totals trash;  /* what is in it, about */
+	bool has_trash;            /* it is on, and measured */
+	struct trash_totals trash; /* what is in it, about */
+	/* Devices whose mass change waits for a person's word. */
+	const struct brake_held *held;
+	uint32_t held_count;
 	struct slice trash_failure; /* why nothing goes in; empty: it does */
 	int64_t conflicts;      /* conflict copies there are; -1: not counted */
 	uint32_t problem_count; /* all of them */

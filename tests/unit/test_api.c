@@ -119,6 +119,30 @@ fake_ignore(void *arg, struct slice folder, struct slice path,
 }
 
 static bool
+fake_plan(void *arg, struct slice folder, struct slice after, bool held,
+    uint32_t limit, struct arena *ar, struct plan_page *out)
+{
+	static const struct plan_entry entry[] = {
+		{ .path = { (const uint8_t *)"a", 1 },
+		    .act = PLAN_DELETE,
+		    .size = 5,
+		    .reason = REASON_MASS_CHANGE },
+		{ .path = { (const uint8_t *)"b", 1 },
+		    .act = PLAN_CREATE,
+		    .type = ENTRY_DIR },
+	};
+	const bool second = slice_equal(after, S("a"));
+
+	(void)arg;
+	(void)ar;
+	*out = (struct plan_page){ .entry = &entry[second], .count = 1 };
+	if (!second && !held)
+		out->next = S("a");
+	assert_int_equal(limit, second ? 1 : 0);
+	return slice_equal(folder, S("docs"));
+}
+
+static bool
 fake_conflicts(void *arg, struct slice folder, struct arena *ar,
     const struct status_conflict **out, uint32_t *count)
 {
@@ -219,6 +243,7 @@ static const struct api_backend backend = {
 	.explain = fake_explain,
 	.ignore_test = fake_ignore,
 	.ignore_rules = fake_rules,
+	.plan = fake_plan,
 	.conflicts = fake_conflicts,
 	.reload = fake_reload,
 	.command = fake_command,
@@ -565,6 +590,30 @@ api_ignores_lists_the_rules_of_all_files(void **state)
 }
 
 static void
+api_plan_gives_page_after_page(void **state)
+{
+	json_t *o = get("/v1/plan", "folder=docs");
+	const json_t *e = item(o, "entries", 0);
+
+	(void)state;
+	assert_string_equal(text(e, "path"), "a");
+	assert_string_equal(text(e, "action"), "delete");
+	assert_true(json_is_true(json_object_get(e, "held")));
+	assert_string_equal(text(e, "reason"), "mass-change");
+	assert_string_equal(text(o, "next"), "a");
+	json_decref(o);
+	o = get("/v1/plan", "folder=docs&after=a&limit=1");
+	e = item(o, "entries", 0);
+	assert_string_equal(text(e, "type"), "directory");
+	assert_true(json_is_false(json_object_get(e, "held")));
+	assert_true(json_is_null(json_object_get(o, "next")));
+	json_decref(o);
+	o = get("/v1/plan", "folder=docs&held=1");
+	assert_true(json_is_null(json_object_get(o, "next")));
+	json_decref(o);
+}
+
+static void
 api_conflicts_bear_times_that_are_none(void **state)
 {
 	json_t *o = get("/v1/conflicts", "");
@@ -736,6 +785,7 @@ main(void)
 		T(api_explain_finds_the_folder_of_a_path),
 		T(api_ignore_test_names_the_rule),
 		T(api_ignores_lists_the_rules_of_all_files),
+		T(api_plan_gives_page_after_page),
 		T(api_conflicts_bear_times_that_are_none),
 		T(api_actions_reach_the_daemon),
 		T(api_failures_have_a_code_a_reason_and_an_exit_code),
