@@ -109,6 +109,7 @@ def test_old_things_go_when_the_daemon_starts(pair: Pair) -> None:
 
 
 def test_killed_on_the_way_nothing_is_lost(pair: Pair) -> None:
+    pair.b.config(f"folder.{FOLDER}.brake", "0")
     names = [f"d{i % 7}/f{i}" for i in range(400)]
     for name in names:
         tree.write(pair.dir_a / name, name.encode())
