@@ -157,8 +157,7 @@ syncd_on_trim(uv_timer_t *timer)
 		return;
 	}
 	sd->steps = sd->steps_then = 0;
-	for (uint32_t i = 0; i < sd->folder.len; i++)
-		syncd_trim(sd, i);
+	syncd_rest(sd);
 }
 
 void

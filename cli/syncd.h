@@ -146,6 +146,8 @@ void syncd_watch(struct syncd *sd, const struct effect *ef);
 void syncd_rewatch(struct syncd *sd);
 /* Give back memory after a long walk. */
 void syncd_trim(struct syncd *sd, uint32_t folder);
+/* Give back all that can be had again, of all folders; not within a step. */
+void syncd_rest(struct syncd *sd);
 bool syncd_disk_is_idle(const struct syncd *sd);
 
 /* syncd_net.c */

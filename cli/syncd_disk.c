@@ -299,6 +299,17 @@ syncd_trim(struct syncd *sd, uint32_t folder)
 	malloc_trim(0);
 }
 
+void
+syncd_rest(struct syncd *sd)
+{
+	for (uint32_t i = 0; i < sd->folder.len; i++) {
+		if (sd->folder.item[i].store != NULL)
+			store_lmdb_rest(sd->folder.item[i].store);
+		syncd_compact(sd, i);
+	}
+	malloc_trim(0);
+}
+
 /* --- Watching --- */
 
 static int

@@ -50,6 +50,7 @@
 #define COMPACT_BATCH 16384u   /* records in a transaction */
 #define ASIDE_MAX 1000u
 #define PROBE_LEN (256 * (off_t)KIB)
+#define REST_FROM (4 * MIB) /* bytes in one commit */
 
 static const char *const table_names[STORE_TABLES] = { "meta", "row", "seq",
 	"need", "block", "list", "intent" };
@@ -81,6 +82,7 @@ struct store_lmdb {
 	struct omap *flying[STORE_TABLES];
 	struct store_lmdb_commit commit;
 	bool committing;
+	size_t commit_max; /* bytes put by the largest since the env is open */
 	struct store_lmdb_compact *compact; /* under way, or NULL */
 	uint64_t compact_after_ms; /* not before: the last one was in vain */
 	bool closing;              /* closed, but for `compact` */
@@ -421,6 +423,7 @@ struct store_lmdb_commit *
 store_lmdb_commit_begin(struct store *st)
 {
 	struct store_lmdb *sl = lmdb_of(st);
+	size_t put = 0;
 
 	if (sl->committing || store_lmdb_pending(st) == 0)
 		return NULL;
@@ -434,7 +437,10 @@ store_lmdb_commit_begin(struct store *st)
 
 		sl->flying[t] = sl->overlay[t];
 		sl->overlay[t] = empty;
+		put += omap_bytes(sl->flying[t]);
 	}
+	if (put > sl->commit_max)
+		sl->commit_max = put;
 	if (sl->compact != NULL)
 		sl->compact->stop = true;
 	return &sl->commit;
@@ -757,6 +763,7 @@ unlist(struct store_lmdb *sl)
 static void
 close_env(struct store_lmdb *sl)
 {
+	sl->commit_max = 0;
 	for (unsigned t = 0; t < STORE_TABLES; t++) {
 		if (sl->cursor[t] != NULL)
 			mdb_cursor_close(sl->cursor[t]);
@@ -1147,6 +1154,20 @@ store_lmdb_trim(struct store *st)
 	if (used > sl->map_len)
 		used = sl->map_len;
 	madvise((void *)(uintptr_t)sl->map, used, MADV_DONTNEED);
+}
+
+void
+store_lmdb_rest(struct store *st)
+{
+	struct store_lmdb *sl = lmdb_of(st);
+
+	store_lmdb_trim(st);
+	if (sl->commit_max < REST_FROM || sl->committing ||
+	    sl->compact != NULL || sl->closing || sl->err.code != 0)
+		return;
+	close_env(sl);
+	if (open_env(sl, &sl->err) == 0)
+		find_map(sl);
 }
 
 uint64_t

@@ -91,6 +91,12 @@ int store_lmdb_set_aside(const char *dir, struct err *err);
 
 /* Give back the resident pages of the map, after a long walk. */
 void store_lmdb_trim(struct store *st);
+/*
+ * The same, and the pages LMDB keeps for the next commit as large as the
+ * largest so far, by opening it anew; only after large ones.  Nothing that was
+ * read may still be borrowed.
+ */
+void store_lmdb_rest(struct store *st);
 /* Bytes of the file in use. */
 uint64_t store_lmdb_bytes(struct store *st);
 /* Memory of overlay and commit under way. */

@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -463,6 +464,48 @@ fault_in_the_map_leaves_a_mark(void **state)
 	assert_int_equal(store_lmdb_open(&again, dir, NULL), ERR_CORRUPT);
 }
 
+static int
+commit_all(struct store *st)
+{
+	struct store_lmdb_commit *c = store_lmdb_commit_begin(st);
+
+	store_lmdb_commit_run(c);
+	return store_lmdb_commit_finish(c, NULL);
+}
+
+static void
+memory_of_a_large_commit_is_given_back(void **state)
+{
+	enum { COUNT = 60000 };
+	struct store *st = open_store();
+	char key[32], value[101];
+	size_t before, large;
+
+	(void)state;
+	memset(value, 'v', sizeof(value));
+	value[100] = '\0';
+	before = mallinfo2().uordblks;
+	if (before == 0) { /* a sanitizer's malloc() does not count */
+		store_lmdb_close(st);
+		skip();
+	}
+	for (unsigned i = 0; i < COUNT; i++) {
+		snprintf(key, sizeof(key), "%08x", i * 2654435761u);
+		put(st, key, value);
+	}
+	store_lmdb_rest(st); /* harmless while something waits */
+	assert_int_equal(commit_all(st), 0);
+	large = mallinfo2().uordblks - before;
+	assert_in_range(large, 4 * MIB, SIZE_MAX / 2);
+	store_lmdb_rest(st);
+	assert_true(mallinfo2().uordblks < before + large / 4);
+	expect(st, key, value);
+	put(st, "more", "of it");
+	assert_int_equal(commit_all(st), 0);
+	expect(st, "more", "of it");
+	store_lmdb_close(st);
+}
+
 /* Space and time */
 
 static double
@@ -710,6 +753,7 @@ main(void)
 		TEST(full_disk_keeps_the_last_commit_and_what_waits),
 		TEST(random_bytes_in_the_file_are_noticed),
 		TEST(fault_in_the_map_leaves_a_mark),
+		TEST(memory_of_a_large_commit_is_given_back),
 		TEST(compact_file_holds_the_same_and_goes_on),
 		TEST(commit_or_close_while_compacting_makes_it_vain),
 		TEST(state_is_at_most_300_bytes_a_file),
