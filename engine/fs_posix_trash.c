@@ -403,6 +403,9 @@ FS_POSIX_EFFECT(clean_trash)
 	int64_t excess, want;
 	int rc = trash_clean_pass(&tc, err);
 
+	if (rc == 0 && faccessat(root->fd, TRASH_DIR, W_OK | X_OK, 0) < 0 &&
+	    errno != ENOENT)
+		rc = trash_err(err, errno, "write to trash can");
 	if (rc < 0)
 		goto out;
 	excess = tc.left.bytes > effect->u.clean.bytes_max

@@ -23,6 +23,7 @@
 #include "engine/fetch.h"
 #include "engine/pull_state.h"
 #include "engine/scan.h"
+#include "engine/trash.h"
 #include "engine/writer.h"
 
 enum plan_result {
@@ -341,6 +342,19 @@ pull_reason_of(const struct item *it, int code)
 	default:
 		return REASON_IO_ERROR;
 	}
+}
+
+/* Would bytes of ours go, while there is no place to keep them? */
+static bool
+pull_lacks_trash(struct pull *pl, const struct row *row,
+    const struct verdict *v)
+{
+	const char *why = trash_broken(pl->f);
+
+	if (why == NULL || !brake_is_loss(v))
+		return false;
+	pull_park(pl, row->path, REASON_TRASH_FAILED, why);
+	return true;
 }
 
 /* Making items */
@@ -782,7 +796,8 @@ plan_row(struct pull *pl, const struct row *row)
 		return PLAN_NEXT;
 	}
 	if ((v.kind == VERDICT_TAKE && brake_stops(f, row, &v)) ||
-	    pull_is_parked(pl, row))
+	    pull_is_parked(pl, row) ||
+	    (v.kind == VERDICT_TAKE && pull_lacks_trash(pl, row, &v)))
 		return PLAN_NEXT;
 	if (v.take == NULL)
 		return PLAN_NEXT;
@@ -851,7 +866,8 @@ plan_delete(struct pull *pl, const struct row *row)
 		return;
 	}
 	v = decide(row, f->cfg.mode, f->cfg.ignore_perms);
-	if (brake_stops(f, row, &v) || pull_is_parked(pl, row))
+	if (brake_stops(f, row, &v) || pull_is_parked(pl, row) ||
+	    pull_lacks_trash(pl, row, &v))
 		return;
 	way = (v.kind == VERDICT_TAKE || v.kind == VERDICT_CONFLICT) &&
 	      v.ours != NULL && !v.ours->entry.deleted &&

@@ -156,10 +156,11 @@ static const struct reason_row reason_table[REASON_COUNT] = {
 	    "syncctl folder reject" },
 	[REASON_TRASH_FAILED] = { "trash-failed", REASON_WARNING,
 	    "Nothing can be put in the folder's trash can.",
-	    "What others delete or replace stays on this disk, in .stfolder, "
-	    "until it can.",
+	    "What others delete or replace waits until it can; nothing is "
+	    "lost.",
 	    "Make .stversions in the folder a directory of its disk that "
-	    "syncd may write to:  syncctl trash list %s" },
+	    "syncd may write to, or do without:  syncctl config set "
+	    "folder.%s.trash false" },
 
 	/* A device. */
 	[REASON_OFFLINE] = { "offline", REASON_INFO, "It is not connected.",

@@ -9,6 +9,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/path.h"
 #include "engine/folder.h"
+#include "engine/pull.h"
 
 #define TRASH_DIR ".stversions"
 /* Cleaned at least so often ... */
@@ -35,6 +36,21 @@ struct trash {
 };
 
 static void trash_clean(struct trash *tr);
+
+static void
+trash_set_broken(struct trash *tr, struct slice text)
+{
+	struct folder *f = tr->f;
+
+	if (tr->broken[0] == '\0')
+		log_error(core_log(f->en),
+		    "trash failed folder=%s text=\"%.*s\"",
+		    path_print(core_scratch(f->en), f->cfg.id),
+		    SLICE_FMT(text));
+	snprintf(tr->broken, sizeof(tr->broken), "%.*s", SLICE_FMT(text));
+	if (tr->broken[0] == '\0')
+		snprintf(tr->broken, sizeof(tr->broken), "no reason given");
+}
 
 static int64_t
 trash_until_ns(const struct folder *f)
@@ -68,14 +84,15 @@ trash_on_cleaned(struct folder *f, void *arg, const struct event *ev)
 	if (ev->u.done.code == ERR_CLOSED)
 		return;
 	if (ev->u.done.code != 0) {
-		log_warn(core_log(f->en), "trash clean folder=%s text=\"%.*s\"",
-		    path_print(core_scratch(f->en), f->cfg.id),
-		    SLICE_FMT(ev->u.done.text));
+		trash_set_broken(tr, ev->u.done.text);
 	} else {
 		tr->now = ev->u.done.trash;
 		tr->known = true;
 		tr->added = 0;
-		tr->broken[0] = '\0';
+		if (tr->broken[0] != '\0') {
+			tr->broken[0] = '\0';
+			pull_retry(f); /* what waited for it */
+		}
 	}
 	if (gone.files > 0)
 		log_info(core_log(f->en),
@@ -91,7 +108,9 @@ trash_on_cleaned(struct folder *f, void *arg, const struct event *ev)
 		trash_clean(tr);
 	else
 		core_timer_set(f->en, &tr->timer,
-		    core_now(f->en).mono_ns + TRASH_CLEAN_NS);
+		    core_now(f->en).mono_ns + (tr->broken[0] == '\0'
+						      ? TRASH_CLEAN_NS
+						      : TRASH_RETRY_NS));
 }
 
 static void
@@ -196,10 +215,7 @@ trash_answered(struct folder *f, const struct event *ev, int64_t size)
 	if (code == ERR_CHANGED || code == ERR_CLOSED)
 		return false;
 	if (code != 0) {
-		snprintf(tr->broken, sizeof(tr->broken), "%.*s",
-		    SLICE_FMT(ev->u.done.text));
-		log_error(core_log(f->en), "trash keep folder=%s text=\"%s\"",
-		    path_print(core_scratch(f->en), f->cfg.id), tr->broken);
+		trash_set_broken(tr, ev->u.done.text);
 		core_timer_set(f->en, &tr->timer,
 		    core_now(f->en).mono_ns + TRASH_RETRY_NS);
 		return false;
@@ -261,5 +277,6 @@ trash_totals(const struct folder *f, struct trash_totals *out)
 const char *
 trash_broken(const struct folder *f)
 {
-	return f->trash->broken[0] == '\0' ? NULL : f->trash->broken;
+	return !f->cfg.trash || f->trash->broken[0] == '\0' ? NULL
+							    : f->trash->broken;
 }

@@ -59,7 +59,10 @@ void trash_make_room(struct folder *f);
 void trash_empty(struct folder *f);
 /* False: not measured yet, or there is none. */
 bool trash_totals(const struct folder *f, struct trash_totals *out);
-/* Why nothing can be put into it; NULL when it can, for all we know. */
+/*
+ * Why nothing can be put into it; NULL when it can, for all we know.  Until
+ * then nothing is taken away: it is looked at again every minute.
+ */
 const char *trash_broken(const struct folder *f);
 
 #endif

@@ -242,6 +242,16 @@ what_cannot_be_kept_stays_in_staging_and_is_told(void **state)
 	assert_int_equal(testlib_disk_temps(dk), 1);
 	status_of(w, B, &arena, &st);
 	assert_true(st.trash_failure.len > 0);
+	/* From now on nothing more is taken away; what is new comes. */
+	testlib_world_remove(w, A, "d/x");
+	testlib_world_write(w, A, "new", "new of A");
+	testlib_world_run(w, 5 * CLOCK_S);
+	assert_true(testlib_disk_has(dk, "d/x"));
+	assert_true(testlib_disk_has(dk, "new"));
+	assert_int_equal(testlib_disk_temps(dk), 1);
+	status_of(w, B, &arena, &st);
+	assert_int_equal(st.problem_listed, 1);
+	assert_int_equal(st.problem[0].reason, REASON_TRASH_FAILED);
 	/* The next start finds the trash can well. */
 	testlib_disk_break_trash(dk, 0);
 	testlib_world_kill(w, B);
@@ -252,9 +262,37 @@ what_cannot_be_kept_stays_in_staging_and_is_told(void **state)
 	status_of(w, B, &arena, &st);
 	assert_int_equal(st.trash_failure.len, 0);
 	assert_true(st.has_trash);
-	assert_int_equal(st.trash.files, 1);
-	assert_int_equal(st.trash.bytes, 6);
+	assert_int_equal(st.trash.files, 2);
+	assert_int_equal(st.trash.bytes, 12);
+	testlib_world_connect(w, A, B);
+	settle(w);
+	testlib_world_check_same(w);
+	check_trash(w, B, "d/x", "x of A");
 	arena_fini(&arena);
+	testlib_world_free(w);
+}
+
+static void
+a_trash_can_that_is_well_again_is_used_without_a_start(void **state)
+{
+	struct testlib_world *w = world(10);
+	struct testlib_disk *dk = testlib_world_disk(w, B);
+
+	(void)state;
+	/* As it is told when the folder opens: not even one is taken. */
+	testlib_world_kill(w, B);
+	testlib_disk_break_trash(dk, ERR_DENIED);
+	testlib_world_start(w, B);
+	testlib_world_connect(w, A, B);
+	testlib_world_run(w, CLOCK_S);
+	testlib_world_write(w, A, "a", "again");
+	testlib_world_run(w, 30 * CLOCK_S);
+	assert_true(
+	    slice_equal(testlib_disk_read(dk, "a"), SLICE_LIT("a of A")));
+	testlib_disk_break_trash(dk, 0);
+	testlib_world_run(w, 90 * CLOCK_S);
+	testlib_world_check_same(w);
+	check_trash(w, B, "a", "a of A");
 	testlib_world_free(w);
 }
 
@@ -356,6 +394,8 @@ main(void)
 		cmocka_unit_test(a_crash_during_a_revert_loses_nothing),
 		cmocka_unit_test(
 		    what_cannot_be_kept_stays_in_staging_and_is_told),
+		cmocka_unit_test(
+		    a_trash_can_that_is_well_again_is_used_without_a_start),
 		cmocka_unit_test(it_is_cleaned_by_size_and_age),
 		cmocka_unit_test(a_full_disk_is_made_free_by_the_trash_can),
 		cmocka_unit_test(a_person_may_empty_it),

@@ -767,6 +767,8 @@ do_clean(struct testlib_disk *dk, const struct effect *ef, struct event *done)
 	struct slice path;
 	char key[400];
 
+	if (dk->trash_code != 0)
+		return dk->trash_code;
 	testlib_disk_trash(dk, &left->files, &left->bytes);
 	while ((in = trash_oldest(dk, &path)) != NULL &&
 	       (in->id.ctime_s * 1000000000 + in->id.ctime_ns <=
