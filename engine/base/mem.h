@@ -12,7 +12,7 @@ void *mem_zalloc(size_t len);              /* zeroed */
 void *mem_array(size_t count, size_t len); /* zeroed; overflow ends us */
 /* `len` is a multiple of `align`, a power of two; uninitialised. */
 void *mem_aligned(size_t align, size_t len);
-void *mem_resize(void *p, size_t len);     /* as realloc; takes `p` */
+void *mem_resize(void *p, size_t len); /* as realloc; takes `p` */
 void *mem_dup(const void *p, size_t len);
 char *mem_strdup(const char *s);
 void mem_free(void *p); /* accepts NULL */
