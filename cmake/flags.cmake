@@ -9,7 +9,8 @@ add_library(holdfast_pure INTERFACE)
 add_library(holdfast_door INTERFACE)
 
 target_compile_definitions(holdfast_flags INTERFACE
-  HOLDFAST_VERSION="${PROJECT_VERSION}")
+  HOLDFAST_VERSION="${PROJECT_VERSION}"
+  $<$<BOOL:${HOLDFAST_MUTANTS}>:HOLDFAST_MUTANTS>)
 target_include_directories(holdfast_flags INTERFACE ${CMAKE_SOURCE_DIR})
 set(flags
   -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wmissing-prototypes
