@@ -10,6 +10,8 @@
 
 #include "cli/print.h"
 #include "engine/base/clock.h"
+#include "engine/base/mem.h"
+#include "engine/store_lmdb.h"
 
 static char *
 cmd_folder_key(struct cmd_call *call, struct slice id, const char *option)
@@ -191,6 +193,14 @@ cmd_folder_remove(struct cmd_call *call)
 		return code;
 	rc = config_file_remove(cf, "folder", f->id, &err);
 	code = cmd_edit_end(call, cf, rc, &err);
+	if (code == CMD_OK && !client_is_up(call->client)) {
+		/* The daemon does it itself; it may not be started before the
+		 * folder is added again. */
+		char *dir = home_index_of(&call->home, (const char *)f->id.ptr);
+
+		(void)store_lmdb_destroy(dir, NULL);
+		mem_free(dir);
+	}
 	if (code == CMD_OK)
 		printf("The files stay in %.*s.\n", SLICE_FMT(f->path));
 	return code;

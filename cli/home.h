@@ -32,4 +32,11 @@ void home_fini(struct home *home);
 /* Make the directories that are missing, mode 0700. */
 int home_make(const struct home *home, struct err *err);
 
+/*
+ * The directory of a folder's index, owned; there or not.  It is named by a
+ * hash, 32 hex digits: folder IDs may hold anything.
+ */
+#define HOME_INDEX_NAME_LEN 32
+char *home_index_of(const struct home *home, const char *id);
+
 #endif

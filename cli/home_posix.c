@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "engine/base/hash.h"
 #include "engine/base/mem.h"
 
 /* `a`/`b`, owned. */
@@ -185,4 +186,17 @@ home_make(const struct home *home, struct err *err)
 	if (rc == 0)
 		rc = home_make_dir(home->run_dir, err);
 	return rc;
+}
+
+char *
+home_index_of(const struct home *home, const char *id)
+{
+	const struct hash128 h = hash_u128(slice_str(id));
+	const size_t len =
+	    strlen(home->index_dir) + 1 + HOME_INDEX_NAME_LEN + 1;
+	char *dir = mem_alloc(len);
+
+	snprintf(dir, len, "%s/%016llx%016llx", home->index_dir,
+	    (unsigned long long)h.hi, (unsigned long long)h.lo);
+	return dir;
 }

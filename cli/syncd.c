@@ -265,6 +265,7 @@ syncd_reload(struct syncd *sd, struct err *err)
 		return rc;
 	}
 	ev.u.setup = sd->cfg.setup;
+	syncd_sweep(sd);
 	syncd_step(sd, &ev);
 	syncd_rewatch(sd);
 	syncd_put_event(sd, EVENTS_CONFIG_LOADED, "");
@@ -421,6 +422,7 @@ syncd_open(struct syncd *sd, const char *home, struct err *err)
 	log_info(&sd->log, "syncd start version=%s id=%s", HOLDFAST_VERSION,
 	    id);
 	syncd_put_event(sd, EVENTS_STARTED, HOLDFAST_VERSION);
+	syncd_sweep(sd);
 	ev.u.setup = sd->cfg.setup;
 	syncd_step(sd, &ev);
 	sd_notify(0, "READY=1");

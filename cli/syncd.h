@@ -46,7 +46,8 @@ struct syncd_folder { /* by the engine's folder number */
 	uint64_t open_id;  /* OPEN_FOLDER that waits for the disk; 0: none */
 	uint64_t close_id; /* CLOSE_FOLDER likewise */
 	bool rebuild;
-	bool watch; /* the configuration wants it watched */
+	bool forget; /* it is configured no longer: its index goes */
+	bool watch;  /* the configuration wants it watched */
 	/* Rate of reception: two samples of status_folder.received. */
 	uint64_t rate_at_ns, rate_received, rate;
 };
@@ -139,6 +140,8 @@ void syncd_sandbox_self(struct syncd *sd, struct arena *ar,
 
 /* syncd_disk.c: stores, commits, disk, watcher */
 int syncd_disk_open(struct syncd *sd);
+/* Delete the indexes of folders that are configured no longer. */
+void syncd_sweep(struct syncd *sd);
 void syncd_disk_effect(struct syncd *sd, const struct effect *ef);
 void syncd_commit(struct syncd *sd, const struct effect *ef);
 void syncd_watch(struct syncd *sd, const struct effect *ef);

@@ -1,14 +1,15 @@
 /*
  * The daemon's disk: stores, commits, roots, watches.  See syncd.h.
  */
+#include <dirent.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli/syncd.h"
 #include "engine/base/assert.h"
-#include "engine/base/hash.h"
 #include "engine/base/mem.h"
 #include "engine/fs_posix.h"
 #include "engine/store_lmdb.h"
@@ -21,6 +22,99 @@ syncd_folder(struct syncd *sd, uint32_t number)
 	while (sd->folder.len <= number)
 		*VEC_ADD(&sd->folder) = (struct syncd_folder){ 0 };
 	return &sd->folder.item[number];
+}
+
+/* --- Indexes of folders that are gone --- */
+
+/*
+ * An index must not outlive its folder: were the folder added again, all that
+ * was deleted in between would count as deleted by a person, everywhere.
+ */
+static bool
+syncd_index_is_of(const struct syncd *sd, const char *name, const char *id)
+{
+	char *dir = home_index_of(&sd->home, id);
+	const char *base = strrchr(dir, '/') + 1;
+	const bool is = strncmp(name, base, HOME_INDEX_NAME_LEN) == 0;
+
+	mem_free(dir);
+	return is;
+}
+
+/* One of ours: 32 hex digits, and what a damaged one has behind them. */
+static bool
+syncd_is_index(const char *name)
+{
+	const size_t n = strspn(name, "0123456789abcdef");
+
+	return n == HOME_INDEX_NAME_LEN &&
+	       (name[n] == '\0' ||
+		   strncmp(name + n, ".damaged-", strlen(".damaged-")) == 0);
+}
+
+static bool
+syncd_index_is_wanted(const struct syncd *sd, const char *name)
+{
+	for (uint32_t i = 0; i < sd->cfg.setup.folder_count; i++)
+		if (syncd_index_is_of(sd, name,
+			(const char *)sd->cfg.setup.folder[i].id.ptr))
+			return true;
+	return false;
+}
+
+static void
+syncd_index_remove(struct syncd *sd, const char *dir)
+{
+	struct err err = { 0 };
+
+	/* One that is open still goes when it is closed. */
+	if (store_lmdb_destroy(dir, &err) == 0)
+		log_info(&sd->log, "index remove dir=%s", dir);
+	else if (err.code != ERR_BUSY)
+		log_warn(&sd->log, "index remove: %s", err.text);
+}
+
+/* Closed: does its index go?  It may be configured again by now. */
+static void
+syncd_index_closed(struct syncd *sd, const struct syncd_folder *sf)
+{
+	char *dir;
+
+	if (!sf->forget)
+		return;
+	dir = home_index_of(&sd->home, sf->id);
+	syncd_index_remove(sd, dir);
+	mem_free(dir);
+}
+
+void
+syncd_sweep(struct syncd *sd)
+{
+	DIR *dir = opendir(sd->home.index_dir);
+	struct dirent *de;
+
+	for (size_t i = 0; i < sd->folder.len; i++) {
+		struct syncd_folder *sf = &sd->folder.item[i];
+
+		if (sf->id != NULL &&
+		    config_find_folder(&sd->cfg, slice_str(sf->id)) < 0)
+			sf->forget = true;
+	}
+	if (dir == NULL)
+		return;
+	while ((de = readdir(dir)) != NULL) {
+		char *path;
+
+		if (!syncd_is_index(de->d_name) ||
+		    syncd_index_is_wanted(sd, de->d_name))
+			continue;
+		if (asprintf(&path, "%s/%s", sd->home.index_dir, de->d_name) <
+		    0)
+			break;
+		syncd_index_remove(sd, path);
+		free(path);
+	}
+	closedir(dir);
 }
 
 /* --- Opening a folder: the root first, then its store --- */
@@ -83,19 +177,6 @@ syncd_open_done(struct job *job)
 	mem_free(oj);
 }
 
-/* Index directories are named by a hash: folder IDs may hold anything. */
-static char *
-syncd_store_dir(const struct syncd *sd, const char *id)
-{
-	const struct hash128 h = hash_u128(slice_str(id));
-	const size_t len = strlen(sd->home.index_dir) + 40;
-	char *dir = mem_alloc(len);
-
-	snprintf(dir, len, "%s/%016llx%016llx", sd->home.index_dir,
-	    (unsigned long long)h.hi, (unsigned long long)h.lo);
-	return dir;
-}
-
 static void
 syncd_root_opened(struct syncd *sd, uint32_t number, struct event *ev)
 {
@@ -114,7 +195,7 @@ syncd_root_opened(struct syncd *sd, uint32_t number, struct event *ev)
 	oj->folder = number;
 	oj->id = ev->u.done.id;
 	oj->root = ev->u.done.root;
-	oj->dir = syncd_store_dir(sd, sf->id);
+	oj->dir = home_index_of(&sd->home, sf->id);
 	oj->set_aside = sf->rebuild;
 	pool_uv_add(sd->pool, &oj->job, JOB_SYNC);
 }
@@ -137,6 +218,7 @@ syncd_on_disk_done(void *arg, struct event *ev)
 			sf->close_id = 0;
 			sf->open = false;
 			syncd_sandbox_closed(sd, i);
+			syncd_index_closed(sd, sf);
 			break;
 		}
 	}
@@ -174,6 +256,7 @@ syncd_disk_effect(struct syncd *sd, const struct effect *ef)
 
 struct syncd_compact_job {
 	struct job job;
+	struct syncd *sd;
 	struct store_lmdb_compact *compact;
 };
 
@@ -187,9 +270,11 @@ syncd_compact_run(struct job *job)
 static void
 syncd_compact_done(struct job *job)
 {
-	store_lmdb_compact_finish(
-	    ((struct syncd_compact_job *)(void *)job)->compact);
-	mem_free(job);
+	struct syncd_compact_job *cj = (struct syncd_compact_job *)(void *)job;
+
+	store_lmdb_compact_finish(cj->compact);
+	syncd_sweep(cj->sd); /* its folder may be gone meanwhile */
+	mem_free(cj);
 }
 
 /* When nothing waits to be written, and it is worth it. */
@@ -208,6 +293,7 @@ syncd_compact(struct syncd *sd, uint32_t folder)
 	cj = mem_zalloc(sizeof(*cj));
 	cj->job.run = syncd_compact_run;
 	cj->job.on_done = syncd_compact_done;
+	cj->sd = sd;
 	cj->compact = compact;
 	pool_uv_add(sd->pool, &cj->job, JOB_SYNC);
 }

@@ -1141,6 +1141,45 @@ store_lmdb_set_aside(const char *dir, struct err *err)
 	return err_set(err, ERR_LIMIT, "%u damaged stores already", ASIDE_MAX);
 }
 
+static void
+remove_files(int dir_fd)
+{
+	const int compact = openat(dir_fd, "compact",
+	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (compact >= 0) {
+		unlinkat(compact, "data.mdb", 0);
+		close(compact);
+		unlinkat(dir_fd, "compact", AT_REMOVEDIR);
+	}
+	unlinkat(dir_fd, "data.mdb", 0);
+	unlinkat(dir_fd, "damaged", 0);
+	unlinkat(dir_fd, "lock.mdb", 0);
+	unlinkat(dir_fd, "lock", 0); /* nobody else has it */
+}
+
+int
+store_lmdb_destroy(const char *dir, struct err *err)
+{
+	const int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int lock_fd, rc = 0;
+
+	if (dir_fd < 0)
+		return errno == ENOENT ? 0
+				       : err_sys(err, errno, "open %s", dir);
+	lock_fd = lock_dir(dir_fd, dir, err);
+	if (lock_fd < 0) {
+		close(dir_fd);
+		return lock_fd;
+	}
+	remove_files(dir_fd);
+	if (rmdir(dir) < 0)
+		rc = err_sys(err, errno, "remove %s", dir);
+	close(lock_fd);
+	close(dir_fd);
+	return rc;
+}
+
 /* Memory */
 
 void

@@ -89,6 +89,12 @@ int store_lmdb_check(const char *dir, unsigned limit_ms, struct err *err);
 /* Rename the closed store in `dir` to DIR.damaged-N, the first N free. */
 int store_lmdb_set_aside(const char *dir, struct err *err);
 
+/*
+ * Delete the closed store in `dir`, or one that was set aside.  0, also when
+ * there is none; ERR_BUSY: open somewhere; ERR_IO, ERR_DENIED.
+ */
+int store_lmdb_destroy(const char *dir, struct err *err);
+
 /* Give back the resident pages of the map, after a long walk. */
 void store_lmdb_trim(struct store *st);
 /*

@@ -540,6 +540,27 @@ def test_a_paused_folder_rests_and_resumes(pair: Pair) -> None:
     pair.settle()
 
 
+@pytest.mark.parametrize("running", [True, False])
+def test_a_folder_added_again_takes_nothing_away(pair: Pair,
+                                                 running: bool) -> None:
+    """What was deleted while the folder was not synced is not deleted."""
+    for n in range(20):
+        tree.write(pair.dir_a / f"d/{n}", b"%d" % n)
+    pair.settle()
+    before = tree.snapshot(pair.dir_a)
+    if not running:
+        pair.b.stop()
+    pair.b.ctl("folder", "remove", FOLDER)
+    if not running:
+        pair.b.start()
+    time.sleep(1)
+    shutil.rmtree(pair.dir_b / "d")
+    pair.b.folder_add(pair.dir_b, FOLDER, "A")
+    pair.settle()
+    assert tree.snapshot(pair.dir_a) == before
+    assert not tree.conflicts(pair.dir_a)
+
+
 def test_a_pause_does_not_have_the_index_told_again(pair: Pair) -> None:
     for n in range(300):
         tree.write(pair.dir_a / f"d/{n}", b"%d" % n)

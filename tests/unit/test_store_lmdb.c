@@ -440,6 +440,22 @@ random_bytes_in_the_file_are_noticed(void **state)
 }
 
 static void
+a_store_is_removed_when_it_is_closed(void **state)
+{
+	struct store *st = open_store();
+	struct err err = { 0 };
+	struct stat sb;
+
+	(void)state;
+	assert_int_equal(store_lmdb_destroy(dir, &err), ERR_BUSY);
+	store_lmdb_close(st);
+	assert_int_equal(stat(dir, &sb), 0);
+	assert_int_equal(store_lmdb_destroy(dir, &err), 0);
+	assert_int_equal(stat(dir, &sb), -1);
+	assert_int_equal(store_lmdb_destroy(dir, &err), 0);
+}
+
+static void
 fault_in_the_map_leaves_a_mark(void **state)
 {
 	struct store *st = open_store(), *again = NULL;
@@ -752,6 +768,7 @@ main(void)
 		TEST(store_reads_through_overlay_and_commit_under_way),
 		TEST(full_disk_keeps_the_last_commit_and_what_waits),
 		TEST(random_bytes_in_the_file_are_noticed),
+		TEST(a_store_is_removed_when_it_is_closed),
 		TEST(fault_in_the_map_leaves_a_mark),
 		TEST(memory_of_a_large_commit_is_given_back),
 		TEST(compact_file_holds_the_same_and_goes_on),
