@@ -135,6 +135,21 @@ version_only(struct version v, uint64_t id, struct arena *arena)
 	    arena);
 }
 
+struct version
+version_before(struct version v, struct arena *arena)
+{
+	struct counter *out = arena_array(arena, v.count, sizeof(*out));
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < v.count; i++) {
+		if (v.counter[i].value == 1)
+			continue; /* canonical: no zeroes */
+		out[count] = v.counter[i];
+		out[count++].value--;
+	}
+	return (struct version){ out, count };
+}
+
 uint64_t
 version_counter(struct version v, uint64_t id)
 {

@@ -52,6 +52,8 @@ struct version version_merge(struct version a, struct version b,
     struct arena *arena);
 /* Only the counter of `id`; empty when there is none. */
 struct version version_only(struct version v, uint64_t id, struct arena *arena);
+/* One change less by everybody: `v` dominates it, unless it has none. */
+struct version version_before(struct version v, struct arena *arena);
 uint64_t version_counter(struct version v, uint64_t id); /* 0: none */
 struct version version_dup(struct version v, struct arena *arena);
 /*

@@ -557,6 +557,23 @@ move_done(struct folder *f, void *arg, const struct event *ev)
 	move_end(mv);
 }
 
+/*
+ * While we moved it, the others deleted or changed it at its new name.  What
+ * we have there is what it was before that, whatever its version: then the
+ * change is taken from them as any other, where the scan would find a person's
+ * new file in what only came late.
+ */
+static struct entry
+move_entry_before(const struct move_dir *mv, const struct row *a,
+    struct slice path, const struct entry *now)
+{
+	struct entry e = row_local(a)->entry;
+
+	e.name = path;
+	e.version = version_before(now->version, &mv->pl->row);
+	return e;
+}
+
 /* What was at `a` is at its new name: both rows say so. */
 static void
 move_row(struct move_dir *mv, const struct row *a, const struct identity *seen)
@@ -569,16 +586,21 @@ move_row(struct move_dir *mv, const struct row *a, const struct identity *seen)
 	static const struct identity absent;
 	const struct entry *e;
 	const struct digest *block;
-	struct entry whole;
+	struct entry whole, before;
 	struct err err = { 0 };
 
 	/* After a crash, what differs is left to the scan. */
-	if (b == NULL || !move_is_coming(b) || !move_is_leaving(pl, a))
+	if (b == NULL || !move_is_leaving(pl, a) || row_global(b) == NULL ||
+	    (row_local(b) != NULL && !row_local(b)->entry.deleted))
 		return;
 	e = &row_global(b)->entry;
-	if (!decide_same_content(&row_local(a)->entry, e) ||
-	    !decide_same_meta(&row_local(a)->entry, e, pl->f->cfg.ignore_perms))
-		return;
+	if (!move_is_coming(b) ||
+	    !decide_same_content(&row_local(a)->entry, e) ||
+	    !decide_same_meta(&row_local(a)->entry, e,
+		pl->f->cfg.ignore_perms)) {
+		before = move_entry_before(mv, a, path, e);
+		e = &before;
+	}
 	block = e->block;
 	if (e->type == ENTRY_FILE && block == NULL && e->block_count > 0 &&
 	    index_blocks(ix, e, &block, &pl->row, &err) < 0)

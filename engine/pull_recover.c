@@ -13,13 +13,14 @@
  * of it.  Nothing that a temp holds goes to the trash can before that is
  * committed, and what is not as the intent says gets a name: it is a person's.
  */
+#include "blockproto/blocks.h"
 #include "engine/base/assert.h"
 #include "engine/base/mem.h"
 #include "engine/base/path.h"
 #include "engine/conflict.h"
 #include "engine/intent.h"
 #include "engine/pull_state.h"
-#include "engine/scan.h"
+#include "engine/scan_state.h"
 #include "engine/trash.h"
 
 /* Temps nobody resumed for this long are of no use. */
@@ -283,6 +284,23 @@ recover_is_due(const struct recovery *rc, const struct row *row)
 	return v == NULL || version_equal(v->entry.version, rc->in.before);
 }
 
+/*
+ * The others have gone on and no row knows `target` any more: what we have at
+ * in.path is `e` by that version.  Left to the scan it would be a person's new
+ * file: what was deleted meanwhile would come back, what was changed be a
+ * conflict.
+ */
+static void
+recover_put_entry(struct recovery *rc, struct entry *e)
+{
+	struct folder *f = rc->rec->pl->f;
+
+	e->name = rc->in.path;
+	e->version = rc->in.target;
+	e->modified_by = core_self_short(f->en);
+	index_put_local(f->ix, e, &rc->now, 0);
+}
+
 /* Make `target` what this device has at `path`; false: nobody has it now. */
 static bool
 recover_put(struct recovery *rc, struct slice path, struct version target,
@@ -336,6 +354,47 @@ is_inode(const struct identity *a, const struct identity *b)
 	return a->type == b->type && a->ino == b->ino;
 }
 
+/* One of them is judged. */
+static void
+recover_judged(struct recover *rec)
+{
+	if (--rec->left == 0)
+		core_commit(rec->pl->f, recover_committed, rec);
+}
+
+static void
+recover_hashed(struct folder *f, void *arg, const struct event *ev)
+{
+	struct recovery *rc = arg;
+	const struct identity *seen = &ev->u.done.seen;
+	struct entry e;
+
+	if (ev->u.done.code == 0 &&
+	    identity_same_object(seen, &rc->in.staged)) {
+		e = scan_entry(f->scan, rc->in.path, seen);
+		e.block_size = ev->u.done.block_size;
+		e.block = ev->u.done.hash;
+		e.block_count = ev->u.done.hash_count;
+		blocks_digest(e.block, e.block_count, &e.blocks_hash);
+		rc->now = *seen;
+		recover_put_entry(rc, &e);
+	}
+	recover_judged(rc->rec);
+}
+
+/* It is what was staged, so its hash makes the entry whole again. */
+static void
+recover_hash(struct recovery *rc)
+{
+	struct effect *ef =
+	    core_ask(rc->rec->pl->f, EFFECT_HASH_FILE, recover_hashed, rc);
+
+	ef->path = rc->in.path;
+	ef->u.hash.size = rc->now.size;
+	ef->u.hash.block_size = blocks_size_for(rc->now.size);
+	rc->rec->left++;
+}
+
 static void
 recover_file(struct recovery *rc, const struct identity *temp)
 {
@@ -350,10 +409,13 @@ recover_file(struct recovery *rc, const struct identity *temp)
 	/* As we left it, if it is still so: a later edit must be found. */
 	if (identity_same_object(&rc->now, &rc->in.staged))
 		seen = &rc->now;
-	if (!recover_put(rc, rc->in.path, rc->in.target, seen))
-		log_warn(core_log(pl->f->en),
+	if (!recover_put(rc, rc->in.path, rc->in.target, seen)) {
+		log_info(core_log(pl->f->en),
 		    "pull recover path=%s: its version is not known any more",
 		    path_print(core_scratch(pl->f->en), rc->in.path));
+		if (identity_same_object(&rc->now, &rc->in.staged))
+			recover_hash(rc);
+	}
 	scan_hint(pl->f, rc->in.path, false);
 	if (temp != NULL)
 		recover_kept(rc, temp);
@@ -367,6 +429,7 @@ recover_link(struct recovery *rc, const struct identity *temp,
 {
 	struct pull *pl = rc->rec->pl;
 	const struct row *row = index_row(pl->f->ix, rc->in.path, &pl->row);
+	struct entry e;
 	bool there = false;
 
 	for (uint32_t i = 0; row != NULL && i < row->version_count; i++)
@@ -375,8 +438,14 @@ recover_link(struct recovery *rc, const struct identity *temp,
 		    rc->now.type == IDENTITY_LINK &&
 		    slice_equal(row->version[i].entry.link_target, target))
 			there = true;
-	if (there)
+	if (there) {
 		recover_put(rc, rc->in.path, rc->in.target, &rc->now);
+	} else if (rc->now.type == IDENTITY_LINK && recover_is_due(rc, row) &&
+		   identity_same_object(&rc->now, &rc->in.staged)) {
+		e = scan_entry(pl->f->scan, rc->in.path, &rc->now);
+		e.link_target = target;
+		recover_put_entry(rc, &e);
+	}
 	scan_hint(pl->f, rc->in.path, false);
 	if (temp == NULL)
 		index_remove_intent(pl->f->ix, rc->id);
@@ -422,6 +491,25 @@ recover_revert(struct recovery *rc, const struct identity *temp)
 	recover_kept(rc, temp);
 }
 
+/* What is at in.path is what the row of in.from still says. */
+static void
+recover_put_moved(struct recovery *rc)
+{
+	struct pull *pl = rc->rec->pl;
+	const struct row *row = index_row(pl->f->ix, rc->in.from, &pl->row);
+	const struct row_version *v = row == NULL ? NULL : row_local(row);
+	struct err err = { 0 };
+	struct entry e;
+
+	if (v == NULL || v->entry.deleted)
+		return;
+	e = v->entry;
+	if (e.type == ENTRY_FILE && e.block == NULL && e.block_count > 0 &&
+	    index_blocks(pl->f->ix, &e, &e.block, &pl->row, &err) < 0)
+		return;
+	recover_put_entry(rc, &e);
+}
+
 static void
 recover_move(struct recovery *rc)
 {
@@ -435,7 +523,8 @@ recover_move(struct recovery *rc)
 		rc->move_dir = true;
 		return;
 	}
-	recover_put(rc, rc->in.path, rc->in.target, &rc->now);
+	if (!recover_put(rc, rc->in.path, rc->in.target, &rc->now))
+		recover_put_moved(rc);
 	recover_put(rc, rc->in.from, rc->in.gone, &absent);
 	recover_forget(rc);
 }
@@ -495,6 +584,7 @@ recover_looked(struct folder *f, void *arg, const struct event *ev)
 	struct recover *rec = rc->rec;
 	const struct identity *temp = map_find(&rec->temps, rc->in.temp);
 
+	(void)f;
 	if (ev->u.done.code == 0)
 		rc->now = ev->u.done.seen;
 	arena_clear(&rec->pl->row);
@@ -519,8 +609,7 @@ recover_looked(struct folder *f, void *arg, const struct event *ev)
 		recover_dir(rc);
 		break;
 	}
-	if (--rec->left == 0)
-		core_commit(f, recover_committed, rec);
+	recover_judged(rec);
 }
 
 static void

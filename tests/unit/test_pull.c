@@ -425,6 +425,47 @@ a_directory_made_before_a_crash_does_not_come_back(void **state)
 	}
 }
 
+/*
+ * Moved with its directory, deleted by who moved it, and that came, or came
+ * with a crash, before the rows knew of the move.
+ */
+static void
+move_and_delete(uint64_t seed, uint32_t steps)
+{
+	struct testlib_world *w = pair(seed);
+	const uint64_t moves = testlib_world_effects(w, 1, EFFECT_MOVE);
+
+	testlib_world_mkdir(w, 0, "d");
+	testlib_world_write(w, 0, "d/g", "stays in it");
+	testlib_world_write(w, 0, "d/f", "text");
+	settle(w);
+	testlib_world_rename(w, 0, "d", "e");
+	while (testlib_world_effects(w, 1, EFFECT_MOVE) == moves)
+		assert_true(testlib_world_step(w));
+	testlib_world_remove(w, 0, "e/f");
+	while (steps-- > 0)
+		testlib_world_step(w);
+	testlib_world_kill(w, 1);
+	testlib_world_start(w, 1);
+	testlib_world_connect(w, 0, 1);
+	settle(w);
+	if (testlib_disk_has(testlib_world_disk(w, 0), "e/f")) {
+		testlib_world_print_log(w);
+		fail_msg("seed %d: it is back", (int)seed);
+	}
+	testlib_world_check_same(w);
+	testlib_world_free(w);
+}
+
+static void
+what_was_deleted_while_its_directory_moved_does_not_come_back(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 400; seed < 420; seed++)
+		for (uint32_t steps = 2; steps < 90; steps += 4)
+			move_and_delete(seed, steps);
+}
+
 /* It is made with more permissions, to be filled: those are nobody's wish. */
 static void
 a_directory_half_made_at_a_crash_gets_its_permissions(void **state)
@@ -845,6 +886,8 @@ main(void)
 		cmocka_unit_test(blocks_that_are_here_are_not_asked_for),
 		cmocka_unit_test(shifted_data_is_found_between_our_own_nodes),
 		cmocka_unit_test(a_download_goes_on_after_a_crash),
+		cmocka_unit_test(
+		    what_was_deleted_while_its_directory_moved_does_not_come_back),
 		cmocka_unit_test(
 		    a_directory_made_before_a_crash_does_not_come_back),
 		cmocka_unit_test(

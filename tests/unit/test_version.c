@@ -250,6 +250,9 @@ only_keeps_one_device_and_dup_all(void **state)
 	assert_int_equal(version_only(v, 2, &arena).count, 1);
 	assert_true(version_only(v, 2, &arena).counter[0].value == 6);
 	assert_int_equal(version_only(v, 3, &arena).count, 0);
+	assert_int_equal(version_compare(version_before(v, &arena), v),
+	    VERSION_OLDER);
+	assert_true(version_is_canonical(version_before(v, &arena)));
 	assert_true(version_equal(version_dup(v, &arena), v));
 	assert_ptr_not_equal(version_dup(v, &arena).counter, c);
 	assert_int_equal(version_dup((struct version){ 0 }, &arena).count, 0);
