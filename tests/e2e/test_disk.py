@@ -307,6 +307,31 @@ def test_105_an_emptied_folder_is_filled_again(world: World) -> None:
     assert tree.snapshot(dir_a) == before
 
 
+def test_a_disk_goes_when_its_folder_is_paused(world: World,
+                                               mount: Mount) -> None:
+    """The daemon holds the folder open; a pause lets go of all of it."""
+    disk, dir_a = mount("disk", "ext4", 50), world.dir("a")
+    a, b = pair_on(world, dir_a, disk)
+    kinds.fill(dir_a, "a-")
+    settle([a, b], [dir_a, disk])
+    with pytest.raises(subprocess.CalledProcessError):
+        run("umount", disk)
+    b.ctl("folder", "pause", FOLDER)
+    wait_until(lambda: b.folder(FOLDER)["state"] == "paused", 10, "paused")
+    wait_until(lambda: subprocess.run(["umount", str(disk)],
+                                      capture_output=True).returncode == 0,
+               10, "unmounted", alive=[b])
+    tree.write(dir_a / "while away", b"1")
+    (dir_a / "a-zeros").unlink()
+    # Resumed too early: it waits for the disk.
+    b.ctl("folder", "resume", FOLDER)
+    wait_until(lambda: b.ctl("status", "-q", check=False).code
+               == node.STOPPED, 30, "halted", alive=[a, b])
+    run("mount", "-o", "loop", world.base / "disk.img", disk)
+    settle([a, b], [dir_a, disk], 40)
+    assert (disk / "while away").exists() and (dir_a / "a-sizes").exists()
+
+
 def test_51_a_mount_inside_is_not_lost(world: World, mount: Mount) -> None:
     """A file system mounted below the root and taken away again."""
     dir_a, dir_b = world.dir("a"), world.dir("b")
