@@ -256,7 +256,9 @@ class World:
                 raise Failing(f"{m.name} does not serve: {m.node.tail(20)}")
             time.sleep(0.005)
         self.result.serve_s.append(seconds)
-        if seconds > SERVE_MAX_S:
+        # A machine that does other things at the same time is slower.
+        busy = os.getloadavg()[0] / (os.cpu_count() or 1)
+        if seconds > SERVE_MAX_S * max(1.0, busy):
             self.result.problems.append(
                 f"{m.name} served only after {seconds:.2f} s")
 
@@ -468,6 +470,10 @@ def tell_all(results: list[Result]) -> int:
           f"flushed was torn by its file system, "
           f"{sum(r.unseen for r in results)} "
           f"times unseen")
+    late = sum(s > SERVE_MAX_S for s in serve)
+    if late:
+        print(f"-- {late} of {len(serve)} starts took over {SERVE_MAX_S:g} s, "
+              f"on a machine with a load of {os.getloadavg()[0]:.0f}")
     print(f"{cuts} cuts, {failing} failing")
     return 1 if failing or not cuts else 0
 
