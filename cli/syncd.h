@@ -91,6 +91,7 @@ struct syncd {
 	VEC(struct syncd_folder) folder;
 	struct umap sent; /* id -> struct syncd_sent, owned */
 	VEC(struct syncd_answer) answer;
+	bool held_up; /* peers are not read until commits are through */
 	VEC(struct api_pending_folder) pending;
 	struct arena pending_arena;
 	VEC(struct api_seen) seen;
@@ -158,6 +159,11 @@ int syncd_net_open(struct syncd *sd, struct err *err);
 int syncd_net_configure(struct syncd *sd, struct err *err);
 void syncd_send(struct syncd *sd, const struct effect *ef);
 void syncd_drop(struct syncd *sd, const struct effect *ef);
+/*
+ * Peers may tell faster than the disk takes it down: read none of them while
+ * LIMIT_COMMIT_HELD bytes wait.  After messages and commits.
+ */
+void syncd_balance(struct syncd *sd);
 
 /* syncd_note.c: what the engine has to tell */
 void syncd_note(struct syncd *sd, const struct effect *ef);

@@ -345,6 +345,7 @@ syncd_commit_done(struct job *job)
 	ev.u.done.code = store_lmdb_commit_finish(cj->commit, &err);
 	ev.u.done.text = slice_str(err.text);
 	syncd_step(cj->sd, &ev);
+	syncd_balance(cj->sd);
 	syncd_compact(cj->sd, cj->folder);
 	mem_free(cj);
 }

@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "cli/syncd.h"
+#include "engine/base/limits.h"
 #include "engine/store_lmdb.h"
 
 static const char usage[] =
@@ -48,6 +50,21 @@ syncd_catch_faults(void)
 	sigaction(SIGBUS, &sa, NULL);
 	sigaction(SIGSEGV, &sa, NULL);
 	signal(SIGPIPE, SIG_IGN);
+}
+
+/* A folder is some descriptors, a device one: take what the system allows. */
+static void
+syncd_raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	if (limit.rlim_cur < LIMIT_DESCRIPTORS)
+		limit.rlim_cur = limit.rlim_max < LIMIT_DESCRIPTORS
+				     ? limit.rlim_max
+				     : LIMIT_DESCRIPTORS;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 int
@@ -95,6 +112,7 @@ main(int argc, char **argv)
 		return 2;
 	}
 	syncd_catch_faults();
+	syncd_raise_limits();
 	/* Blocks of files come and go all the time: keep their pages, instead
 	 * of asking the kernel for zeroed ones each time.  syncd_trim() gives
 	 * them back when it is quiet. */

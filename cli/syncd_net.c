@@ -4,7 +4,9 @@
 #include <stdio.h>
 
 #include "cli/syncd.h"
+#include "engine/base/limits.h"
 #include "engine/base/mem.h"
+#include "engine/store_lmdb.h"
 
 static void
 syncd_on_peer_up(void *arg, const struct devid *id, const struct hello *hello,
@@ -65,6 +67,29 @@ syncd_on_peer_down(void *arg, const struct devid *id, const char *reason)
 	syncd_step(sd, &ev);
 }
 
+void
+syncd_balance(struct syncd *sd)
+{
+	size_t held = 0;
+	bool hold_up;
+
+	for (size_t i = 0; i < sd->folder.len; i++)
+		if (sd->folder.item[i].store != NULL)
+			held += store_lmdb_held(sd->folder.item[i].store);
+	/* Half of it, so that one does not stop and go all the time. */
+	hold_up = held > LIMIT_COMMIT_HELD / (sd->held_up ? 2 : 1);
+	if (sd->net == NULL || (!hold_up && !sd->held_up))
+		return;
+	if (hold_up != sd->held_up)
+		log_debug(&sd->log, "syncd %s held=%zu",
+		    hold_up ? "hold-up" : "go-on", held);
+	sd->held_up = hold_up;
+	/* All of them, each time: some came up just now. */
+	for (uint32_t i = 0; i < sd->cfg.setup.device_count; i++)
+		net_pause_reading(sd->net, &sd->cfg.setup.device[i].id,
+		    hold_up);
+}
+
 static void
 syncd_on_message(void *arg, const struct devid *id, const struct message *m,
     struct payload *data)
@@ -75,6 +100,8 @@ syncd_on_message(void *arg, const struct devid *id, const struct message *m,
 	ev.u.message.message = m;
 	ev.u.message.payload = data;
 	syncd_step(arg, &ev);
+	if (m->type == MESSAGE_INDEX || m->type == MESSAGE_INDEX_UPDATE)
+		syncd_balance(arg);
 }
 
 static void

@@ -113,6 +113,10 @@ link_on_end(void *arg, const struct err *err)
 		mesh_dial_failed(net->mesh, &l->dial, err->text, net_now());
 		l->dialling = false;
 	}
+	/* A device of ours that is connected already did nothing wrong. */
+	if (!l->dialled && !up && err->code != ERR_EXISTS)
+		doorman_charge(&net->doorman, conn_address(l->conn),
+		    uv_hrtime());
 	link_address_text(l, address);
 	if (l->dialled && !up && err->code == ERR_DENIED && net_may_log(net))
 		log_warn(net->log,
@@ -421,6 +425,16 @@ link_make_room(struct net *net, const struct addr *from)
 		all++;
 		if (link_same_host(conn_address(l->conn), from))
 			same++;
+	}
+	if (!doorman_lets_in(&net->doorman, from, same, uv_hrtime())) {
+		if (net_may_log(net)) {
+			addr_text_host(from, text);
+			log_warn(net->log,
+			    "mesh refuse address=%s reason=\"it came in vain "
+			    "too often\"",
+			    text);
+		}
+		return false;
 	}
 	if (same >= LIMIT_HALF_OPEN_SOURCE) {
 		if (net_may_log(net)) {

@@ -22,6 +22,7 @@
 #include "engine/base/map.h"
 #include "engine/base/vec.h"
 #include "mesh/conn_uv.h"
+#include "mesh/doorman.h"
 #include "mesh/mesh.h"
 #include "mesh/near_uv.h"
 #include "mesh/net_uv.h"
@@ -75,6 +76,7 @@ struct net {
 	struct map by_id;            /* devid -> struct net_peer */
 	VEC(struct net_listener) listener;
 	struct list links, work;
+	struct doorman doorman;
 	struct near *near; /* NULL: discovery is off */
 	uint16_t near_port;
 	uv_timer_t timer;

@@ -76,6 +76,8 @@ struct session {
 	struct buf scratch, packed;
 
 	uint64_t opened_ns, received_ns, written_ns;
+	uint64_t part_ns; /* when the frame that is coming in began */
+	uint64_t part_len;
 };
 
 static void
@@ -191,10 +193,15 @@ session_add(struct session *s, size_t n, uint64_t now_ns, struct err *err)
 
 	ASSERT(!s->has_frame);
 	s->received_ns = now_ns;
+	if (s->part_len == 0)
+		s->part_ns = now_ns;
+	s->part_len += n;
 	rc = frame_reader_add(&s->reader, n, &s->frame, err);
 	if (rc < 0)
 		return rc;
 	s->has_frame = rc == 1;
+	if (s->has_frame)
+		s->part_len = 0;
 	return 0;
 }
 
@@ -524,6 +531,16 @@ session_features(const struct session *s)
 
 /* --- time ------------------------------------------------------------- */
 
+/* Bytes that come one by one keep no connection: a message has a pace. */
+static bool
+session_is_slow(const struct session *s, uint64_t now_ns)
+{
+	const uint64_t past = now_ns - s->part_ns;
+
+	return s->part_len > 0 && past >= LIMIT_SLOW_NS &&
+	       s->part_len / LIMIT_SLOW_LEN < past / CLOCK_S;
+}
+
 int
 session_tick(struct session *s, uint64_t now_ns, struct err *err)
 {
@@ -535,6 +552,10 @@ session_tick(struct session *s, uint64_t now_ns, struct err *err)
 	if (now_ns - s->received_ns >= SESSION_DEAD_NS)
 		return err_set(err, ERR_CLOSED, "silent for %u s",
 		    (unsigned)(SESSION_DEAD_NS / CLOCK_S));
+	if (session_is_slow(s, now_ns))
+		return err_set(err, ERR_CLOSED,
+		    "a message comes at less than %u bytes a second",
+		    LIMIT_SLOW_LEN);
 	if (s->queued > 0 && now_ns - s->written_ns >= SESSION_DEAD_NS)
 		return err_set(err, ERR_CLOSED, "took no data for %u s",
 		    (unsigned)(SESSION_DEAD_NS / CLOCK_S));
@@ -549,6 +570,12 @@ session_wake_at(const struct session *s)
 {
 	uint64_t at = s->received_ns + SESSION_DEAD_NS;
 
+	/* A quarter of a minute later is soon enough, and then again. */
+	if (s->part_len > 0 && s->part_ns + LIMIT_SLOW_NS < at) {
+		at = s->part_ns + LIMIT_SLOW_NS;
+		if (at <= s->received_ns)
+			at = s->received_ns + 15 * CLOCK_S;
+	}
 	if (!s->has_hello && s->opened_ns + LIMIT_HELLO_NS < at)
 		at = s->opened_ns + LIMIT_HELLO_NS;
 	if (s->queued > 0 && s->written_ns + SESSION_DEAD_NS < at)

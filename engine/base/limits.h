@@ -54,6 +54,7 @@
 #define LIMIT_SENDQ_LEN (64 * MIB)    /* bytes waiting on one session */
 #define LIMIT_FOLDER_ITEMS 1024u      /* items in work in a folder */
 #define LIMIT_COMMIT_OPS 16384u       /* store puts before a commit */
+#define LIMIT_COMMIT_HELD (32 * MIB)  /* bytes not on disk: read no more */
 #define LIMIT_STEP_ROWS 512u          /* rows one step may touch */
 #define LIMIT_SCAN_LISTS 8u           /* directories listed at once */
 #define LIMIT_SCAN_HASHES 128u        /* files being hashed at once */
@@ -62,9 +63,14 @@
 /* The network: what a stranger can make us hold. */
 #define LIMIT_HALF_OPEN 64u           /* accepted, not yet known */
 #define LIMIT_HALF_OPEN_SOURCE 16u    /* of them from one IP address */
+#define LIMIT_KNOCKS 256u             /* in vain, from one source at once */
+#define LIMIT_KNOCK_NS 62500000ull    /* and then 16 a second */
+#define LIMIT_SLOW_LEN 1024u          /* bytes a second of a message, */
+#define LIMIT_SLOW_NS 300000000000ull /* at least, after so long */
 #define LIMIT_TLS_NS 10000000000ull   /* for the handshake; as Syncthing */
 #define LIMIT_HELLO_NS 20000000000ull /* for the Hello after it */
 #define LIMIT_DIAL_NS 10000000000ull  /* to connect one address */
+#define LIMIT_DESCRIPTORS 65536u      /* asked of the system */
 #define LIMIT_DIALS 32u               /* running at once */
 #define LIMIT_PEERS 1024u             /* configured devices */
 #define LIMIT_PEER_ADDRESSES 32u      /* known ways to one device */

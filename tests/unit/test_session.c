@@ -421,6 +421,70 @@ session_keeps_the_ping_clock(void **state)
 	session_free(b);
 }
 
+/* A frame of a megabyte, a byte now and then. */
+static void
+session_ends_a_message_that_trickles(void **state)
+{
+	static const uint8_t begin[] = { 0, 0, 0, 0x10, 0, 0 };
+	struct session *a, *b;
+	struct err err = { 0 };
+	uint64_t now = T0;
+	size_t len;
+	int rc = 0;
+
+	(void)state;
+	pair(&a, &b, 0);
+	for (size_t i = 0; i < sizeof(begin); i++) {
+		*session_space(a, &len) = begin[i];
+		assert_int_equal(session_add(a, 1, now, &err), 0);
+	}
+	while (rc == 0 && now < T0 + 400 * CLOCK_S) {
+		now += 10 * CLOCK_S;
+		*session_space(a, &len) = 0;
+		assert_int_equal(session_add(a, 1, now, &err), 0);
+		if (now >= session_wake_at(a))
+			rc = session_tick(a, now, &err);
+	}
+	assert_int_equal(rc, ERR_CLOSED);
+	assert_in_range((now - T0) / CLOCK_S, 300, 330);
+	session_free(a);
+	session_free(b);
+}
+
+/* The same with a slow line: 2 KiB a second are borne for as long. */
+static void
+session_bears_a_slow_line(void **state)
+{
+	static const uint8_t begin[] = { 0, 0, 0, 0x20, 0, 0 };
+	struct session *a, *b;
+	struct buf out = { 0 };
+	struct err err = { 0 };
+	uint64_t now = T0;
+	size_t len, at = 0;
+
+	(void)state;
+	pair(&a, &b, 0);
+	for (size_t i = 0; i < sizeof(begin); i++) {
+		*session_space(a, &len) = begin[i];
+		assert_int_equal(session_add(a, 1, now, &err), 0);
+	}
+	while (at < 0x200000 - 20480) {
+		uint8_t *space = session_space(a, &len);
+		const size_t n = len < 20480 ? len : 20480;
+
+		memset(space, 0, n);
+		at += n;
+		now += n * CLOCK_S / 2048;
+		assert_int_equal(session_add(a, n, now, &err), 0);
+		assert_int_equal(session_tick(a, now, &err), 0);
+		drain(a, &out); /* its pings */
+	}
+	assert_true(now - T0 > 600 * CLOCK_S);
+	buf_fini(&out);
+	session_free(a);
+	session_free(b);
+}
+
 static void
 session_waits_20_s_for_a_hello(void **state)
 {
@@ -469,6 +533,8 @@ main(void)
 		    session_survives_every_cut_and_every_flipped_bit),
 		cmocka_unit_test(session_ends_with_a_close_and_nothing_after),
 		cmocka_unit_test(session_keeps_the_ping_clock),
+		cmocka_unit_test(session_ends_a_message_that_trickles),
+		cmocka_unit_test(session_bears_a_slow_line),
 		cmocka_unit_test(session_waits_20_s_for_a_hello),
 		cmocka_unit_test(session_bounds_its_queue),
 	};
