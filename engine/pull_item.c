@@ -107,9 +107,10 @@ item_unregister(struct item *it)
 	struct pull *pl = it->pl;
 
 	ASSERT(it->ops == 0);
-	/* A directory that never came to the writer. */
+	/* A directory that never came to the writer.  One that was made while
+	 * the pull stopped keeps its intent: the next start understands it. */
 	if (it->kind == ITEM_DIR && !it->acted && it->intent != 0 &&
-	    !pl->stopped)
+	    !pl->freeing && (!it->made || !pl->stopped))
 		index_remove_intent(pl->f->ix, it->intent);
 	map_remove(&pl->items, it->path);
 	pl->item_count--;
@@ -304,6 +305,7 @@ item_dir_done(struct folder *f, void *arg, const struct event *ev)
 	struct item *it = arg;
 	const int code = ev->u.done.code;
 
+	it->made = code == 0;
 	if (pull_item_answered(it))
 		return;
 	if (code == ERR_EXISTS && it->implicit) {
@@ -317,7 +319,6 @@ item_dir_done(struct folder *f, void *arg, const struct event *ev)
 		pull_item_error(it, code, ev->u.done.text);
 		return;
 	}
-	it->made = true;
 	it->seen = ev->u.done.seen;
 	if (it->late) {
 		it->state = ITEM_HELD;

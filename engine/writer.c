@@ -395,6 +395,10 @@ batch_put_item(struct item *it)
 		flags = ROW_LOCAL_CHANGED;
 	if (it->kind == ITEM_MOVE)
 		index_put_local(ix, &it->gone, &absent, 0);
+	/* Attributes alone went to the disk with no bytes and no name: lost
+	 * with the power they would look like a person's change. */
+	if (it->kind == ITEM_META)
+		it->pl->f->unflushed = true;
 	index_put_local(ix, &it->entry, &it->seen, flags);
 }
 
@@ -437,7 +441,9 @@ batch_flushed(struct folder *f, void *arg, const struct event *ev)
 		 * the intents stay and tell it what was done. */
 		BATCH_EACH(b, n)
 		{
-			if (halts)
+			/* ... and so does that of bytes in staging: nothing
+			 * else says that they are no rest of ours. */
+			if (halts || ITEM_OF(n)->kept.type != IDENTITY_ABSENT)
 				ITEM_OF(n)->intent = 0;
 			scan_hint(f, ITEM_OF(n)->path, false);
 			batch_fail(b, ITEM_OF(n), ev->u.done.code,
@@ -607,10 +613,27 @@ act_meta_too(struct item *it)
 	struct effect *ef = core_ask(f, EFFECT_SET_META, act_done, it);
 
 	it->set_meta = false;
+	f->unflushed = true; /* as batch_put_item() */
 	it->ops++;
 	ef->path = arena_dup(core_scratch(f->en), it->path);
 	ef->want = it->seen;
 	ef->u.meta = act_meta(it);
+}
+
+/*
+ * Something is where the bytes were to go.  What no intent speaks of is a rest
+ * of an index that was lost: it is in the way until it goes.
+ */
+static void
+act_clear_temp(struct item *it)
+{
+	struct pull *pl = it->pl;
+	struct effect *ef;
+
+	if (map_remove(&pl->temps, it->temp) == NULL)
+		return;
+	ef = core_tell(pl->f, EFFECT_DROP_TEMP);
+	ef->temp = arena_dup(core_scratch(pl->f->en), it->temp);
 }
 
 static void
@@ -622,6 +645,8 @@ act_done(struct folder *f, void *arg, const struct event *ev)
 
 	(void)f;
 	it->ops--;
+	if (code == ERR_EXISTS && it->kind == ITEM_REMOVE)
+		act_clear_temp(it);
 	if (code != 0) {
 		batch_fail(b, it, code, ev->u.done.text);
 		batch_acted(b);
