@@ -102,9 +102,10 @@ decide_change(const struct row *row, bool ignore_perms)
 	const struct row_version *local = row_local(row);
 	const bool have = local != NULL && !local->entry.deleted;
 
-	/* Of what we never had nobody needs to hear that it is deleted. */
+	/* Of what we never had nobody needs to hear that it is deleted, but
+	 * those who still have it, and may know nobody else. */
 	if (take->deleted && !have)
-		return local == NULL && row->seq == 0
+		return local == NULL && row->seq == 0 && !row_is_alive(row)
 			   ? decide_nothing(row, REASON_NONE)
 			   : decide_do(row, VERDICT_ADOPT);
 	if (take->deleted) {

@@ -380,6 +380,19 @@ exchange_peer_down(struct engine *en, const struct devid *dev)
 }
 
 void
+exchange_share_gone(struct folder *f, struct share *sh)
+{
+	struct peer *p = sh->peer;
+
+	if (p == NULL)
+		return;
+	sh->peer = NULL;
+	exchange_progress_peer_down(f, &p->device);
+	exchange_fail_asks(p, f, ERR_CLOSED);
+	exchange_serve_folder_closed(p, f);
+}
+
+void
 exchange_folder_closing(struct folder *f)
 {
 	exchange_progress_free(f);

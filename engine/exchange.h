@@ -24,6 +24,8 @@ void exchange_folder_changed(struct folder *f);
 /* The folder's shares were made anew: find their peers again. */
 void exchange_bind_shares(struct folder *f);
 
+/* The folder is not shared with that device any more: as if it went away. */
+void exchange_share_gone(struct folder *f, struct share *sh);
 /* The folder's index is about to be closed: fail what was asked for it. */
 void exchange_folder_closing(struct folder *f);
 /* Its configured name or short ID, fit to print; lives to the step's end. */

@@ -566,6 +566,14 @@ folder_bind(struct folder *f)
 	exchange_bind_shares(f);
 }
 
+/* Sequences given out so far are lower, unless it were thousands a second all
+ * the time, or the clock is wrong. */
+static uint64_t
+folder_seq_of(struct now now)
+{
+	return now.wall_ns <= 0 ? 0 : (uint64_t)now.wall_ns >> 20;
+}
+
 static void
 folder_on_open(struct folder *f, void *arg, const struct event *ev)
 {
@@ -604,6 +612,9 @@ folder_on_open(struct folder *f, void *arg, const struct event *ev)
 		folder_halt(f, r, "%.*s", SLICE_FMT(f->cfg.path));
 		return;
 	}
+	/* Of an old index that came back peers have heard later sequences. */
+	if (!index_is_new(f->ix))
+		index_advance_seq(f->ix, folder_seq_of(core_now(f->en)));
 	f->committed_seq = index_seq(f->ix);
 	f->settled = false;
 	f->scan = scan_new(f);
@@ -685,6 +696,15 @@ folder_hints(struct folder *f, const struct event *ev)
 		    ev->u.changes.hint[i].subtree);
 }
 
+/* Who is not among the shares any more is asked nothing, and told nothing. */
+static void
+folder_leave_shares(struct folder *f)
+{
+	for (uint32_t i = 0; i < f->share_count; i++)
+		if (!setup_is_shared(&f->cfg, &f->share[i].device))
+			exchange_share_gone(f, &f->share[i]);
+}
+
 /* Shares as configured; what is known of one that stays is kept. */
 static void
 folder_set_shares(struct folder *f)
@@ -693,6 +713,7 @@ folder_set_shares(struct folder *f)
 	struct share *old = f->share;
 	const uint32_t old_count = f->share_count;
 
+	folder_leave_shares(f);
 	f->share = mem_array(f->cfg.device_count, sizeof(*f->share));
 	f->share_count = 0;
 	for (uint32_t i = 0; i < f->cfg.device_count; i++) {

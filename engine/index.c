@@ -247,17 +247,23 @@ index_load(struct index *ix, struct slice format, const struct devid *self,
 }
 
 static void
+index_put_id(struct index *ix, uint64_t id)
+{
+	ix->id = id;
+	buf_clear(&ix->rec);
+	buf_put_varint(&ix->rec, SCHEMA_FORMAT);
+	buf_put_u64le(&ix->rec, id);
+	index_put_meta(ix, KEY_FORMAT, buf_slice(&ix->rec));
+}
+
+static void
 index_create(struct index *ix, const struct devid *self, uint64_t id)
 {
 	struct index_slot *s = VEC_ADD(&ix->slot);
 
 	*s = (struct index_slot){ .dev = *self, .dirty = true };
-	ix->id = id;
 	ix->dirty = true;
-	buf_clear(&ix->rec);
-	buf_put_varint(&ix->rec, SCHEMA_FORMAT);
-	buf_put_u64le(&ix->rec, id);
-	index_put_meta(ix, KEY_FORMAT, buf_slice(&ix->rec));
+	index_put_id(ix, id);
 	index_flush(ix);
 }
 
@@ -275,8 +281,14 @@ index_open_store(struct index *ix, const struct devid *self, uint64_t id,
 		*err = *store_error(ix->st);
 		return err->code;
 	}
-	if (rc == 0)
-		return index_load(ix, format, self, err);
+	if (rc == 0) {
+		rc = index_load(ix, format, self, err);
+		/* One that never held a row may be an old copy of one that
+		 * did: what peers know of that is not about this one. */
+		if (rc == 0 && !ix->used)
+			index_put_id(ix, id);
+		return rc;
+	}
 	if (rc != ERR_NOT_FOUND)
 		return rc;
 	for (enum store_table t = 0; t < STORE_TABLES; t++) {
@@ -358,6 +370,13 @@ bool
 index_is_new(const struct index *ix)
 {
 	return !ix->used;
+}
+
+void
+index_advance_seq(struct index *ix, uint64_t seq)
+{
+	if (seq > ix->seq)
+		ix->seq = seq;
 }
 
 uint64_t

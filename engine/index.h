@@ -11,8 +11,8 @@
  *     after a crash: what was not committed was never announced.
  *   - STORE_NEED holds exactly the rows whose global version this device does
  *     not have, when somebody holds it; excepted are ignored rows, deletions
- *     of what we do not have, and local changes (ROW_LOCAL_CHANGED) whose
- *     vector covers the global one.
+ *     of what nobody has, we included, and local changes (ROW_LOCAL_CHANGED)
+ * whose vector covers the global one.
  *   - totals are kept with every change and committed with it: index_flush().
  *   - every record carries a checksum; one that fails is ERR_CORRUPT, and the
  *     folder is halted and rebuilt (store.h).
@@ -66,8 +66,8 @@ struct peer_state {        /* what we have of a device's index, kept on disk */
 
 /*
  * Open over `store` (borrowed until index_close()); `index_id_if_new` becomes
- * this index's ID when the store is empty: random, not 0.  ERR_CORRUPT when
- * the store belongs to another device or its format is unknown.
+ * this index's ID when it has never held a row: random, not 0.  ERR_CORRUPT
+ * when the store belongs to another device or its format is unknown.
  */
 int index_open(struct index **out, struct store *store,
     const struct devid *self, uint64_t index_id_if_new, struct err *err);
@@ -89,6 +89,12 @@ void index_put_root(struct index *ix, const struct root_identity *root);
 bool index_fact(struct index *ix, const char *name, struct slice *value,
     struct arena *arena);
 void index_put_fact(struct index *ix, const char *name, struct slice value);
+/*
+ * The next sequence is `seq` + 1 or later.  Called when the folder opens, with
+ * a number that grows with time: an index that comes back from a backup then
+ * gives out none a second time.
+ */
+void index_advance_seq(struct index *ix, uint64_t seq);
 /*
  * The time for version_bump(): `wall_s`, or, when that is later, just after
  * the last counter of ours that a row has lost.  A row loses one when a version

@@ -88,8 +88,10 @@ row_needs(const struct row *row, const struct row_version *g)
 
 	if (local == g || (row->flags & ROW_IGNORED) != 0)
 		return false;
+	/* A deletion of what we never had is of use to those who still have it
+	 * and hear of it by us alone: we take it over to pass it on. */
 	if (local == NULL)
-		return !g->entry.deleted || row->seq != 0;
+		return !g->entry.deleted || row->seq != 0 || row_is_alive(row);
 	/*
 	 * Two devices deleted it, each in its own way: there is nothing to do
 	 * on disk, but a Syncthing counts us as behind until we say the same.

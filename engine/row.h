@@ -65,4 +65,15 @@ row_global(const struct row *r)
 	return r->global < 0 ? NULL : &r->version[r->global];
 }
 
+/* Does some device have something here, whatever the global version is? */
+static inline bool
+row_is_alive(const struct row *r)
+{
+	for (uint32_t i = 0; i < r->version_count; i++)
+		if (!r->version[i].entry.deleted &&
+		    !devset_is_empty(&r->version[i].holders))
+			return true;
+	return false;
+}
+
 #endif

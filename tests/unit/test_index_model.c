@@ -181,6 +181,18 @@ model_global(const struct model *m, struct arena *ar, size_t path,
 }
 
 static bool
+model_is_alive(const struct model *m, struct arena *ar, size_t path)
+{
+	for (int d = 0; d < DEVICES; d++) {
+		const struct word *w = &m->word[path][d];
+
+		if (w->has && !w->shadow && !entry_of(ar, path, w->v).deleted)
+			return true;
+	}
+	return false;
+}
+
+static bool
 model_needs(const struct model *m, struct arena *ar, size_t path, int dev)
 {
 	const struct word *w = &m->word[path][dev];
@@ -198,8 +210,9 @@ model_needs(const struct model *m, struct arena *ar, size_t path, int dev)
 	if (dev != 0)
 		return !gone || (w->has && !w->shadow &&
 				    !entry_of(ar, path, w->v).deleted);
+	/* To be passed on to those who still have it. */
 	if (gone && !w->has)
-		return false;
+		return model_is_alive(m, ar, path);
 	if (w->has && (flags & ROW_LOCAL_CHANGED) != 0 && vec_cmp(w->v, g) == 1)
 		return false;
 	return true;
