@@ -133,7 +133,10 @@ def test_the_senders_disk_fails(golden: Golden, case: str) -> None:
 
 
 def test_58_what_faults_left_in_staging_is_gone_after_a_start(
-        golden: Golden) -> None:
+        world: World) -> None:
+    """Old bytes wait there for the trash can; these faults leave no other."""
+    golden = Golden(world.base)
+    world.daemons += [golden.a, golden.b]
     with Faults(golden.b, "fsync:error=EIO") as faults:
         golden.edit()
         wait_until(lambda: faults.hits() > 3, 15, "flushes fail")
