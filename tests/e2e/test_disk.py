@@ -12,6 +12,7 @@ from typing import Callable, Iterator
 import pytest
 
 from lib import kinds, node, tree
+from lib.mounts import Mounts, run
 from lib.node import Node
 from lib.proc import wait_until
 from lib.storm import Storm
@@ -22,41 +23,15 @@ pytestmark = [pytest.mark.root, pytest.mark.slow]
 Mount = Callable[..., Path]
 
 
-def run(*argv: object) -> None:
-    subprocess.run([str(a) for a in argv], check=True, capture_output=True,
-                   timeout=60)
-
-
 @pytest.fixture
 def mount(world: World) -> Iterator[Mount]:
     """Mounts a fresh file system at a name; all are unmounted at the end."""
-    places: list[Path] = []
-
-    def make(name: str, kind: str, size_mib: int = 400) -> Path:
-        place = world.dir(name)
-        try:
-            if kind == "tmpfs":
-                run("mount", "-t", "tmpfs", "-o", f"size={size_mib}m",
-                    "none", place)
-            else:
-                image = world.base / f"{name}.img"
-                with open(image, "wb") as file:
-                    file.truncate(size_mib << 20)
-                force = "-F" if kind == "ext4" else "-f"
-                run(f"mkfs.{kind}", "-q", force, image)
-                run("mount", "-o", "loop", image, place)
-        except (OSError, subprocess.CalledProcessError) as error:
-            detail = getattr(error, "stderr", b"") or b""
-            pytest.skip(f"cannot mount {kind}: {error} {detail!r}")
-        places.append(place)
-        return place
-
-    yield make
+    mounts = Mounts(world.base)
+    yield mounts.make
     # The daemons still run and may hold files open.
     for daemon in world.daemons:
         daemon.kill9()
-    for place in reversed(places):
-        subprocess.run(["umount", "-l", str(place)], check=False)
+    mounts.end()
 
 
 def pair_on(world: World, dir_a: Path, dir_b: Path) -> tuple[Node, Node]:
@@ -89,6 +64,35 @@ def test_every_kind_on(world: World, mount: Mount, kind: str,
     b.start()
     settle([a, b], [dir_a, dir_b], 60)
     assert not tree.temporaries(dir_a) + tree.temporaries(dir_b)
+
+
+def test_92_a_disk_that_keeps_whole_seconds_settles(world: World,
+                                                    mount: Mount) -> None:
+    """ext4 with its smallest inodes; what comes has nanoseconds."""
+    disk = mount("disk", "ext4", 100, ["-I", "128"])
+    dir_a, dir_b = world.dir("a"), disk / "b"
+    a, b = pair_on(world, dir_a, dir_b)
+    probe = tree.write(disk / "probe", b"", mtime_ns=10 ** 18 + 5)
+    if probe.stat().st_mtime_ns != 10 ** 18:
+        pytest.skip("this ext4 keeps nanoseconds")
+    tree.write(dir_a / "from a", b"1", mtime_ns=10 ** 18 + 123_456_789)
+    tree.write(dir_b / "from b", b"2")
+    for turn in range(3):
+        tree.write(dir_a / "often", b"%d" % turn)
+        wait_until(lambda: (dir_b / "often").exists() and
+                   (dir_b / "often").read_bytes() == b"%d" % turn, 20, "came")
+    wait_until(lambda: a.in_sync(FOLDER) and b.in_sync(FOLDER), 20, "in sync")
+    sent = a.folder(FOLDER)["local"], b.folder(FOLDER)["local"]
+    told = a.log_text().count("exchange index")
+    for which in (a, b, a, b):
+        which.scan(FOLDER)
+    b.restart()
+    wait_until(lambda: a.in_sync(FOLDER) and b.in_sync(FOLDER), 20, "in sync")
+    time.sleep(1)
+    assert (a.folder(FOLDER)["local"], b.folder(FOLDER)["local"]) == sent
+    assert a.log_text().count("exchange index") == told, "nothing is new"
+    assert (dir_a / "from a").stat().st_mtime_ns == 10 ** 18 + 123_456_789
+    assert not tree.conflicts(dir_a) + tree.conflicts(dir_b)
 
 
 def test_54_a_full_disk_pauses_and_resumes(world: World,

@@ -23,6 +23,7 @@ import pytest
 
 from lib import killer
 from lib.golden import Golden
+from lib.mounts import Mounts
 from lib.node import OK
 from lib.proc import wait_until
 from lib.world import World
@@ -174,3 +175,23 @@ def test_70_killed_before_any_call_of_the_recovery(
         steps.died_at[name] = steps.died_at.get(name, 0) + 1
     steps.tell("start")
     assert steps.done > 5
+
+
+@pytest.mark.parametrize("kind", ["xfs", "btrfs"])
+def test_69_killed_on_other_file_systems(world: World, kind: str) -> None:
+    mounts = Mounts(world.base)
+    try:
+        golden = Victim(mounts.make("disk", kind))
+        world.daemons += [golden.a, golden.b]
+        k, died = 1, True
+        while died:
+            died = golden.kill_at(k, "effects")
+            golden.b.start()
+            golden.settle()
+            k += 23
+        golden.end()
+        assert k > 100
+    finally:
+        for daemon in world.daemons:
+            daemon.kill9()
+        mounts.end()
