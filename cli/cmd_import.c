@@ -307,6 +307,24 @@ cmd_import_shares(struct cmd_import *im, const struct syncthing_folder *f)
 	    arena_printf(ar, "folder.%s.share", f->id), value, count, &im->err);
 }
 
+/* A trash can goes on as one; what else kept versions leaves them there. */
+static int
+cmd_import_versions(struct cmd_import *im, const struct syncthing_folder *f)
+{
+	if (f->versioning[0] == '\0')
+		return 0;
+	if (strcmp(f->versioning, "trashcan") == 0 && !f->versions_elsewhere)
+		return cmd_import_put(im, "folder", f->id, "trash-age",
+		    arena_printf(&im->call->ar, "%lldd",
+			(long long)(f->cleanout_days > 0 ? f->cleanout_days
+							 : 0)));
+	cmd_import_skip(im,
+	    "the versioning (%s) of folder %s; its old versions stay where "
+	    "they are",
+	    f->versioning, f->id);
+	return 0;
+}
+
 static int
 cmd_import_folder(struct cmd_import *im, const struct syncthing_folder *f)
 {
@@ -318,12 +336,9 @@ cmd_import_folder(struct cmd_import *im, const struct syncthing_folder *f)
 		cmd_import_skip(im, "folder %s: receive-encrypted", f->id);
 		return 0;
 	}
-	if (f->versioning[0] != '\0')
-		cmd_import_skip(im,
-		    "the versioning (%s) of folder %s; its "
-		    "old versions stay where they are",
-		    f->versioning, f->id);
 	rc = cmd_import_put(im, "folder", f->id, "path", f->path);
+	if (rc == 0)
+		rc = cmd_import_versions(im, f);
 	if (rc == 0 && f->label[0] != '\0' && strcmp(f->label, f->id) != 0)
 		rc = cmd_import_put(im, "folder", f->id, "label", f->label);
 	if (rc == 0 && strcmp(mode, "sendreceive") != 0)

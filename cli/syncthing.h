@@ -37,7 +37,9 @@ struct syncthing_share {
 
 struct syncthing_folder {
 	const char *id, *label, *path, *mode, *marker, *versioning;
-	int64_t rescan_s; /* -1: not said */
+	int64_t rescan_s;        /* -1: not said */
+	int64_t cleanout_days;   /* of old versions; 0: never */
+	bool versions_elsewhere; /* not in .stversions */
 	bool paused, ignore_perms, unwatched;
 	struct syncthing_share *share;
 	size_t share_count;

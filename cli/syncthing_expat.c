@@ -148,6 +148,20 @@ syncthing_begin_value(struct syncthing_reader *r, const char *name,
 	}
 }
 
+/* Level 4: a parameter of a folder's versioning. */
+static void
+syncthing_begin_param(struct syncthing_reader *r, const XML_Char **attr)
+{
+	struct syncthing_folder *f = &r->folder.item[r->folder.len - 1];
+	const char *key = syncthing_attr(attr, "key");
+	const char *value = syncthing_attr(attr, "val");
+
+	if (strcmp(key, "cleanoutDays") == 0)
+		f->cleanout_days = syncthing_number(value, 0);
+	else if (strcmp(key, "fsPath") == 0 || strcmp(key, "versionsPath") == 0)
+		f->versions_elsewhere = value[0] != '\0';
+}
+
 static void
 syncthing_on_begin(void *arg, const XML_Char *name, const XML_Char **attr)
 {
@@ -176,6 +190,9 @@ syncthing_on_begin(void *arg, const XML_Char *name, const XML_Char **attr)
 		syncthing_begin_value(r, name, attr);
 	} else if (r->depth == 4) {
 		buf_clear(&r->text);
+		if (r->place == SYNCTHING_IN_FOLDER &&
+		    strcmp(name, "param") == 0)
+			syncthing_begin_param(r, attr);
 	}
 }
 
@@ -266,6 +283,9 @@ syncthing_on_end(void *arg, const XML_Char *name)
 		if (strcmp(name, "encryptionPassword") == 0 &&
 		    text[0] != '\0' && r->share.len > 0)
 			r->share.item[r->share.len - 1].encrypted = true;
+		if (strcmp(name, "fsPath") == 0 && text[0] != '\0')
+			r->folder.item[r->folder.len - 1].versions_elsewhere =
+			    true;
 		arena_reset(r->ar, mark);
 	} else if (r->depth == 2) {
 		if (r->place == SYNCTHING_IN_DEVICE)

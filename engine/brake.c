@@ -232,7 +232,6 @@ static void
 source_stir(struct brake *br, struct brake_source *src)
 {
 	const uint64_t now = core_now(br->f->en).mono_ns;
-
 	const int64_t files = index_local_totals(br->f->ix).files;
 
 	if (src->state == BRAKE_FREE && now - src->last_ns >= BRAKE_QUIET_NS) {

@@ -34,7 +34,9 @@ def test_everything_is_taken_over(world: World) -> None:
     tree.write(dirs["docs"] / "a", b"a")
     tree.write(dirs["docs"] / ".stignore", b"*.tmp\n#include more\n")
     tree.write(dirs["docs"] / "more", b"*.bak\n")
-    theirs.folder_add("docs", dirs["docs"], [friend, third], label="Papers")
+    theirs.folder_add("docs", dirs["docs"], [friend, third], label="Papers",
+                      versioning={"type": "trashcan",
+                                  "params": {"cleanoutDays": "365"}})
     theirs.folder_add("music", dirs["music"], [friend], mode="receiveonly")
     theirs.folder_add("photos", dirs["photos"], [third], mode="sendonly",
                       paused=True)
@@ -58,6 +60,8 @@ def test_everything_is_taken_over(world: World) -> None:
         shown = made.ctl("folder", "show", folder).out
         assert mode in shown and str(dirs[folder]) in shown
     assert "Papers" in made.ctl("folder", "show", "docs").out
+    assert made.ctl("config", "get",
+                    "folder.docs.trash-age").out.strip() == "365d"
     assert made.ctl("config", "get",
                     "folder.photos.paused").out.strip() == "true"
     assert (dirs["docs"] / ".stignore").read_bytes() == \

@@ -350,6 +350,8 @@ syncthing_config_is_read_and_its_defaults_are_not(void **state)
 	    "rescanIntervalS=\"60\" fsWatcherEnabled=\"false\">"
 	    "<device id=\"" ID_A "\"><encryptionPassword>pw"
 	    "</encryptionPassword></device>"
+	    "<versioning type=\"trashcan\"><fsPath></fsPath>"
+	    "<param key=\"cleanoutDays\" val=\"90\"/></versioning>"
 	    "<paused>true</paused><maxConflicts>-1</maxConflicts></folder>"
 	    "<device id=\"" ID_A "\" name=\"a &amp; b\" introducer=\"true\">"
 	    "<address>tcp://x:1</address><address>dynamic</address>"
@@ -378,6 +380,9 @@ syncthing_config_is_read_and_its_defaults_are_not(void **state)
 	assert_int_equal(st.folder[0].rescan_s, 60);
 	assert_true(st.folder[0].paused && st.folder[0].unwatched);
 	assert_true(st.folder[0].share[0].encrypted);
+	assert_string_equal(st.folder[0].versioning, "trashcan");
+	assert_int_equal(st.folder[0].cleanout_days, 90);
+	assert_false(st.folder[0].versions_elsewhere);
 	assert_true(st.no_announce);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(
