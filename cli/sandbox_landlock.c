@@ -392,7 +392,8 @@ sandbox_landlock(struct sandbox **out, const struct home *home,
 	if (abi == 0)
 		rc = err_set(err, ERR_UNSUPPORTED,
 		    errno == EOPNOTSUPP ? "it is off in this kernel"
-					: "this kernel has none");
+		    : errno == ENOSYS   ? "this kernel has none"
+					: "the system lets no process use it");
 	else if (abi < 2)
 		rc = err_set(err, ERR_UNSUPPORTED,
 		    "this kernel's lets no file be moved between directories");

@@ -110,8 +110,6 @@ static const int sandbox_allowed[] = {
 	SCMP_SYS(fchmod),
 	SCMP_SYS(fchmodat),
 	SANDBOX_FCHMODAT2,
-	SCMP_SYS(fchown),
-	SCMP_SYS(fchownat),
 	SCMP_SYS(utimensat),
 	SCMP_SYS(umask),
 	SCMP_SYS(inotify_init1),

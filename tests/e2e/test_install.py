@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -132,6 +134,89 @@ def test_units_are_hardened(installed: Path) -> None:
         text = path.read_text()
         for word in wanted:
             assert word in text, f"{path.name}: {word}"
+
+
+def filters(path: Path) -> set[str]:
+    """The system calls that a unit lets through, its groups unfolded."""
+
+    def unfold(name: str) -> set[str]:
+        if not name.startswith("@"):
+            return {name}
+        out: set[str] = set()
+        for line in run("systemd-analyze", "syscall-filter",
+                        name).splitlines()[1:]:
+            word = line.strip()
+            if word and not word.startswith("#"):
+                out |= unfold(word)
+        return out
+
+    allowed: set[str] = set()
+    for line in sections(path)["[Service]"]:
+        key, _, value = line.partition("=")
+        if key != "SystemCallFilter":
+            continue
+        for word in value.lstrip("~").split():
+            if value.startswith("~"):
+                allowed -= unfold(word)
+            else:
+                allowed |= unfold(word)
+    return allowed
+
+
+def test_units_let_through_what_syncd_lets_itself(installed: Path) -> None:
+    """The unit's filter is no narrower than ours, and lets ours be put up."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd-analyze")
+    text = (node.ROOT / "cli/sandbox_seccomp.c").read_text()
+    ours = text[text.index("sandbox_allowed"):text.index("sandbox_absent")]
+    wanted = set(re.findall(r"SCMP_SYS\((\w+)\)", ours))
+    assert len(wanted) > 100
+    wanted |= {"seccomp", "mmap", "mprotect", "clone", "socket", "socketpair",
+               "ioctl", "prctl", "tgkill", "prlimit64"}
+    known = {line.strip() for line in run(
+        "systemd-analyze", "syscall-filter", "@known").splitlines()}
+    for path in units(installed):
+        missing = (wanted & known) - filters(path)
+        assert not missing, f"{path.parent.name}/{path.name}: {missing}"
+
+
+def test_the_system_unit_exposes_little(installed: Path) -> None:
+    """What is left is the network and the user's own files."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd-analyze")
+    for path in units(installed):
+        if path.parent.name == "system":
+            run("systemd-analyze", "security", "--offline=true",
+                "--no-pager", "--threshold=20", path)
+
+
+def test_programs_are_hardened(build_dir: Path, installed: Path) -> None:
+    """RELIABILITY.md 5.5, read from what is installed."""
+    if "HOLDFAST_HARDEN:BOOL=ON" not in \
+            (build_dir / "CMakeCache.txt").read_text():
+        pytest.skip("this build is not for people")
+    if shutil.which("readelf") is None or shutil.which("objdump") is None:
+        pytest.skip("no binutils")
+    for name in ("syncd", "syncctl"):
+        program = installed / "usr/bin" / name
+        elf = run("readelf", "-W", "-h", "-l", "-d", program)
+        dynamic = run("readelf", "-W", "--dyn-syms", program)
+        assert re.search(r"Type:\s+DYN", elf) and "PIE" in elf, name
+        assert "GNU_RELRO" in elf and "BIND_NOW" in elf, name
+        stack = re.search(r"GNU_STACK.*", elf)
+        assert stack and "E" not in stack.group().split()[-2], name
+        for line in elf.splitlines():
+            if line.strip().startswith("LOAD"):
+                assert "RWE" not in line, line
+        for word in ("RPATH", "RUNPATH", "TEXTREL"):
+            assert word not in elf, f"{name}: {word}"
+        assert "__stack_chk_fail" in dynamic, name
+        fortified = set(re.findall(r"(__\w+_chk)\b", dynamic))
+        assert len(fortified) >= 3, f"{name}: {fortified}"
+        if platform.machine() == "x86_64":
+            code = run("objdump", "-d", "--no-show-raw-insn", program)
+            # -fcf-protection: every function that can be called by pointer.
+            assert code.count("endbr64") > 100, name
 
 
 def test_completions_are_installed(installed: Path) -> None:
