@@ -439,6 +439,21 @@ config_file_write_all(const char *file, struct slice text, mode_t mode,
 	return 0;
 }
 
+/*
+ * libgit2 has a lock file of its own beside the draft.  One that is there now
+ * is of an editor that was killed: the flock we hold keeps all others out.
+ */
+static void
+config_file_unlock_draft(const struct config_file *cf)
+{
+	const size_t cap = strlen(cf->draft) + 6;
+	char *path = mem_alloc(cap);
+
+	snprintf(path, cap, "%s.lock", cf->draft);
+	unlink(path);
+	mem_free(path);
+}
+
 int
 config_file_edit(struct config_file **out, const struct home *home,
     struct err *err)
@@ -469,6 +484,7 @@ config_file_edit(struct config_file **out, const struct home *home,
 	slash[slash == cf->dir ? 1 : 0] = '\0';
 	cf->draft = mem_alloc(strlen(cf->target) + 7);
 	snprintf(cf->draft, strlen(cf->target) + 7, "%s.draft", cf->target);
+	config_file_unlock_draft(cf);
 	if (stat(cf->target, &st) == 0)
 		cf->mode = st.st_mode & 07777;
 	(void)!config_file_load(home, &ar, &before, &list, &cf->mistakes_before,

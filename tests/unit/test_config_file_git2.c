@@ -316,6 +316,29 @@ config_file_waits_for_another_writer_but_not_for_ever(void **state)
 }
 
 static void
+config_file_gets_over_an_editor_that_was_killed(void **state)
+{
+	const struct slice name = SLICE_LIT("new");
+	static const char *const left[] = { "config.draft",
+		"config.draft.lock" };
+	struct place *p = *state;
+	struct config_file *cf;
+	char path[300];
+	int fd;
+
+	for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", p->home.config_dir,
+		    left[i]);
+		fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+		assert_true(fd >= 0);
+		close(fd);
+	}
+	OK(config_file_edit(&cf, &p->home, &p->err));
+	OK(config_file_set(cf, "node.name", &name, 1, &p->err));
+	OK(config_file_save(cf, &p->ar, NULL, NULL, &p->err));
+}
+
+static void
 config_text_remove_keeps_comments_of_the_next_section(void **state)
 {
 	static const char text[] =
@@ -354,6 +377,7 @@ main(void)
 		T(config_file_with_mistakes_can_be_mended_one_by_one),
 		T(config_file_finds_folders_that_are_one_by_links),
 		T(config_file_waits_for_another_writer_but_not_for_ever),
+		T(config_file_gets_over_an_editor_that_was_killed),
 		T(config_text_remove_keeps_comments_of_the_next_section),
 	};
 
