@@ -233,11 +233,12 @@ batch_file(struct batch *b)
 	struct folder *f = b->wr->pl->f;
 	struct arena *scratch = core_scratch(f->en);
 	struct slice *dir = arena_array(scratch, b->items.count, sizeof(*dir));
-	struct map seen = { 0 };
+	struct map seen;
 	struct effect *ef;
 	uint32_t count = 0;
 
 	b->stage = BATCH_FILING;
+	core_map_init(f->en, &seen);
 	BATCH_EACH(b, n)
 	batch_add_dir(&seen, dir, &count,
 	    arena_dup(scratch, trash_dir(ITEM_OF(n)->path, scratch)));
@@ -486,7 +487,7 @@ batch_name(struct batch *b)
 	struct arena *scratch = core_scratch(f->en);
 	struct slice *dir =
 	    arena_array(scratch, b->items.count * 3 + 1, sizeof(*dir));
-	struct map seen = { 0 };
+	struct map seen;
 	struct effect *ef;
 	uint32_t count = 0;
 
@@ -494,6 +495,7 @@ batch_name(struct batch *b)
 	if (!batch_is_first_to_name(b))
 		return;
 	b->stage = BATCH_FLUSHING;
+	core_map_init(f->en, &seen);
 	BATCH_EACH(b, n)
 	{
 		struct item *it = ITEM_OF(n);
