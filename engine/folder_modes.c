@@ -280,6 +280,24 @@ folder_remove_dir(struct folder_walk *w)
 
 /* --- Settle --- */
 
+/* A counter of ours that no version of this row has: the others may still hold
+ * one that we made before our change became local. */
+static int64_t
+folder_stamp(struct folder *f, const struct row *row)
+{
+	int64_t stamp =
+	    index_stamp(f->ix, core_now(f->en).wall_ns / (int64_t)CLOCK_S);
+
+	for (uint32_t i = 0; i < row->version_count; i++) {
+		const uint64_t had = version_counter(
+		    row->version[i].entry.version, core_self_short(f->en));
+
+		if (had < INT64_MAX && stamp <= (int64_t)had)
+			stamp = (int64_t)had + 1;
+	}
+	return stamp;
+}
+
 static void
 folder_settle_row(struct folder_walk *w, const struct row *row,
     struct arena *arena)
@@ -299,10 +317,7 @@ folder_settle_row(struct folder_walk *w, const struct row *row,
 			return;
 		/* We cannot tell from what it was made: beside, not above. */
 		e.version = version_bump((struct version){ NULL, 0 },
-		    core_self_short(f->en),
-		    index_stamp(f->ix,
-			core_now(f->en).wall_ns / (int64_t)CLOCK_S),
-		    arena);
+		    core_self_short(f->en), folder_stamp(f, row), arena);
 		e.modified_by = core_self_short(f->en);
 		index_put_local(f->ix, &e, &row->seen, 0);
 	} else {
