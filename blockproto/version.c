@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "blockproto/devid.h"
+#include "engine/base/mutant.h"
 
 /* 2001-01-01 and 2100-01-01: a clock outside them is not set, or lies. */
 #define VERSION_WALL_MIN INT64_C(978307200)
@@ -92,8 +93,8 @@ version_bump(struct version v, uint64_t id, int64_t wall_s, struct arena *arena)
 	uint64_t value = old == UINT64_MAX ? old : old + 1;
 	uint32_t n = 0, i = 0;
 
-	if (wall_s >= VERSION_WALL_MIN && wall_s < VERSION_WALL_MAX &&
-	    (uint64_t)wall_s > value)
+	if (!MUTANT(MUTANT_COUNTER_REUSED) && wall_s >= VERSION_WALL_MIN &&
+	    wall_s < VERSION_WALL_MAX && (uint64_t)wall_s > value)
 		value = (uint64_t)wall_s;
 	while (i < v.count && v.counter[i].id < id)
 		out[n++] = v.counter[i++];
@@ -118,6 +119,8 @@ version_merge(struct version a, struct version b, struct arena *arena)
 	while (walk_next(&w)) {
 		out[n].id = w.id;
 		out[n].value = w.in_a > w.in_b ? w.in_a : w.in_b;
+		if (MUTANT(MUTANT_MERGE_KEEPS_OURS) && w.in_a > 0)
+			out[n].value = w.in_a;
 		n++;
 	}
 	return (struct version){ .counter = out, .count = n };

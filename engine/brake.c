@@ -8,6 +8,7 @@
 #include "engine/base/limits.h"
 #include "engine/base/map.h"
 #include "engine/base/mem.h"
+#include "engine/base/mutant.h"
 #include "engine/base/path.h"
 #include "engine/base/vec.h"
 #include "engine/pull.h"
@@ -94,7 +95,8 @@ brake_is_off(const struct brake *br)
 static bool
 source_waits(const struct brake_source *src)
 {
-	return src->state == BRAKE_LOOKS || src->state == BRAKE_HOLDS;
+	return !MUTANT(MUTANT_BRAKE_IGNORED) &&
+	       (src->state == BRAKE_LOOKS || src->state == BRAKE_HOLDS);
 }
 
 static int64_t

@@ -7,6 +7,7 @@
 #include "engine/decide.h"
 
 #include "engine/base/assert.h"
+#include "engine/base/mutant.h"
 
 static struct verdict
 decide_nothing(const struct row *row, enum reason reason)
@@ -68,7 +69,8 @@ decide_same_meta(const struct entry *a, const struct entry *b,
 static bool
 decide_is_conflict(const struct entry *ours, const struct entry *take)
 {
-	if (ours->deleted || ours->type != ENTRY_FILE)
+	if (ours->deleted || ours->type != ENTRY_FILE ||
+	    MUTANT(MUTANT_CONFLICT_NOT_KEPT))
 		return false;
 	if (version_covers(take->version, ours->version))
 		return false;
@@ -109,7 +111,8 @@ decide_change(const struct row *row, bool ignore_perms)
 			   ? decide_nothing(row, REASON_NONE)
 			   : decide_do(row, VERDICT_ADOPT);
 	if (take->deleted) {
-		if (!version_covers(take->version, local->entry.version))
+		if (!version_covers(take->version, local->entry.version) &&
+		    !MUTANT(MUTANT_EDIT_DELETED))
 			return decide_do(row, VERDICT_REVIVE);
 		return decide_do(row, VERDICT_DELETE);
 	}

@@ -4,6 +4,7 @@
 #include "engine/exchange_index.h"
 
 #include "engine/base/mem.h"
+#include "engine/base/mutant.h"
 #include "engine/base/nfc.h"
 #include "engine/base/path.h"
 #include "engine/brake.h"
@@ -42,7 +43,8 @@ exchange_index_theirs(struct folder *f, struct share *sh,
 
 	if (theirs->index_id != 0 && theirs->index_id == st.index_id)
 		return;
-	if (st.index_id != 0 || st.max_sequence != 0)
+	if ((st.index_id != 0 || st.max_sequence != 0) &&
+	    !MUTANT(MUTANT_STALE_INDEX_KEPT))
 		exchange_forget(f, sh);
 	index_put_peer(f->ix, sh->slot,
 	    (struct peer_state){ .index_id = theirs->index_id });
@@ -57,7 +59,7 @@ exchange_index_ours(struct folder *f, struct share *sh,
 			   ours->max_sequence > 0 && max <= f->committed_seq;
 
 	sh->send_full = !delta;
-	sh->sent_seq = delta ? max : 0;
+	sh->sent_seq = delta ? max + MUTANT(MUTANT_DELTA_SKIPS_ONE) : 0;
 }
 
 /* An entry of ours as the others shall see it. */
@@ -76,7 +78,8 @@ exchange_entry(struct folder *f, const struct row *row, struct entry *out,
 	if ((row->flags & ROW_LOCAL_CHANGED) != 0)
 		out->version = (struct version){ NULL, 0 };
 	if (hidden) {
-		out->invalid = true;
+		out->invalid = !MUTANT(MUTANT_IGNORED_DELETED);
+		out->deleted |= MUTANT(MUTANT_IGNORED_DELETED);
 		out->block_count = 0;
 		out->block = NULL;
 	}

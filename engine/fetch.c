@@ -7,6 +7,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
+#include "engine/base/mutant.h"
 #include "engine/base/path.h"
 #include "engine/exchange.h"
 #include "engine/reuse.h"
@@ -263,7 +264,7 @@ fetch_copy(struct item *it, uint32_t no, const struct reuse_place *place)
 	ef->u.copy.from_offset = place->offset;
 	ef->u.copy.offset = block_offset(it, no);
 	ef->u.copy.len = block_len(it, no);
-	ef->u.copy.verify = true;
+	ef->u.copy.verify = !MUTANT(MUTANT_COPY_UNCHECKED);
 	ef->u.copy.hash = it->entry.block[no];
 	ef->u.copy.file_size = it->entry.size;
 	ef->u.copy.seal = put->seal;
@@ -311,7 +312,7 @@ fetch_write_done(struct folder *f, void *arg, const struct event *ev)
 		    path_print(core_scratch(f->en), it->path));
 		fetch_blame(it, put.slot, put.from_temp, true);
 		fetch_want(it, put.block, BLOCK_FAR);
-	} else if (code != 0) {
+	} else if (code != 0 && !MUTANT(MUTANT_WRITE_ERROR_IGNORED)) {
 		pull_item_error(it, code, ev->u.done.text);
 	} else if (put.block == FREE_RANGE) {
 		reuse_range_came(it);
@@ -341,7 +342,7 @@ fetch_write(struct item *it, const struct item_ask *ask,
 	ef->u.write.offset = ask->offset;
 	ef->u.write.payload = payload;
 	if (ask->block != FREE_RANGE) {
-		ef->u.write.verify = true;
+		ef->u.write.verify = !MUTANT(MUTANT_HASH_UNCHECKED);
 		ef->u.write.hash = it->entry.block[ask->block];
 	}
 	ef->u.write.file_size = it->entry.size;

@@ -9,6 +9,7 @@
 
 #include "engine/base/assert.h"
 #include "engine/base/mem.h"
+#include "engine/base/mutant.h"
 #include "engine/base/path.h"
 #include "engine/brake.h"
 #include "engine/core_state.h"
@@ -109,7 +110,8 @@ folder_changed(struct folder *f, uint64_t by_short, struct slice path)
 static void
 folder_on_commit(struct folder *f, void *arg, const struct event *ev)
 {
-	const int code = ev->u.done.code;
+	const int code =
+	    MUTANT(MUTANT_COMMIT_ERROR_IGNORED) ? 0 : ev->u.done.code;
 
 	(void)arg;
 	f->commit_busy = false;
@@ -160,8 +162,13 @@ folder_begin_commit(struct folder *f)
 	core_timer_clear(f->en, &f->commit_timer);
 	f->commit_flush = f->unflushed;
 	f->unflushed = false;
+	if (MUTANT(MUTANT_TOLD_TOO_EARLY)) {
+		f->committed_seq = f->commit_seq;
+		exchange_index_grew(f);
+	}
 	ef = core_ask(f, EFFECT_COMMIT, folder_on_commit, NULL);
-	ef->u.commit.flush = f->commit_flush;
+	ef->u.commit.flush =
+	    f->commit_flush && !MUTANT(MUTANT_PEOPLE_UNFLUSHED);
 }
 
 static void

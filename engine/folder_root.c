@@ -1,6 +1,7 @@
 /*
  * Is a folder's directory the one that it was?  RELIABILITY.md I6, I7.
  */
+#include "engine/base/mutant.h"
 #include "engine/base/path.h"
 #include "engine/folder.h"
 #include "engine/index.h"
@@ -48,7 +49,7 @@ folder_judge_root(struct folder *f, const struct root_facts *root)
 
 	if (!root->exists)
 		return REASON_ROOT_MISSING;
-	if (!index_root(f->ix, &known))
+	if (!index_root(f->ix, &known) || MUTANT(MUTANT_NO_MARKER_CHECK))
 		return REASON_NONE; /* the first time: to be recorded */
 	if (!root->marker)
 		return root->empty && index_local_totals(f->ix).files > 0

@@ -8,6 +8,8 @@
  */
 #include "engine/global.h"
 
+#include "engine/base/mutant.h"
+
 /* Does somebody hold it, so that it can be fetched? */
 static bool
 global_is_valid(const struct row_version *v)
@@ -20,7 +22,7 @@ static bool
 global_wins_tie(const struct entry *a, const struct entry *b)
 {
 	if (a->deleted != b->deleted)
-		return b->deleted;
+		return MUTANT(MUTANT_EDIT_DELETED) ? a->deleted : b->deleted;
 	if (a->mtime_s != b->mtime_s)
 		return a->mtime_s > b->mtime_s;
 	if (a->mtime_ns != b->mtime_ns)
@@ -51,7 +53,8 @@ global_beats(const struct row_version *a, const struct row_version *b)
 	if (a_valid != global_is_valid(b))
 		return a_valid;
 	order = version_compare(a->entry.version, b->entry.version);
-	if (order == VERSION_NEWER || order == VERSION_OLDER)
+	if (!MUTANT(MUTANT_WINNER_BY_CLOCK) &&
+	    (order == VERSION_NEWER || order == VERSION_OLDER))
 		return order == VERSION_NEWER;
 	return global_wins_tie(&a->entry, &b->entry);
 }
@@ -69,7 +72,8 @@ global_pick(const struct row_version *version, uint32_t count)
 	for (uint32_t i = 0; i < count; i++) {
 		if (valid && !global_is_valid(&version[i]))
 			continue;
-		if (global_is_dominated(version, count, i, valid))
+		if (!MUTANT(MUTANT_WINNER_BY_CLOCK) &&
+		    global_is_dominated(version, count, i, valid))
 			continue;
 		if (best < 0 || global_beats(&version[i], &version[best]))
 			best = (int32_t)i;

@@ -10,6 +10,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
+#include "engine/base/mutant.h"
 #include "engine/index_impl.h"
 
 /* Keys of STORE_META. */
@@ -249,6 +250,8 @@ index_load(struct index *ix, struct slice format, const struct devid *self,
 static void
 index_put_id(struct index *ix, uint64_t id)
 {
+	if (MUTANT(MUTANT_INDEX_ID_REUSED))
+		id = devid_short(&ix->slot.item[ROW_SELF].dev);
 	ix->id = id;
 	buf_clear(&ix->rec);
 	buf_put_varint(&ix->rec, SCHEMA_FORMAT);

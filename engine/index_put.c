@@ -10,6 +10,7 @@
 
 #include "engine/base/assert.h"
 #include "engine/base/limits.h"
+#include "engine/base/mutant.h"
 #include "engine/global.h"
 #include "engine/index_impl.h"
 
@@ -634,7 +635,8 @@ index_put_local(struct index *ix, const struct entry *e,
 		return;
 	put_leave(&p, ROW_SELF);
 	p.row.flags = flags;
-	p.row.seq = ++ix->seq;
+	if (p.row.seq == 0 || !MUTANT(MUTANT_SEQUENCE_REUSED))
+		p.row.seq = ++ix->seq;
 	p.row.seen = *seen;
 	put_own(&p, e, flags);
 	put_close(&p);
@@ -740,7 +742,8 @@ index_put_remote(struct index *ix, uint32_t slot, const struct entry *e,
 			put_cancel(&p);
 			return 0;
 		}
-		put_leave(&p, slot);
+		if (!MUTANT(MUTANT_HOLDER_NOT_LEFT))
+			put_leave(&p, slot);
 		put_other(&p, slot, e);
 		put_close(&p);
 	}

@@ -5,6 +5,7 @@
 
 #include "engine/base/assert.h"
 #include "engine/base/mem.h"
+#include "engine/base/mutant.h"
 #include "engine/base/path.h"
 #include "engine/exchange.h"
 #include "engine/fetch.h"
@@ -27,7 +28,8 @@ void
 pull_disown(struct pull *pl, struct slice path)
 {
 	/* Somebody wanted to look while we were at it: look now. */
-	if (map_remove(&pl->owned, path) == &mark_asked && !pl->freeing)
+	if (map_remove(&pl->owned, path) == &mark_asked && !pl->freeing &&
+	    !MUTANT(MUTANT_HINT_FORGOTTEN))
 		scan_hint(pl->f, path, true);
 }
 
@@ -36,7 +38,7 @@ pull_owns(struct folder *f, struct slice path)
 {
 	struct pull *pl = f->pull;
 
-	if (pl == NULL)
+	if (pl == NULL || MUTANT(MUTANT_OWN_WORK_SCANNED))
 		return false;
 	if (map_find(&pl->owned, path) != NULL) {
 		map_put(&pl->owned, path, &mark_asked);

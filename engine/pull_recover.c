@@ -16,6 +16,7 @@
 #include "blockproto/blocks.h"
 #include "engine/base/assert.h"
 #include "engine/base/mem.h"
+#include "engine/base/mutant.h"
 #include "engine/base/path.h"
 #include "engine/conflict.h"
 #include "engine/intent.h"
@@ -214,6 +215,8 @@ recover_next(struct recover *rec)
 		}
 		if (rc->fate == FATE_NONE)
 			continue;
+		if (MUTANT(MUTANT_RECOVERY_DROPS) && rc->fate != FATE_DIR)
+			rc->fate = FATE_DROP;
 		if (rc->fate == FATE_DIR) {
 			recover_dir_perms(rc);
 			return;
@@ -279,6 +282,8 @@ recover_is_due(const struct recovery *rc, const struct row *row)
 {
 	const struct row_version *v = row == NULL ? NULL : row_local(row);
 
+	if (MUTANT(MUTANT_RECOVERY_ALWAYS_DUE))
+		return true;
 	if ((v != NULL) != rc->in.had)
 		return false;
 	return v == NULL || version_equal(v->entry.version, rc->in.before);
@@ -401,7 +406,8 @@ recover_file(struct recovery *rc, const struct identity *temp)
 	struct pull *pl = rc->rec->pl;
 	const struct identity *seen = &rc->in.staged;
 
-	if (temp != NULL && is_inode(temp, &rc->in.staged)) {
+	if ((temp == NULL && MUTANT(MUTANT_RECOVERY_FORGETS)) ||
+	    (temp != NULL && is_inode(temp, &rc->in.staged))) {
 		recover_forget(rc);
 		pull_keep_temp(pl, rc->in.temp);
 		return;

@@ -8,6 +8,7 @@
  */
 #include "engine/base/assert.h"
 #include "engine/base/mem.h"
+#include "engine/base/mutant.h"
 #include "engine/base/path.h"
 #include "engine/pull_state.h"
 #include "engine/scan.h"
@@ -67,7 +68,8 @@ rmdir_judge(struct rmdir *rd, struct slice path, const struct identity *seen)
 	const struct row_version *ours = row == NULL ? NULL : row_local(row);
 	const struct ignore_match m = ignore_test(f->ignore, path);
 
-	if (entry_is_temp_name(path) || (m.ignored && m.deletable)) {
+	if (entry_is_temp_name(path) || MUTANT(MUTANT_DIR_REMOVED_FULL) ||
+	    (m.ignored && m.deletable)) {
 		struct rmdir_entry *e = VEC_ADD(&rd->entry);
 
 		e->path = slice_of(mem_dup(path.ptr, path.len), path.len);

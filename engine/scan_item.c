@@ -3,6 +3,7 @@
  */
 #include "blockproto/blocks.h"
 #include "engine/base/mem.h"
+#include "engine/base/mutant.h"
 #include "engine/base/path.h"
 #include "engine/pull.h"
 #include "engine/scan_state.h"
@@ -58,7 +59,8 @@ scan_same_version(const struct row *row, const struct entry *e)
 
 		if (v->entry.version.count == 0 || !entry_same(&v->entry, e))
 			continue;
-		if (ours != NULL && (row->flags & ROW_LOCAL_CHANGED) == 0 &&
+		if (ours != NULL && !MUTANT(MUTANT_OLDER_ADOPTED) &&
+		    (row->flags & ROW_LOCAL_CHANGED) == 0 &&
 		    !version_covers(v->entry.version, ours->entry.version))
 			continue;
 		if (best == NULL || (int32_t)i == row->global)

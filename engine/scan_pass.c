@@ -5,6 +5,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/hash.h"
 #include "engine/base/mem.h"
+#include "engine/base/mutant.h"
 #include "engine/base/path.h"
 #include "engine/exchange.h"
 #include "engine/pull.h"
@@ -604,6 +605,10 @@ scan_delete(struct scan_pass *ps, const struct row *row)
 	memset(&e.blocks_hash, 0, sizeof(e.blocks_hash));
 	e.mtime_s = core_now(f->en).wall_ns / (int64_t)CLOCK_S;
 	scan_record(ps->sc, row, &e, &nothing);
+	for (uint32_t i = 0;
+	     MUTANT(MUTANT_TOMBSTONE_COLLECTED) && i < f->share_count; i++)
+		if (f->share[i].peer == NULL)
+			index_forget_local(f->ix, row->path);
 }
 
 static void

@@ -7,6 +7,7 @@
 
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
+#include "engine/base/mutant.h"
 #include "engine/base/path.h"
 #include "engine/folder.h"
 #include "engine/pull.h"
@@ -180,7 +181,8 @@ trash_stop(struct folder *f)
 bool
 trash_takes(const struct folder *f, const struct identity *kept)
 {
-	return f->cfg.trash && kept->type == IDENTITY_FILE;
+	return f->cfg.trash && kept->type == IDENTITY_FILE &&
+	       !MUTANT(MUTANT_TRASH_NOT_KEPT);
 }
 
 struct slice
@@ -202,7 +204,8 @@ trash_keep(struct folder *f, struct slice path, struct slice temp,
 
 	ef->path = arena_dup(scratch, path);
 	ef->temp = arena_dup(scratch, temp);
-	ef->want = *kept;
+	ef->want =
+	    MUTANT(MUTANT_KEPT_UNCHECKED) ? (struct identity){ 0 } : *kept;
 }
 
 bool

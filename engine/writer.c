@@ -19,6 +19,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
+#include "engine/base/mutant.h"
 #include "engine/base/path.h"
 #include "engine/conflict.h"
 #include "engine/intent.h"
@@ -388,6 +389,10 @@ batch_put_item(struct item *it)
 		index_vacate_local(ix, it->path);
 		return;
 	}
+	if (MUTANT(MUTANT_TOMBSTONE_FORGOTTEN) && it->kind == ITEM_REMOVE) {
+		index_forget_local(ix, it->path);
+		return;
+	}
 	if (it->kind == ITEM_REMOVE || it->kind == ITEM_RMDIR) {
 		index_put_local(ix, &it->entry, &absent, 0);
 		return;
@@ -418,7 +423,8 @@ batch_put(struct batch *b)
 			pull_stir(it->pl, it->from);
 		/* What is kept in a temp is a person's until it is dropped:
 		 * the intent says whose it was. */
-		if (it->kept.type == IDENTITY_ABSENT && !it->intent_stays)
+		if (MUTANT(MUTANT_INTENT_GONE_EARLY) ||
+		    (it->kept.type == IDENTITY_ABSENT && !it->intent_stays))
 			batch_drop_intent(it);
 	}
 	core_commit(b->wr->pl->f, batch_put_done, b);
@@ -505,6 +511,8 @@ batch_name(struct batch *b)
 		batch_add_parent(&seen, dir, &count, it->keep_now);
 	}
 	map_fini(&seen);
+	if (MUTANT(MUTANT_NO_DIR_FLUSH))
+		count = 0;
 	for (uint32_t i = 0; i < count; i++)
 		dir[i] = arena_dup(scratch, dir[i]);
 	ef = core_ask(f, EFFECT_SYNC_DIRS, batch_flushed, b);
@@ -649,7 +657,7 @@ act_done(struct folder *f, void *arg, const struct event *ev)
 	it->ops--;
 	if (code == ERR_EXISTS && it->kind == ITEM_REMOVE)
 		act_clear_temp(it);
-	if (code != 0) {
+	if (code != 0 && !MUTANT(MUTANT_ACT_ERROR_IGNORED)) {
 		batch_fail(b, it, code, ev->u.done.text);
 		batch_acted(b);
 		return;
@@ -710,7 +718,8 @@ batch_act(struct batch *b)
 
 		if (it->acted)
 			continue; /* a directory, made before */
-		if (it->stale || b->wr->pl->stopped) {
+		if ((it->stale && !MUTANT(MUTANT_PLAN_NOT_REVALIDATED)) ||
+		    b->wr->pl->stopped) {
 			batch_abandon(b, it);
 			continue;
 		}
@@ -767,7 +776,8 @@ intent_put(struct writer *wr, struct item *it)
 	};
 
 	/* A directory is made, or was there, before it comes here. */
-	if (it->acted || !intent_kind_of(it, &in.kind))
+	if (it->acted || MUTANT(MUTANT_NO_INTENT) ||
+	    !intent_kind_of(it, &in.kind))
 		return false;
 	buf_clear(&wr->record);
 	intent_encode(&in, &wr->record);
@@ -808,9 +818,10 @@ batch_item_is_current(struct item *it)
 	const struct arena_mark mark = arena_mark(&pl->row);
 	bool same;
 
-	if (it->stale)
+	if (it->stale && !MUTANT(MUTANT_PLAN_NOT_REVALIDATED))
 		return false;
-	if (it->acted || it->kind == ITEM_MOVE)
+	if (MUTANT(MUTANT_PLAN_NOT_REVALIDATED) || it->acted ||
+	    it->kind == ITEM_MOVE)
 		return true; /* a scan would have made it stale */
 	same = batch_base_is_same(pl, it->path, it->had, it->base, &want);
 	arena_reset(&pl->row, mark);
@@ -853,7 +864,7 @@ batch_intend(struct batch *b)
 			pull_own(pl, it->from);
 		intents += intent_put(b->wr, it);
 	}
-	if (intents > 0)
+	if (intents > 0 && !MUTANT(MUTANT_INTENT_NOT_AWAITED))
 		core_commit(pl->f, batch_intent_done, b);
 	else
 		batch_act(b);
@@ -870,7 +881,7 @@ batch_staged(struct folder *f, void *arg, const struct event *ev)
 	const int code = ev->u.done.code;
 
 	(void)f;
-	if (code != 0) {
+	if (code != 0 && !MUTANT(MUTANT_FLUSH_ERROR_IGNORED)) {
 		/* These pages may be lost without a second word: discard. */
 		BATCH_EACH(b, n)
 		{
@@ -907,7 +918,7 @@ batch_stage(struct batch *b)
 		if (it->kind == ITEM_FILE)
 			temp[count++] = arena_dup(scratch, it->temp);
 	}
-	if (count == 0) {
+	if (count == 0 || MUTANT(MUTANT_NO_STAGE_FLUSH)) {
 		batch_intend(b);
 		return;
 	}

@@ -6,6 +6,7 @@
 #include "blockproto/blocks.h"
 #include "blockproto/entry.h"
 #include "engine/base/assert.h"
+#include "engine/base/mutant.h"
 #include "engine/base/path.h"
 #include "engine/chunkmap.h"
 #include "engine/fs_posix.h"
@@ -390,6 +391,8 @@ do_sync_temps(struct vdisk *dk, const struct effect *ef)
 	}
 	if (fails)
 		return ERR_IO;
+	if (MUTANT(MUTANT_STAGE_DIR_UNFLUSHED))
+		return 0;
 	if (all)
 		vdisk_flush(dk);
 	else
@@ -417,6 +420,16 @@ do_sync_dirs(struct vdisk *dk, const struct effect *ef)
 
 /* Acts on names */
 
+/* A fault of the door: does it not see that something is not as planned? */
+static bool
+swap_mutant(const struct effect *ef, const struct identity *now)
+{
+	return ef->want.type == IDENTITY_ABSENT
+		   ? MUTANT(MUTANT_NEW_NAME_UNCHECKED)
+		   : now->type != IDENTITY_ABSENT &&
+			 MUTANT(MUTANT_REPLACE_UNCHECKED);
+}
+
 /* `in` goes from staging to the name, where `want` must be; what was there is
  * kept in its stead. */
 static int
@@ -433,13 +446,16 @@ swap_in(struct vdisk *dk, const struct effect *ef, struct vnode *in,
 	if (ef->want.type == IDENTITY_DIR)
 		return ERR_EXISTS;
 	done->u.done.seen = now;
-	if (!identity_same(&ef->want, &now))
+	if (!identity_same(&ef->want, &now) && !swap_mutant(ef, &now))
 		return ERR_CHANGED;
-	vdisk_edge(dk, &ch, dk->stage, ef->temp, old);
+	if (old != NULL && MUTANT(MUTANT_OLD_UNLINKED_FIRST))
+		name_set(dk, dir, path_base(ef->path), NULL);
+	vdisk_edge(dk, &ch, dk->stage, ef->temp,
+	    MUTANT(MUTANT_RENAMED_OVER) ? NULL : old);
 	vdisk_edge(dk, &ch, dir, path_base(ef->path), in);
 	vdisk_apply(dk, &ch);
 	vdisk_rename_stamp(dk, in);
-	if (old != NULL) {
+	if (old != NULL && !MUTANT(MUTANT_RENAMED_OVER)) {
 		vdisk_rename_stamp(dk, old);
 		done->u.done.kept = old->id;
 	}
@@ -517,7 +533,8 @@ do_meta(struct vdisk *dk, const struct effect *ef, struct event *done)
 		return no_parent(dk, ef->path);
 	done->u.done.seen = in->id;
 	if (ef->want.type != IDENTITY_ABSENT &&
-	    !identity_same(&ef->want, &in->id))
+	    !identity_same(&ef->want, &in->id) &&
+	    !MUTANT(MUTANT_META_UNCHECKED))
 		return ERR_CHANGED;
 	set_meta(dk, in, &ef->u.meta, done);
 	return 0;
@@ -534,7 +551,8 @@ do_move(struct vdisk *dk, const struct effect *ef, struct event *done)
 	if (in == NULL || dir == NULL)
 		return no_parent(dk, in == NULL ? ef->path : to);
 	done->u.done.seen = in->id;
-	if (!identity_same(&ef->want, &in->id))
+	if (!identity_same(&ef->want, &in->id) &&
+	    !MUTANT(MUTANT_MOVE_UNCHECKED))
 		return ERR_CHANGED;
 	old = vdisk_walk(dk, to);
 	/* Another spelling of the same name is free. */
@@ -563,7 +581,8 @@ do_remove(struct vdisk *dk, const struct effect *ef, struct event *done)
 	if (in == NULL)
 		return no_parent(dk, ef->path);
 	done->u.done.seen = in->id;
-	if (!identity_same(&ef->want, &in->id))
+	if (!identity_same(&ef->want, &in->id) &&
+	    !MUTANT(MUTANT_REMOVE_UNCHECKED))
 		return ERR_CHANGED;
 	if (in->id.type == IDENTITY_DIR) {
 		if (in->names > 0)
@@ -593,7 +612,8 @@ do_put_back(struct vdisk *dk, const struct effect *ef, struct event *done)
 		return ERR_NOT_FOUND;
 	if (dir == NULL)
 		return no_parent(dk, ef->path);
-	if (vdisk_walk(dk, ef->path) != NULL)
+	if (vdisk_walk(dk, ef->path) != NULL &&
+	    !MUTANT(MUTANT_COPY_OVERWRITTEN))
 		return ERR_EXISTS;
 	vdisk_edge(dk, &ch, dk->stage, ef->temp, NULL);
 	vdisk_edge(dk, &ch, dir, path_base(ef->path), in);
