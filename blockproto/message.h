@@ -141,11 +141,20 @@ struct chunk {
 	uint64_t hash; /* first 8 bytes of the chunk's SHA-256, big-endian */
 };
 
+/* A part of the file of at least one byte, cut into chunks by itself. */
+struct chunk_range {
+	int64_t offset;
+	int64_t len;
+};
+
 struct chunks_request {
 	int32_t id;
 	struct slice folder;
 	struct slice name;
 	struct version version;
+	/* In order, apart from each other; none: the whole file. */
+	const struct chunk_range *range;
+	uint32_t range_count; /* up to LIMIT_CHUNK_RANGES */
 };
 
 struct chunks {

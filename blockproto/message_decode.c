@@ -372,15 +372,55 @@ decode_ping(struct slice body, struct err *err)
 	return rc;
 }
 
+/* Two lists of one length become one list of ranges: in order, apart. */
+static int
+decode_chunk_ranges(struct chunks_request *out, struct slice body,
+    struct arena *arena, struct err *err)
+{
+	struct numbers offset = { .tag = CHUNKS_REQUEST_OFFSET,
+		.kind = MESSAGE_PB_VARINT,
+		.max = LIMIT_CHUNK_RANGES };
+	struct numbers len = { .tag = CHUNKS_REQUEST_LEN,
+		.kind = MESSAGE_PB_VARINT,
+		.max = LIMIT_CHUNK_RANGES };
+	struct chunk_range *range;
+	uint64_t end = 0;
+	int rc;
+
+	rc = decode_numbers(&offset, body, arena, err);
+	if (rc == 0)
+		rc = decode_numbers(&len, body, arena, err);
+	if (rc < 0)
+		return rc;
+	if (offset.count != len.count)
+		return err_set(err, ERR_PROTOCOL, "%u offsets of %u ranges",
+		    offset.count, len.count);
+	range = arena_array(arena, offset.count, sizeof(*range));
+	for (uint32_t i = 0; i < offset.count; i++) {
+		if (len.out[i] == 0 || len.out[i] > INT64_MAX ||
+		    offset.out[i] < end ||
+		    offset.out[i] > INT64_MAX - len.out[i])
+			return err_set(err, ERR_PROTOCOL,
+			    "ranges are not in order");
+		range[i].offset = (int64_t)offset.out[i];
+		range[i].len = (int64_t)len.out[i];
+		end = offset.out[i] + len.out[i];
+	}
+	out->range = range;
+	out->range_count = offset.count;
+	return 0;
+}
+
 static int
 decode_chunks_request(struct chunks_request *out, struct slice body,
     struct arena *arena, struct err *err)
 {
 	struct slice version = SLICE_EMPTY;
+	struct slice rest = body;
 	struct message_pb_field f;
 	int rc;
 
-	while ((rc = message_pb_next(&body, &f, err)) > 0) {
+	while ((rc = message_pb_next(&rest, &f, err)) > 0) {
 		if (f.tag == CHUNKS_REQUEST_ID)
 			rc = message_decode_i32(&f, &out->id, err);
 		else if (f.tag == CHUNKS_REQUEST_FOLDER)
@@ -397,7 +437,7 @@ decode_chunks_request(struct chunks_request *out, struct slice body,
 	if (rc == 0 && out->version.count > LIMIT_COUNTERS)
 		rc = err_set(err, ERR_LIMIT, "%u counters in a version",
 		    out->version.count);
-	return rc;
+	return rc < 0 ? rc : decode_chunk_ranges(out, body, arena, err);
 }
 
 /* Two lists of one length become one list of chunks. */

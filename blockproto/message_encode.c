@@ -257,10 +257,22 @@ encode_progress(struct buf *out, const struct progress *p)
 static void
 encode_chunks_request(struct buf *out, const struct chunks_request *r)
 {
+	size_t at;
+
 	put_i64(out, CHUNKS_REQUEST_ID, r->id);
 	put_bytes(out, CHUNKS_REQUEST_FOLDER, r->folder);
 	put_bytes(out, CHUNKS_REQUEST_NAME, r->name);
 	put_version(out, CHUNKS_REQUEST_VERSION, r->version);
+	if (r->range_count == 0)
+		return;
+	at = put_open(out, CHUNKS_REQUEST_OFFSET);
+	for (uint32_t i = 0; i < r->range_count; i++)
+		buf_put_varint(out, (uint64_t)r->range[i].offset);
+	put_close(out, at);
+	at = put_open(out, CHUNKS_REQUEST_LEN);
+	for (uint32_t i = 0; i < r->range_count; i++)
+		buf_put_varint(out, (uint64_t)r->range[i].len);
+	put_close(out, at);
 }
 
 static void

@@ -155,6 +155,8 @@ enum chunks_request_field {
 	CHUNKS_REQUEST_FOLDER = 2,
 	CHUNKS_REQUEST_NAME = 3,
 	CHUNKS_REQUEST_VERSION = 4,
+	CHUNKS_REQUEST_OFFSET = 5,
+	CHUNKS_REQUEST_LEN = 6,
 };
 
 enum chunks_field {

@@ -323,6 +323,71 @@ numbers_are_limited_packed_or_not(void **state)
 }
 
 static void
+ranges_are_in_order_and_apart(void **state)
+{
+	struct arena arena = { 0 };
+	struct buf offset = { 0 }, len = { 0 }, body = { 0 };
+	struct message m;
+
+	(void)state;
+	/* Offsets without lengths; of nothing; over one another; backwards. */
+	assert_int_equal(VERDICT(MESSAGE_CHUNKS_REQUEST, "\x2a\x01\x05"),
+	    ERR_PROTOCOL);
+	assert_int_equal(
+	    VERDICT(MESSAGE_CHUNKS_REQUEST, "\x2a\x02\x05\x06\x32\x01\x01"),
+	    ERR_PROTOCOL);
+	assert_int_equal(
+	    VERDICT(MESSAGE_CHUNKS_REQUEST, "\x2a\x01\x05\x32\x01\x00"),
+	    ERR_PROTOCOL);
+	assert_int_equal(
+	    VERDICT(MESSAGE_CHUNKS_REQUEST, "\x2a\x02\x05\x06\x32\x02\x01\x01"),
+	    0);
+	assert_int_equal(
+	    VERDICT(MESSAGE_CHUNKS_REQUEST, "\x2a\x02\x05\x06\x32\x02\x02\x01"),
+	    ERR_PROTOCOL);
+	assert_int_equal(
+	    VERDICT(MESSAGE_CHUNKS_REQUEST, "\x2a\x02\x06\x05\x32\x02\x01\x01"),
+	    ERR_PROTOCOL);
+	/* Up to 2^63 - 1, not one byte further; negative offset or length. */
+	assert_int_equal(
+	    VERDICT(MESSAGE_CHUNKS_REQUEST,
+		"\x28\xfe\xff\xff\xff\xff\xff\xff\xff\x7f\x30\x01"),
+	    0);
+	assert_int_equal(
+	    VERDICT(MESSAGE_CHUNKS_REQUEST,
+		"\x28\xff\xff\xff\xff\xff\xff\xff\xff\x7f\x30\x01"),
+	    ERR_PROTOCOL);
+	assert_int_equal(
+	    VERDICT(MESSAGE_CHUNKS_REQUEST,
+		"\x28\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x30\x01"),
+	    ERR_PROTOCOL);
+	assert_int_equal(
+	    VERDICT(MESSAGE_CHUNKS_REQUEST,
+		"\x28\x01\x30\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
+	    ERR_PROTOCOL);
+	/* As many as are allowed, and one more. */
+	for (uint32_t i = 0; i < LIMIT_CHUNK_RANGES; i++) {
+		buf_put_varint(&offset, 2 * i);
+		buf_put_varint(&len, 1);
+	}
+	put(&body, 5, buf_slice(&offset));
+	put(&body, 6, buf_slice(&len));
+	assert_int_equal(
+	    decode(&m, MESSAGE_CHUNKS_REQUEST, buf_slice(&body), &arena), 0);
+	assert_int_equal(m.u.chunks_request.range_count, LIMIT_CHUNK_RANGES);
+	assert_int_equal(m.u.chunks_request.range[9].offset, 18);
+	put(&body, 5, SLICE_LIT("\xff\xff\x7f"));
+	put(&body, 6, SLICE_LIT("\x01"));
+	assert_int_equal(
+	    decode(&m, MESSAGE_CHUNKS_REQUEST, buf_slice(&body), &arena),
+	    ERR_LIMIT);
+	buf_fini(&offset);
+	buf_fini(&len);
+	buf_fini(&body);
+	arena_fini(&arena);
+}
+
+static void
 long_strings_are_refused(void **state)
 {
 	static uint8_t text[LIMIT_STRING_LEN + 1];
@@ -393,6 +458,7 @@ put_sample(struct buf *out, int32_t type)
 	static const struct counter c[] = { { 1, 2 }, { 3, UINT64_MAX } };
 	static const int32_t block[] = { 0, 300 };
 	static const struct chunk chunk[] = { { 65536, 7 }, { 1, 8 } };
+	static const struct chunk_range range[] = { { 0, 300 }, { 300, 1 } };
 	static const struct slice address[] = { { (const uint8_t *)"dynamic",
 	    7 } };
 	static struct digest hash[2];
@@ -440,7 +506,7 @@ put_sample(struct buf *out, int32_t type)
 		m.u.close.reason = SLICE_LIT("because");
 	else if (type == MESSAGE_CHUNKS_REQUEST)
 		m.u.chunks_request = (struct chunks_request){ 1, SLICE_LIT("f"),
-			SLICE_LIT("a"), v };
+			SLICE_LIT("a"), v, range, 2 };
 	else if (type == MESSAGE_CHUNKS)
 		m.u.chunks = (struct chunks){ 1, RESPONSE_OK, chunk, 2 };
 	message_encode(&m, out);
@@ -526,6 +592,7 @@ main(void)
 		cmocka_unit_test(a_million_nested_objects_are_refused_by_count),
 		cmocka_unit_test(too_much_in_one_entry_refuses_that_entry),
 		cmocka_unit_test(numbers_are_limited_packed_or_not),
+		cmocka_unit_test(ranges_are_in_order_and_apart),
 		cmocka_unit_test(long_strings_are_refused),
 		cmocka_unit_test(response_data_is_never_copied),
 		cmocka_unit_test(hashes_of_requests_are_whole_or_absent),

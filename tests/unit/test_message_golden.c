@@ -441,6 +441,8 @@ chunk_maps(void **state)
 		{ 65536, UINT64_C(0x0102030405060708) }, { 16384, 0 },
 		{ 1, UINT64_MAX }
 	};
+	static const struct chunk_range range[] = { { 0, 131072 },
+		{ INT64_C(1) << 33, 1 } };
 	struct message m = { .type = MESSAGE_CHUNKS_REQUEST };
 
 	(void)state;
@@ -449,6 +451,10 @@ chunk_maps(void **state)
 	m.u.chunks_request.name = SLICE_LIT("two");
 	m.u.chunks_request.version = (struct version){ a9, 1 };
 	expect("chunks_request", &m);
+	m.u.chunks_request.id = 4;
+	m.u.chunks_request.range = range;
+	m.u.chunks_request.range_count = 2;
+	expect("chunks_request_ranges", &m);
 	memset(&m, 0, sizeof(m));
 	m.type = MESSAGE_CHUNKS;
 	m.u.chunks.id = 3;

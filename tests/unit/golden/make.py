@@ -208,6 +208,11 @@ FRAMES = {
     "chunks_request": frame(2001, num(1, 3) + data(2, "default") +
                             data(3, "two") +
                             nested(4, vector((SHORT_A, 9)))),
+    "chunks_request_ranges": frame(
+        2001, num(1, 4) + data(2, "default") + data(3, "two") +
+        nested(4, vector((SHORT_A, 9))) +
+        nested(5, varint(0) + varint(1 << 33)) +
+        nested(6, varint(131072) + varint(1))),
     "chunks": frame(2002, CHUNKS),
     "chunks_refused": frame(2002, num(1, 3) + num(2, 1)),
     "old_index": frame(1, data(1, "default") + OLD_FILE + OLD_LINK + OLD_DIR,
