@@ -205,18 +205,27 @@ chunkmap_table_init(struct chunkmap_table *t, const struct chunk *old,
 	}
 }
 
-static uint64_t
-chunkmap_total(const struct chunk *chunk, uint32_t count, bool *valid)
+bool
+chunkmap_place(struct chunkmap *out, const struct chunk *chunk, uint32_t count,
+    const struct chunk_range *range, uint32_t range_count, struct arena *arena)
 {
-	uint64_t total = 0;
+	int64_t *at = arena_array(arena, count, sizeof(*at));
+	uint32_t i = 0;
 
-	*valid = true;
-	for (uint32_t i = 0; i < count; i++) {
-		if (chunk[i].len == 0 || chunk[i].len > CHUNKMAP_MAX)
-			*valid = false;
-		total += chunk[i].len;
+	*out = (struct chunkmap){ .chunk = chunk, .at = at, .count = count };
+	for (uint32_t r = 0; r < range_count; r++) {
+		int64_t done = 0;
+
+		while (done < range[r].len) {
+			if (i == count || chunk[i].len == 0 ||
+			    chunk[i].len > CHUNKMAP_MAX ||
+			    chunk[i].len > range[r].len - done)
+				return false;
+			at[i] = range[r].offset + done;
+			done += chunk[i++].len;
+		}
 	}
-	return total;
+	return i == count;
 }
 
 /* Append a piece, joining it to the last one where that is allowed. */
@@ -226,7 +235,10 @@ chunkmap_append(struct chunkmap_range *out, uint32_t count, int64_t offset,
 {
 	while (len > 0) {
 		struct chunkmap_range *last =
-		    count > 0 ? &out[count - 1] : NULL;
+		    count > 0 &&
+			    out[count - 1].offset + out[count - 1].len == offset
+			? &out[count - 1]
+			: NULL; /* the neighbour */
 		int64_t take = len;
 		bool join = false;
 
@@ -258,50 +270,42 @@ chunkmap_append(struct chunkmap_range *out, uint32_t count, int64_t offset,
 }
 
 uint32_t
-chunkmap_match(const struct chunk *old, uint32_t old_count,
-    const struct chunk *new_, uint32_t new_count, uint32_t fetch_max,
-    struct chunkmap_range **out, struct arena *arena)
+chunkmap_match(const struct chunkmap *old, const struct chunkmap *new_,
+    uint32_t fetch_max, struct chunkmap_range **out, struct arena *arena)
 {
 	struct chunkmap_table t;
-	bool valid;
-	const uint64_t total = chunkmap_total(new_, new_count, &valid);
-	int64_t *old_at; /* where each old chunk begins */
-	int64_t offset = 0;
+	uint64_t total = 0;
 	uint32_t count = 0;
 	uint32_t follow = UINT32_MAX; /* the old chunk behind the last match */
 
 	ASSERT(fetch_max > 0);
-	*out = NULL;
-	if (!valid || new_count == 0)
-		return 0;
-	chunkmap_table_init(&t, old, old_count, arena);
-	old_at = arena_array(arena, (size_t)old_count + 1, sizeof(*old_at));
-	for (uint32_t i = 0; i < old_count; i++)
-		old_at[i + 1] = old_at[i] + old[i].len;
-	*out = arena_array(arena, (size_t)(new_count + total / fetch_max + 1),
+	for (uint32_t i = 0; i < new_->count; i++)
+		total += new_->chunk[i].len;
+	chunkmap_table_init(&t, old->chunk, old->count, arena);
+	*out = arena_array(arena, (size_t)(new_->count + total / fetch_max + 1),
 	    sizeof(**out));
 
-	for (uint32_t i = 0; i < new_count; i++) {
-		const struct chunk *c = &new_[i];
+	for (uint32_t i = 0; i < new_->count; i++) {
+		const struct chunk *c = &new_->chunk[i];
 		int64_t from = -1;
 
 		/* Equal chunks abound in some files: go on where we are. */
-		if (follow < old_count && old[follow].hash == c->hash &&
-		    old[follow].len == c->len) {
-			from = old_at[follow++];
+		if (follow < old->count && old->chunk[follow].hash == c->hash &&
+		    old->chunk[follow].len == c->len) {
+			from = old->at[follow++];
 		} else {
-			const uint32_t at = chunkmap_slot(&t, c->hash, c->len);
+			const uint32_t slot =
+			    chunkmap_slot(&t, c->hash, c->len);
 
-			if (t.slot[at] != 0) {
-				from = old_at[t.slot[at] - 1];
-				follow = t.slot[at];
+			if (t.slot[slot] != 0) {
+				from = old->at[t.slot[slot] - 1];
+				follow = t.slot[slot];
 			} else {
 				follow = UINT32_MAX;
 			}
 		}
-		count = chunkmap_append(*out, count, offset, c->len, from,
+		count = chunkmap_append(*out, count, new_->at[i], c->len, from,
 		    fetch_max);
-		offset += c->len;
 	}
 	return count;
 }

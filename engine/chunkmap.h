@@ -30,6 +30,20 @@ void chunkmap_cutter_init(struct chunkmap_cutter *c);
  */
 size_t chunkmap_cut(struct chunkmap_cutter *c, struct slice data, bool *cut);
 
+/* A file's chunks, or those of some ranges of it, and where each begins. */
+struct chunkmap {
+	const struct chunk *chunk; /* borrows */
+	const int64_t *at;         /* lives in the arena */
+	uint32_t count;
+};
+/*
+ * The map of these ranges.  False when it is another's: its chunks must fill
+ * each range exactly, and none may be empty or larger than CHUNKMAP_MAX.
+ */
+bool chunkmap_place(struct chunkmap *out, const struct chunk *chunk,
+    uint32_t count, const struct chunk_range *range, uint32_t range_count,
+    struct arena *arena);
+
 /* A piece of the new file: from our old file, or to be asked for. */
 struct chunkmap_range {
 	int64_t offset; /* in the new file */
@@ -37,12 +51,11 @@ struct chunkmap_range {
 	int64_t from; /* in the old file; -1: must be fetched */
 };
 /*
- * What of the new file is in the old one, given both maps: ranges in order,
- * neighbours of one kind joined, fetched ranges cut at `fetch_max` bytes.
- * Hashes are short: every block is verified afterwards.
+ * What of the new map is in the old one: pieces in order, neighbours of one
+ * kind joined, fetched ones cut at `fetch_max` bytes.  Together they are what
+ * the new map is of.  Hashes are short: every block is verified afterwards.
  */
-uint32_t chunkmap_match(const struct chunk *old, uint32_t old_count,
-    const struct chunk *new_, uint32_t new_count, uint32_t fetch_max,
-    struct chunkmap_range **out, struct arena *arena);
+uint32_t chunkmap_match(const struct chunkmap *old, const struct chunkmap *new_,
+    uint32_t fetch_max, struct chunkmap_range **out, struct arena *arena);
 
 #endif

@@ -126,10 +126,17 @@ struct disk {
 
 /* ---- tasks ---- */
 
-/* How large the file is said to be; it may have changed meanwhile. */
+/* How much there is to hash, or was: the file may have changed. */
 static int64_t
-disk_said_size(const struct effect *e)
+disk_hash_len(const struct effect *e)
 {
+	int64_t len = 0;
+
+	if (e->kind == EFFECT_CHUNK_FILE && e->u.chunk.count > 0) {
+		for (uint32_t i = 0; i < e->u.chunk.count; i++)
+			len += e->u.chunk.range[i].len;
+		return len;
+	}
 	if (e->want.type == IDENTITY_FILE)
 		return e->want.size;
 	return e->kind == EFFECT_HASH_FILE ? e->u.hash.size : INT64_MAX;
@@ -138,7 +145,7 @@ disk_said_size(const struct effect *e)
 static bool
 disk_is_big(const struct effect *e)
 {
-	return disk_said_size(e) > (int64_t)DISK_BIG_FROM;
+	return disk_hash_len(e) > (int64_t)DISK_BIG_FROM;
 }
 
 static enum disk_queue
@@ -229,6 +236,8 @@ task_extra(const struct effect *e)
 		len += own[0]->len;
 	if (e->kind == EFFECT_CHECK_TEMP)
 		len += e->u.check.count * sizeof(struct digest);
+	if (e->kind == EFFECT_CHUNK_FILE)
+		len += e->u.chunk.count * sizeof(struct chunk_range);
 	if (disk_is_flush(e->kind)) {
 		len += e->u.sync.count * sizeof(struct slice);
 		for (uint32_t i = 0; i < e->u.sync.count; i++)
@@ -275,6 +284,15 @@ task_new(const struct effect *effect)
 		t->effect.u.check.hash = (const void *)at;
 		at += len;
 	}
+	if (effect->kind == EFFECT_CHUNK_FILE) { /* aligned: first */
+		const size_t len =
+		    effect->u.chunk.count * sizeof(struct chunk_range);
+
+		if (len > 0)
+			memcpy(at, effect->u.chunk.range, len);
+		t->effect.u.chunk.range = (const void *)at;
+		at += len;
+	}
 	task_keep(&t->effect.path, &at);
 	task_keep(&t->effect.temp, &at);
 	task_slices(&t->effect, own);
@@ -307,7 +325,7 @@ task_weight(const struct task *t)
 			   ? (uint64_t)t->effect.u.copy.len
 			   : (uint64_t)t->effect.u.check.size;
 	case QUEUE_HASH:
-		return (uint64_t)disk_said_size(&t->effect);
+		return (uint64_t)disk_hash_len(&t->effect);
 	case QUEUE_ACT:
 	case QUEUE_BIG:
 	case QUEUES:

@@ -49,7 +49,9 @@ enum effect_kind {
 	EFFECT_HASH_FILE,  /* DONE: hashes; CHANGED when it moved meanwhile */
 	EFFECT_READ_FILE,  /* whole small file (ignore rules); DONE: payload */
 	EFFECT_READ_BLOCK, /* DONE: payload */
-	EFFECT_CHUNK_FILE, /* DONE: content-defined chunks (chunkmap.h) */
+	EFFECT_CHUNK_FILE, /* DONE: content-defined chunks (chunkmap.h) of the
+			    * file, or of some ranges of it, one after the
+			    * other; CHANGED when one is not in it */
 
 	/* Staging: nothing a person can see. */
 	EFFECT_WRITE_TEMP, /* verify a payload's hash, write it */
@@ -152,6 +154,10 @@ struct effect {
 			bool verify; /* against `hash`, ERR_CHANGED */
 			struct digest hash;
 		} read;
+		struct { /* CHUNK_FILE; none: the whole file */
+			const struct chunk_range *range; /* shell copies them */
+			uint32_t count;
+		} chunk;
 		struct { /* WRITE_TEMP: creates the temp when missing */
 			int64_t offset;
 			struct payload *payload; /* takes */
@@ -162,7 +168,8 @@ struct effect {
 			struct effect_meta meta;
 		} write;
 		struct { /* COPY_TEMP: from `path` (must be `want`), or, when
-			  * `path` is empty, from the temp `from_temp` */
+			  * `path` is empty, from the temp `from_temp`; from a
+			  * place in `temp` to the same: only verified */
 			struct slice from_temp;
 			int64_t from_offset, offset;
 			int64_t len;

@@ -451,18 +451,17 @@ exchange_request(struct folder *f, struct share *sh, struct request *rq,
 }
 
 uint64_t
-exchange_request_chunks(struct folder *f, struct share *sh, struct slice name,
-    struct version version, exchange_chunks_fn *done, void *arg)
+exchange_request_chunks(struct folder *f, struct share *sh,
+    struct chunks_request *rq, exchange_chunks_fn *done, void *arg)
 {
 	struct peer *p = sh->peer;
 	struct message m = { .type = MESSAGE_CHUNKS_REQUEST };
 	const uint64_t id = exchange_add_ask(p, f, 0, NULL, done, arg);
 
 	ASSERT(p->up && (p->features & FEATURE_CHUNKS) != 0);
-	m.u.chunks_request = (struct chunks_request){ .id = (int32_t)id,
-		.folder = f->cfg.id,
-		.name = name,
-		.version = version };
+	rq->id = (int32_t)id;
+	rq->folder = f->cfg.id;
+	m.u.chunks_request = *rq;
 	exchange_send(p, &m, NULL, NULL, NULL);
 	return id;
 }

@@ -44,12 +44,14 @@ typedef void exchange_answer_fn(struct folder *f, void *arg, int code,
 uint64_t exchange_request(struct folder *f, struct share *sh,
     struct request *rq, exchange_answer_fn *done, void *arg);
 void exchange_cancel(struct folder *f, struct share *sh, uint64_t number);
-/* The same for a chunk map; `done` gets the event-like message by `chunks`. */
+/*
+ * The same for a chunk map of the version, or of ranges of it; whether the map
+ * is one of them is the caller's to check.
+ */
 typedef void exchange_chunks_fn(struct folder *f, void *arg, int code,
     const struct chunk *chunk, uint32_t count);
 uint64_t exchange_request_chunks(struct folder *f, struct share *sh,
-    struct slice name, struct version version, exchange_chunks_fn *done,
-    void *arg);
+    struct chunks_request *rq, exchange_chunks_fn *done, void *arg);
 /* May another `len` bytes be asked of it now? (LIMIT_FETCH_*) */
 bool exchange_has_room(const struct share *sh, uint32_t len);
 uint64_t exchange_asked_bytes(const struct share *sh); /* outstanding */

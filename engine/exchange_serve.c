@@ -13,12 +13,25 @@
 #include "engine/pull.h"
 #include "engine/scan.h"
 
+/*
+ * What a chunk map takes of the window: about its answer for a gigabyte.  It
+ * bounds how many are being made for one peer.
+ */
+#define SERVE_MAP_LEN (256 * KIB)
+
 static void exchange_serve_next(struct peer *p);
+
+static uint64_t
+exchange_serve_weight(const struct exchange_serve *sv)
+{
+	return sv->chunks ? SERVE_MAP_LEN : sv->len;
+}
 
 static void
 exchange_serve_free(struct exchange_serve *sv)
 {
 	mem_free((void *)(uintptr_t)sv->path.ptr);
+	mem_free((void *)(uintptr_t)sv->range);
 	mem_free(sv);
 }
 
@@ -113,7 +126,7 @@ exchange_on_served(struct folder *none, void *arg, const struct event *ev)
 	(void)none;
 	(void)ev;
 	p->serve_ops--;
-	p->serve_bytes -= sv->len;
+	p->serve_bytes -= exchange_serve_weight(sv);
 	exchange_serve_free(sv);
 	if (p->up)
 		exchange_serve_next(p);
@@ -127,7 +140,7 @@ exchange_on_read(struct folder *f, void *arg, const struct event *ev)
 	struct exchange_serve *sv = arg;
 	struct peer *p = sv->peer;
 	struct message m = { .type = MESSAGE_RESPONSE };
-	const int code = ev->u.done.code;
+	int code = ev->u.done.code;
 
 	/* Changed, gone or shrunk on disk: the scanner must look, unless it
 	 * is at it.  A hint would have it begin again, and the next request,
@@ -139,6 +152,8 @@ exchange_on_read(struct folder *f, void *arg, const struct event *ev)
 		exchange_on_served(NULL, sv, ev);
 		return;
 	}
+	if (code == 0 && ev->u.done.chunk_count > LIMIT_BLOCKS)
+		code = ERR_LIMIT;
 	if (sv->chunks) {
 		m.type = MESSAGE_CHUNKS;
 		m.u.chunks.id = sv->id;
@@ -179,6 +194,20 @@ exchange_serve_temp(struct peer *p, struct folder *f, struct exchange_serve *sv)
 	return true;
 }
 
+/* Are the ranges in the file, and is it not too much?  They are in order. */
+static bool
+exchange_serve_can_map(const struct exchange_serve *sv, int64_t size)
+{
+	uint64_t len = sv->range_count == 0 ? (uint64_t)size : 0;
+
+	for (uint32_t i = 0; i < sv->range_count; i++) {
+		if (sv->range[i].len > size - sv->range[i].offset)
+			return false;
+		len += (uint64_t)sv->range[i].len;
+	}
+	return len <= LIMIT_CHUNK_MAP_LEN;
+}
+
 /* Begin one request; RESPONSE_OK when its answer will come. */
 static enum response_code
 exchange_serve_begin(struct peer *p, struct exchange_serve *sv)
@@ -204,6 +233,8 @@ exchange_serve_begin(struct peer *p, struct exchange_serve *sv)
 		return RESPONSE_INVALID_FILE;
 	if (sv->offset > v->entry.size || sv->len > v->entry.size - sv->offset)
 		return RESPONSE_NO_SUCH_FILE;
+	if (sv->chunks && !exchange_serve_can_map(sv, v->entry.size))
+		return RESPONSE_INVALID_FILE;
 	if (!sv->chunks && !exchange_serve_matches(f, &v->entry, sv, &verify))
 		return RESPONSE_NO_SUCH_FILE;
 	ef = core_ask(f, sv->chunks ? EFFECT_CHUNK_FILE : EFFECT_READ_BLOCK,
@@ -215,9 +246,12 @@ exchange_serve_begin(struct peer *p, struct exchange_serve *sv)
 		ef->u.read.len = sv->len;
 		ef->u.read.verify = verify;
 		ef->u.read.hash = sv->hash;
+	} else {
+		ef->u.chunk.range = sv->range;
+		ef->u.chunk.count = sv->range_count;
 	}
 	p->serve_ops++;
-	p->serve_bytes += sv->len;
+	p->serve_bytes += exchange_serve_weight(sv);
 	return RESPONSE_OK;
 }
 
@@ -232,7 +266,8 @@ exchange_serve_next(struct peer *p)
 		enum response_code code;
 
 		if (p->serve_bytes > 0 &&
-		    p->serve_bytes + sv->len > LIMIT_SERVE_WINDOW)
+		    p->serve_bytes + exchange_serve_weight(sv) >
+			LIMIT_SERVE_WINDOW)
 			return;
 		list_remove(&p->serve_wait, n);
 		code = exchange_serve_begin(p, sv);
@@ -243,6 +278,7 @@ exchange_serve_next(struct peer *p)
 	}
 }
 
+/* Copies what `in` and `path` borrow. */
 static void
 exchange_serve_add(struct peer *p, struct exchange_serve in, struct slice path)
 {
@@ -257,6 +293,9 @@ exchange_serve_add(struct peer *p, struct exchange_serve in, struct slice path)
 	*sv = in;
 	sv->peer = p;
 	sv->path = slice_of(mem_dup(path.ptr, path.len), path.len);
+	sv->range = in.range_count == 0
+			? NULL
+			: mem_dup(in.range, in.range_count * sizeof(*in.range));
 	list_add(&p->serve_wait, &sv->node);
 	exchange_serve_next(p);
 }
@@ -300,7 +339,9 @@ exchange_serve_chunks(struct peer *p, const struct chunks_request *rq)
 {
 	struct exchange_serve sv = { .id = rq->id,
 		.f = exchange_folder(p, rq->folder),
-		.chunks = true };
+		.chunks = true,
+		.range = rq->range,
+		.range_count = rq->range_count };
 	struct err err = { 0 };
 	struct row *row;
 

@@ -28,7 +28,9 @@ struct exchange_serve {
 	int32_t id;
 	uint32_t len;
 	int64_t offset;
-	bool chunks; /* a chunk map is wanted */
+	bool chunks;                     /* a chunk map is wanted */
+	const struct chunk_range *range; /* ... of these, owned; none: all */
+	uint32_t range_count;
 	bool from_temp;
 	bool verify;
 	struct digest hash;

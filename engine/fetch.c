@@ -118,7 +118,7 @@ fetch_meta(const struct item *it)
 static bool
 fetch_is_last(const struct item *it)
 {
-	return it->missing == 1 && !it->dirty;
+	return it->missing == 1;
 }
 
 static void
@@ -186,7 +186,7 @@ fetch_want(struct item *it, uint32_t no, enum block_state state)
 	fetch_hungry(it);
 }
 
-void
+static void
 fetch_go_on(struct item *it)
 {
 	if (it->missing == 0 && it->ops == 0 && it->asks.count == 0)
@@ -258,9 +258,13 @@ fetch_copy(struct item *it, uint32_t no, const struct reuse_place *place)
 	struct fetch_put *put = fetch_put_new(it, no, block_len(it, no));
 	struct effect *ef = core_ask(f, EFFECT_COPY_TEMP, fetch_copy_done, put);
 
-	ef->path = arena_dup(core_scratch(f->en), place->path);
-	ef->want = place->want;
 	ef->temp = arena_dup(core_scratch(f->en), it->temp);
+	if (place->path.len > 0) {
+		ef->path = arena_dup(core_scratch(f->en), place->path);
+		ef->want = place->want;
+	} else {
+		ef->u.copy.from_temp = ef->temp;
+	}
 	ef->u.copy.from_offset = place->offset;
 	ef->u.copy.offset = block_offset(it, no);
 	ef->u.copy.len = block_len(it, no);
@@ -471,9 +475,9 @@ fetch_choose_temp(const struct item *it, uint32_t no)
 	return exchange_temp_source(it->pl->f, &want);
 }
 
-/* One more thing to ask for. */
+/* One more block to ask for. */
 static enum fetch_result
-fetch_one(struct item *it)
+fetch_block(struct item *it)
 {
 	struct pull *pl = it->pl;
 	struct reuse_place place;
@@ -481,10 +485,6 @@ fetch_one(struct item *it)
 	uint32_t no, len;
 	bool none, from_temp;
 
-	if (it->checking)
-		return FETCH_ENOUGH;
-	if (reuse_is_busy(it))
-		return reuse_step(it);
 	while (
 	    it->next < it->entry.block_count && it->block[it->next] > BLOCK_FAR)
 		it->next++;
@@ -492,7 +492,7 @@ fetch_one(struct item *it)
 	if (no >= it->entry.block_count)
 		return FETCH_ENOUGH;
 	len = block_len(it, no);
-	if (it->block[no] == BLOCK_WANT) {
+	if (it->block[no] < BLOCK_FAR) {
 		if (it->copies >= FETCH_FILE_COPIES)
 			return FETCH_ENOUGH;
 		if (pl->copying >= FETCH_ALL_COPIES)
@@ -514,6 +514,21 @@ fetch_one(struct item *it)
 	it->block[no] = BLOCK_ASKED;
 	fetch_ask(it, sh, no, block_offset(it, no), len, from_temp);
 	return FETCH_DID;
+}
+
+/* One more thing to ask for: ranges first, then whole blocks. */
+static enum fetch_result
+fetch_one(struct item *it)
+{
+	enum fetch_result range, block;
+
+	if (it->checking)
+		return FETCH_ENOUGH;
+	range = reuse_step(it);
+	if (range == FETCH_DID || range == FETCH_ENDED)
+		return range;
+	block = fetch_block(it);
+	return block == FETCH_ENOUGH ? range : block;
 }
 
 /* Could any peer be asked for anything at all? */
@@ -578,12 +593,12 @@ fetch_check_done(struct folder *f, void *arg, const struct event *ev)
 				fetch_have(it, i);
 	}
 	it->touched = ev->u.done.code == 0;
-	it->dirty = false;
 	fetch_go_on(it);
 	fetch_pump(f->pull);
 }
 
-void
+/* Which blocks does the temp of an earlier try hold? */
+static void
 fetch_check(struct item *it)
 {
 	struct folder *f = it->pl->f;

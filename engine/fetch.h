@@ -32,9 +32,5 @@ enum fetch_result {
 
 /* For reuse.c: a wanted range that is not one block, asked of a holder. */
 enum fetch_result fetch_range(struct item *it, int64_t offset, uint32_t len);
-/* ... and which blocks the temp holds now; then loading goes on. */
-void fetch_check(struct item *it);
-/* Go on without chunks. */
-void fetch_go_on(struct item *it);
 
 #endif

@@ -126,13 +126,15 @@ struct fs_hash { /* filled by begin; read-only in parts, but for the arrays */
 	struct digest *block; /* in the arena of begin's work */
 	bool chunks;
 	uint32_t chunk_count;
-	struct chunk *chunk; /* len filled by fs_posix_hash_cut() */
-	int64_t *chunk_at;   /* where each begins */
+	struct chunk *chunk;             /* len filled by fs_posix_hash_cut() */
+	const struct chunk_range *range; /* borrows the effect's, or all */
+	uint32_t range_count;
+	int64_t *chunk_at; /* where each begins */
 };
 
 int fs_posix_hash_begin(struct fs_root *root, const struct effect *effect,
     struct fs_posix_work *work, struct fs_hash *h, struct err *err);
-/* Find the cuts of the whole file: sequential, before the chunk parts. */
+/* Find the cuts of all ranges: sequential, before the chunk parts. */
 int fs_posix_hash_cut(struct fs_hash *h, struct fs_posix_work *work,
     struct err *err);
 int fs_posix_hash_blocks(const struct fs_hash *h, uint32_t first,

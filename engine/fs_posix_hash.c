@@ -107,6 +107,31 @@ hash_wait_tick(const struct identity *seen)
 	}
 }
 
+/* What is to be cut into chunks: the ranges of the effect, or all. */
+static int
+hash_ranges(const struct effect *effect, struct fs_posix_work *work,
+    struct fs_hash *h, struct err *err)
+{
+	struct chunk_range *whole;
+
+	if (effect->kind == EFFECT_CHUNK_FILE && effect->u.chunk.count > 0) {
+		h->range = effect->u.chunk.range;
+		h->range_count = effect->u.chunk.count;
+		for (uint32_t i = 0; i < h->range_count; i++)
+			if (h->range[i].offset < 0 || h->range[i].len <= 0 ||
+			    h->range[i].offset > h->seen.size ||
+			    h->range[i].len > h->seen.size - h->range[i].offset)
+				return err_set(err, ERR_CHANGED,
+				    "a range is not in the file");
+		return 0;
+	}
+	whole = arena_array(&work->arena, 1, sizeof(*whole));
+	whole->len = h->seen.size;
+	h->range = whole;
+	h->range_count = 1;
+	return 0;
+}
+
 int
 fs_posix_hash_begin(struct fs_root *root, const struct effect *effect,
     struct fs_posix_work *work, struct fs_hash *h, struct err *err)
@@ -126,9 +151,13 @@ fs_posix_hash_begin(struct fs_root *root, const struct effect *effect,
 	}
 
 	hash_wait_tick(&h->seen);
-	if (h->seen.size >= (int64_t)HASH_ADVISE_FROM)
-		(void)posix_fadvise(h->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 	h->chunks = effect->kind == EFFECT_CHUNK_FILE || effect->u.hash.chunks;
+	rc = h->chunks ? hash_ranges(effect, work, h, err) : 0;
+	if (rc < 0)
+		goto out;
+	/* Of some ranges no more is read than they are. */
+	if (h->seen.size >= (int64_t)HASH_ADVISE_FROM && h->range_count < 2)
+		(void)posix_fadvise(h->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 	if (effect->kind == EFFECT_CHUNK_FILE)
 		return 0;
 	h->block_size = effect->u.hash.block_size;
@@ -212,54 +241,74 @@ fs_posix_hash_blocks(const struct fs_hash *h, uint32_t first, uint32_t count,
 	return rc;
 }
 
-int
-fs_posix_hash_cut(struct fs_hash *h, struct fs_posix_work *work,
-    struct err *err)
+struct hash_cut {
+	int64_t at;
+	uint32_t len;
+};
+
+struct hash_cuts {
+	VEC(struct hash_cut) cut;
+};
+
+/* The cuts of one range, as if it were a file. */
+static int
+hash_cut_range(int fd, const struct chunk_range *range, struct hash_cuts *out,
+    uint8_t *buf, struct err *err)
 {
-	uint8_t *buf = fs_posix_walk_buf(work);
-	VEC(uint32_t) len = { 0 };
+	const int64_t end = range->offset + range->len;
+	int64_t offset = range->offset, begin = offset; /* of the chunk */
 	struct chunkmap_cutter c;
-	int64_t offset = 0;
-	uint64_t chunk = 0; /* bytes of the chunk in work */
-	int rc = 0;
 
 	chunkmap_cutter_init(&c);
-	while (offset < h->seen.size && rc == 0) {
-		const int64_t left = h->seen.size - offset;
-		const size_t n = left < (int64_t)FS_POSIX_BUF_LEN
-				     ? (size_t)left
+	while (offset < end) {
+		const size_t n = end - offset < (int64_t)FS_POSIX_BUF_LEN
+				     ? (size_t)(end - offset)
 				     : FS_POSIX_BUF_LEN;
 		struct slice data = slice_of(buf, n);
+		const int rc = hash_read(fd, buf, n, offset, err);
 
-		rc = hash_read(h->fd, buf, n, offset, err);
 		if (rc < 0)
-			break;
-		offset += (int64_t)n;
+			return rc;
 		while (data.len > 0) {
 			bool cut;
 			const size_t used = chunkmap_cut(&c, data, &cut);
 
 			data = slice_from(data, used);
-			chunk += used;
-			if (!cut && (data.len > 0 || offset < h->seen.size))
+			offset += (int64_t)used;
+			if (!cut && offset < end)
 				continue;
-			if (chunk > 0)
-				*VEC_ADD(&len) = (uint32_t)chunk;
-			chunk = 0;
+			*VEC_ADD(&out->cut) = (struct hash_cut){ .at = begin,
+				.len = (uint32_t)(offset - begin) };
+			begin = offset;
 		}
 	}
+	return 0;
+}
+
+int
+fs_posix_hash_cut(struct fs_hash *h, struct fs_posix_work *work,
+    struct err *err)
+{
+	uint8_t *buf = fs_posix_walk_buf(work);
+	struct hash_cuts all = { 0 };
+	int rc = 0;
+
+	for (uint32_t i = 0; i < h->range_count && rc == 0; i++)
+		rc = hash_cut_range(h->fd, &h->range[i], &all, buf, err);
 	if (rc == 0) {
-		h->chunk_count = (uint32_t)len.len;
+		const size_t count = all.cut.len;
+
+		h->chunk_count = (uint32_t)count;
 		h->chunk =
-		    arena_array(&work->arena, len.len + 1, sizeof(*h->chunk));
-		h->chunk_at = arena_array(&work->arena, len.len + 1,
-		    sizeof(*h->chunk_at));
-		for (size_t i = 0; i < len.len; i++) {
-			h->chunk[i].len = len.item[i];
-			h->chunk_at[i + 1] = h->chunk_at[i] + len.item[i];
+		    arena_array(&work->arena, count + 1, sizeof(*h->chunk));
+		h->chunk_at =
+		    arena_array(&work->arena, count + 1, sizeof(*h->chunk_at));
+		for (size_t i = 0; i < count; i++) {
+			h->chunk[i].len = all.cut.item[i].len;
+			h->chunk_at[i] = all.cut.item[i].at;
 		}
 	}
-	VEC_FINI(&len);
+	VEC_FINI(&all.cut);
 	return rc;
 }
 

@@ -251,6 +251,15 @@ FS_POSIX_EFFECT(write_temp)
 	return temp_close(fd, rc, err);
 }
 
+/* From a place in the temp to the same place: it is only verified. */
+static bool
+copy_is_in_place(const struct effect *effect)
+{
+	return effect->path.len == 0 &&
+	       slice_equal(effect->u.copy.from_temp, effect->temp) &&
+	       effect->u.copy.from_offset == effect->u.copy.offset;
+}
+
 /* Through our buffer, hashing on the way. */
 static int
 copy_verified(int from, int to, const struct effect *effect,
@@ -259,6 +268,7 @@ copy_verified(int from, int to, const struct effect *effect,
 	uint8_t *buf = fs_posix_walk_buf(work);
 	int64_t in = effect->u.copy.from_offset, out = effect->u.copy.offset;
 	int64_t left = effect->u.copy.len;
+	const bool in_place = copy_is_in_place(effect);
 	struct digest_state st;
 	struct digest digest;
 	int rc = 0;
@@ -278,7 +288,8 @@ copy_verified(int from, int to, const struct effect *effect,
 		} else {
 			if (effect->u.copy.verify)
 				digest_add(&st, slice_of(buf, want));
-			rc = fs_posix_walk_pwrite(to, buf, want, out);
+			if (!in_place)
+				rc = fs_posix_walk_pwrite(to, buf, want, out);
 			if (rc < 0)
 				rc = fs_posix_walk_err(err, -rc, "write");
 		}

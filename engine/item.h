@@ -47,8 +47,10 @@ enum item_state {
 
 enum block_state { /* of the file in `temp` */
 	BLOCK_WANT,
-	BLOCK_FAR,   /* as WANT, but not found on this disk */
-	BLOCK_ASKED, /* on its way: asked, copied or written */
+	BLOCK_STAGED, /* in `temp`, made of ranges, unverified (reuse.h) */
+	BLOCK_FAR,    /* as WANT, but not found on this disk */
+	BLOCK_PIECES, /* ranges of it are on their way (reuse.h) */
+	BLOCK_ASKED,  /* on its way: asked, copied or written */
 	BLOCK_HAVE,
 };
 
@@ -96,7 +98,6 @@ struct item {
 	bool bad_data;         /* one of them sent something else */
 	bool hungry;           /* is in the list of those who want more */
 	bool checking;         /* CHECK_TEMP under way */
-	bool dirty;            /* `temp` may hold unverified bytes */
 	bool touched;          /* `temp` exists */
 	uint8_t *block;        /* enum block_state of each */
 	uint32_t missing;      /* blocks not BLOCK_HAVE */

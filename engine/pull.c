@@ -1327,7 +1327,7 @@ pull_temp_block(const struct folder *f, struct slice path, struct slice *temp,
 	int64_t no;
 
 	if (it == NULL || it->kind != ITEM_FILE || it->block == NULL ||
-	    !it->touched || it->acted || it->dirty || offset < 0 || len == 0 ||
+	    !it->touched || it->acted || offset < 0 || len == 0 ||
 	    offset >= it->entry.size || len > it->entry.size - offset)
 		return false;
 	for (no = offset / it->entry.block_size;

@@ -9,7 +9,7 @@ static bool
 files_can_be_read(const struct item *it)
 {
 	return it->kind == ITEM_FILE && it->block != NULL && it->touched &&
-	       !it->acted && !it->dirty && it->state != ITEM_ENDING;
+	       !it->acted && it->state != ITEM_ENDING;
 }
 
 uint32_t

@@ -11,14 +11,23 @@
 #include "engine/chunkmap.h"
 #include "engine/exchange.h"
 
-/* Chunk maps cost a read of both files: only where there is much to save. */
+/* Chunk maps cost a read of both sides: only where there is much to save. */
 #define REUSE_SIZE_MIN ((int64_t)(8 * MIB))
 #define REUSE_OLD_MIN ((int64_t)MIB)
+/* In a shorter run of blocks the chunks around an edit cost about as much. */
+#define REUSE_RUN_MIN ((int64_t)(256 * KIB))
+/* Where the old file would be read whole: when so many percent of the blocks
+ * are here, they are enough. */
+#define REUSE_COVERED 90u
+/* Bytes of runs in a batch: half of what a peer has to answer. */
+#define REUSE_BATCH_LEN (LIMIT_CHUNK_MAP_LEN / 2)
+/* Blocks looked for all over the disk in one step. */
+#define REUSE_LOOKUPS 4096u
 #define REUSE_PLACES 4u
 /* Parts of a long range, so that several workers copy. */
 #define REUSE_COPY_LEN ((int64_t)(64 * MIB))
 #define REUSE_FETCH_LEN ((uint32_t)MIB)
-#define REUSE_COPIES 4u
+#define REUSE_COPIES 8u
 
 enum reuse_state {
 	REUSE_PLAIN,  /* whole blocks only */
@@ -26,6 +35,19 @@ enum reuse_state {
 	REUSE_RANGES, /* copying and fetching ranges */
 };
 
+/* A chunk map, and the ranges it shall be of. */
+struct reuse_map {
+	struct chunk_range *range; /* in the batch's arena */
+	uint32_t range_count;
+	struct chunk *chunk; /* owned; NULL: has not come */
+	uint32_t count;
+};
+
+/*
+ * Runs of blocks are done in batches of up to LIMIT_CHUNK_RANGES runs and
+ * REUSE_BATCH_LEN bytes, which bounds the maps.  A batch is the blocks from
+ * `first` up to `end` that are BLOCK_PIECES.
+ */
 struct reuse {
 	enum reuse_state state;
 	/* Our older version, block by block. */
@@ -33,14 +55,17 @@ struct reuse {
 	uint32_t old_count;
 	uint32_t old_block_size;
 	int64_t old_size;
-	/* Chunk maps. */
-	struct chunk *ours, *theirs; /* owned */
-	uint32_t ours_count, theirs_count;
+	/* An edit in place: what a run was made of is at its place in the old
+	 * file, and only that is read; else the old file is, once. */
+	bool in_place;
+	/* The batch in work. */
+	uint32_t first, end;
+	struct arena arena;
+	struct reuse_map ours, theirs;
 	uint32_t waiting; /* maps due */
 	bool failed;
 	uint64_t asked; /* number of the request; 0: none */
 	uint32_t slot;
-	struct arena arena; /* of the ranges */
 	struct chunkmap_range *range;
 	uint32_t range_count, next;
 	int64_t done; /* bytes of the range in work already asked for */
@@ -55,8 +80,8 @@ reuse_free(struct item *it)
 	if (ru == NULL)
 		return;
 	mem_free(ru->old);
-	mem_free(ru->ours);
-	mem_free(ru->theirs);
+	mem_free(ru->ours.chunk);
+	mem_free(ru->theirs.chunk);
 	arena_fini(&ru->arena);
 	mem_free(ru);
 	it->reuse = NULL;
@@ -109,26 +134,39 @@ reuse_place_at(struct item *it, const struct block_place *bp, uint32_t len,
 	return true;
 }
 
+/* Is block `no` in the old file where it is in the new one? */
+static bool
+reuse_stands(const struct item *it, uint32_t no)
+{
+	const struct reuse *ru = it->reuse;
+
+	return ru != NULL && no < ru->old_count &&
+	       ru->old_block_size == it->entry.block_size &&
+	       digest_equal(&ru->old[no], &it->entry.block[no]) &&
+	       it->want.type == IDENTITY_FILE &&
+	       blocks_len(ru->old_size, ru->old_block_size, no) ==
+		   blocks_len(it->entry.size, it->entry.block_size, no);
+}
+
 bool
 reuse_find(struct item *it, uint32_t no, struct reuse_place *out,
     struct arena *arena)
 {
-	const struct reuse *ru = it->reuse;
 	const struct digest *hash = &it->entry.block[no];
 	const uint32_t len =
 	    blocks_len(it->entry.size, it->entry.block_size, no);
 	struct block_place place[REUSE_PLACES];
 	uint32_t count;
 
+	out->offset = (int64_t)no * it->entry.block_size;
+	if (it->block[no] == BLOCK_STAGED) {
+		out->path = SLICE_EMPTY;
+		return true;
+	}
 	/* Most often it stands where it stood. */
-	if (ru != NULL && no < ru->old_count &&
-	    ru->old_block_size == it->entry.block_size &&
-	    digest_equal(&ru->old[no], hash) &&
-	    it->want.type == IDENTITY_FILE &&
-	    blocks_len(ru->old_size, ru->old_block_size, no) == len) {
+	if (reuse_stands(it, no)) {
 		out->path = it->path;
 		out->want = it->want;
-		out->offset = (int64_t)no * ru->old_block_size;
 		return true;
 	}
 	count =
@@ -139,75 +177,201 @@ reuse_find(struct item *it, uint32_t no, struct reuse_place *out,
 	return false;
 }
 
-/* How many of the new blocks are in the old file, in percent. */
-static uint32_t
-reuse_covered(const struct item *it, const struct reuse *ru)
+/*
+ * Blocks that are nowhere here become BLOCK_PIECES.  False: there are none, or
+ * so few that they are not worth a look at all of the old file.
+ */
+static bool
+reuse_pick(struct item *it, struct reuse *ru)
 {
-	struct umap known = { 0 };
-	uint64_t found = 0;
+	const uint32_t count = it->entry.block_count;
+	uint32_t stands = 0, moved = 0, pieces = 0;
 
-	if (ru->old_block_size != it->entry.block_size)
-		return 0;
-	for (uint32_t i = 0; i < ru->old_count; i++) {
-		uint64_t key;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct arena_mark mark = arena_mark(&it->pl->row);
+		struct reuse_place place;
 
-		memcpy(&key, ru->old[i].b, sizeof(key));
-		umap_put(&known, key, &known);
+		if (it->block[i] != BLOCK_WANT)
+			continue; /* a hole */
+		if (reuse_stands(it, i)) {
+			stands++;
+		} else if (moved + pieces < REUSE_LOOKUPS &&
+			   reuse_find(it, i, &place, &it->pl->row)) {
+			moved++;
+		} else {
+			it->block[i] = BLOCK_PIECES;
+			pieces++;
+		}
+		arena_reset(&it->pl->row, mark);
 	}
-	for (uint32_t i = 0; i < it->entry.block_count; i++) {
-		uint64_t key;
-
-		memcpy(&key, it->entry.block[i].b, sizeof(key));
-		found += umap_find(&known, key) != NULL;
-	}
-	umap_fini(&known);
-	return (uint32_t)(found * 100 / it->entry.block_count);
+	/* A few blocks that are elsewhere do not make it another file. */
+	ru->in_place = stands > 0 && moved <= stands / 8;
+	/* One that is too large for a map is looked at run by run, too. */
+	if (ru->old_size > (int64_t)LIMIT_CHUNK_MAP_LEN)
+		ru->in_place = true;
+	if (ru->in_place)
+		return pieces > 0;
+	return (uint64_t)(count - pieces) * 100 / count < REUSE_COVERED;
 }
 
-bool
-reuse_is_busy(const struct item *it)
-{
-	return it->reuse != NULL && it->reuse->state != REUSE_PLAIN;
-}
-
-/* No chunks: blocks, as with everybody else. */
+/* What is BLOCK_PIECES in `first` up to `end` is `state` from here on. */
 static void
-reuse_give_up(struct item *it)
+reuse_release(struct item *it, uint32_t first, uint32_t end,
+    enum block_state state)
 {
-	it->reuse->state = REUSE_PLAIN;
+	for (uint32_t i = first; i < end; i++) {
+		if (it->block[i] != BLOCK_PIECES)
+			continue;
+		it->block[i] = (uint8_t)state;
+		if (i < it->next)
+			it->next = i;
+	}
 	fetch_hungry(it);
-	fetch_pump(it->pl);
+}
+
+/* Something was put behind the old file's end: that is not in the old file. */
+static void
+reuse_leave_tail(struct item *it, const struct reuse *ru)
+{
+	if (ru->in_place && ru->old_count >= 2 &&
+	    ru->old_count < it->entry.block_count &&
+	    it->block[ru->old_count - 2] != BLOCK_PIECES)
+		reuse_release(it, ru->old_count, it->entry.block_count,
+		    BLOCK_WANT);
+}
+
+static void
+reuse_add_range(struct reuse_map *map, int64_t offset, int64_t end)
+{
+	struct chunk_range *r = &map->range[map->range_count++];
+
+	r->offset = offset;
+	r->len = end - offset;
+}
+
+/* One run of blocks: what shall be known of both files. */
+static void
+reuse_add_run(struct item *it, struct reuse *ru, uint32_t first, uint32_t end)
+{
+	const int64_t size = it->entry.size;
+	const int64_t from = (int64_t)first * it->entry.block_size;
+	int64_t to = (int64_t)end * it->entry.block_size;
+
+	if (to > size)
+		to = size;
+	if (to - from < REUSE_RUN_MIN ||
+	    (ru->in_place && from + REUSE_RUN_MIN > ru->old_size)) {
+		reuse_release(it, first, end, BLOCK_WANT);
+		return;
+	}
+	reuse_add_range(&ru->theirs, from, to);
+	if (!ru->in_place)
+		return;
+	/* The last run may have come from further behind. */
+	if (to == size || to > ru->old_size)
+		to = ru->old_size;
+	reuse_add_range(&ru->ours, from, to);
+}
+
+/* The runs of the next batch.  False: there is none. */
+static bool
+reuse_collect(struct item *it, struct reuse *ru)
+{
+	const uint32_t count = it->entry.block_count;
+	uint32_t at = ru->end;
+	uint64_t len = 0;
+
+	mem_free(ru->theirs.chunk);
+	ru->theirs.chunk = NULL;
+	ru->theirs.range_count = 0;
+	arena_clear(&ru->arena);
+	ru->theirs.range = arena_array(&ru->arena, LIMIT_CHUNK_RANGES,
+	    sizeof(*ru->theirs.range));
+	ru->ours.range = arena_array(&ru->arena, LIMIT_CHUNK_RANGES,
+	    sizeof(*ru->ours.range));
+	ru->ours.range_count = 0;
+	if (ru->in_place) {
+		mem_free(ru->ours.chunk);
+		ru->ours.chunk = NULL;
+	} else {
+		reuse_add_range(&ru->ours, 0, ru->old_size);
+	}
+	ru->first = at;
+	while (at < count && len < REUSE_BATCH_LEN &&
+	       ru->theirs.range_count < LIMIT_CHUNK_RANGES) {
+		const uint32_t first = at;
+
+		while (at < count && len < REUSE_BATCH_LEN &&
+		       it->block[at] == BLOCK_PIECES) {
+			len += it->entry.block_size;
+			at++;
+		}
+		if (at > first)
+			reuse_add_run(it, ru, first, at);
+		else
+			at++;
+	}
+	ru->end = at;
+	return ru->theirs.range_count > 0;
+}
+
+static void reuse_next(struct item *it);
+
+/* All maps and ranges of the batch are there, or will never be. */
+static void
+reuse_batch_done(struct item *it, enum block_state state)
+{
+	struct reuse *ru = it->reuse;
+
+	ru->state = REUSE_PLAIN;
+	reuse_release(it, ru->first, ru->end, state);
+	if (ru->failed)
+		reuse_release(it, ru->end, it->entry.block_count, BLOCK_WANT);
+	else
+		reuse_next(it);
+}
+
+static bool
+reuse_place_map(const struct reuse_map *map, struct chunkmap *out,
+    struct arena *arena)
+{
+	return chunkmap_place(out, map->chunk, map->count, map->range,
+	    map->range_count, arena);
 }
 
 static void
 reuse_match(struct item *it)
 {
 	struct reuse *ru = it->reuse;
-	int64_t size = 0;
+	struct chunkmap ours, theirs;
 
-	for (uint32_t i = 0; i < ru->theirs_count; i++)
-		size += ru->theirs[i].len;
-	if (ru->failed || size != it->entry.size) {
-		reuse_give_up(it);
-		return;
+	if (ru->failed || !reuse_place_map(&ru->ours, &ours, &ru->arena) ||
+	    !reuse_place_map(&ru->theirs, &theirs, &ru->arena)) {
+		ru->failed = true;
+		reuse_batch_done(it, BLOCK_WANT);
+	} else {
+		ru->range_count = chunkmap_match(&ours, &theirs,
+		    REUSE_FETCH_LEN, &ru->range, &ru->arena);
+		ru->next = 0;
+		ru->state = REUSE_RANGES;
+		fetch_hungry(it);
 	}
-	ru->range_count = chunkmap_match(ru->ours, ru->ours_count, ru->theirs,
-	    ru->theirs_count, REUSE_FETCH_LEN, &ru->range, &ru->arena);
-	ru->state = REUSE_RANGES;
-	it->dirty = true;
-	/* Holes are no longer known to be holes. */
-	memset(it->block, BLOCK_WANT, it->entry.block_count);
-	it->missing = it->entry.block_count;
-	it->bytes_have = 0;
-	it->next = 0;
-	fetch_hungry(it);
 	fetch_pump(it->pl);
 }
 
 static void
-reuse_map_came(struct item *it)
+reuse_map_came(struct item *it, struct reuse_map *map, int code,
+    const struct chunk *chunk, uint32_t count)
 {
-	if (--it->reuse->waiting == 0)
+	struct reuse *ru = it->reuse;
+
+	if (code != 0 || count == 0) {
+		ru->failed = true;
+	} else {
+		map->count = count;
+		map->chunk = mem_dup(chunk, count * sizeof(*chunk));
+	}
+	if (--ru->waiting == 0)
 		reuse_match(it);
 }
 
@@ -215,19 +379,12 @@ static void
 reuse_ours_came(struct folder *f, void *arg, const struct event *ev)
 {
 	struct item *it = arg;
-	struct reuse *ru = it->reuse;
 
 	(void)f;
 	if (pull_item_answered(it))
 		return;
-	if (ev->u.done.code != 0 || ev->u.done.chunk_count == 0) {
-		ru->failed = true;
-	} else {
-		ru->ours_count = ev->u.done.chunk_count;
-		ru->ours = mem_dup(ev->u.done.chunk,
-		    ru->ours_count * sizeof(*ru->ours));
-	}
-	reuse_map_came(it);
+	reuse_map_came(it, &it->reuse->ours, ev->u.done.code, ev->u.done.chunk,
+	    ev->u.done.chunk_count);
 }
 
 static void
@@ -235,17 +392,10 @@ reuse_theirs_came(struct folder *f, void *arg, int code,
     const struct chunk *chunk, uint32_t count)
 {
 	struct item *it = arg;
-	struct reuse *ru = it->reuse;
 
 	(void)f;
-	ru->asked = 0;
-	if (code != 0 || count == 0) {
-		ru->failed = true;
-	} else {
-		ru->theirs_count = count;
-		ru->theirs = mem_dup(chunk, count * sizeof(*chunk));
-	}
-	reuse_map_came(it);
+	it->reuse->asked = 0;
+	reuse_map_came(it, &it->reuse->theirs, code, chunk, count);
 }
 
 static struct share *
@@ -278,13 +428,62 @@ reuse_stop(struct item *it)
 	ru->asked = 0;
 }
 
+static void
+reuse_ask_ours(struct item *it)
+{
+	struct reuse *ru = it->reuse;
+	struct folder *f = it->pl->f;
+	struct effect *ef = core_ask(f, EFFECT_CHUNK_FILE, reuse_ours_came, it);
+
+	ef->path = arena_dup(core_scratch(f->en), it->path);
+	ef->want = it->want;
+	if (ru->in_place) {
+		ef->u.chunk.range = ru->ours.range;
+		ef->u.chunk.count = ru->ours.range_count;
+	}
+	ru->waiting++;
+	it->ops++;
+}
+
+static void
+reuse_ask_theirs(struct item *it, struct share *sh)
+{
+	struct reuse *ru = it->reuse;
+	struct folder *f = it->pl->f;
+	struct arena *scratch = core_scratch(f->en);
+	struct chunks_request rq = { .name = arena_dup(scratch, it->path),
+		.version = version_dup(it->entry.version, scratch) };
+
+	if (ru->theirs.range[0].len < it->entry.size) {
+		rq.range = ru->theirs.range;
+		rq.range_count = ru->theirs.range_count;
+	}
+	ru->slot = sh->slot;
+	ru->waiting++;
+	ru->asked = exchange_request_chunks(f, sh, &rq, reuse_theirs_came, it);
+}
+
+/* Ask for the maps of the next batch, if there is one. */
+static void
+reuse_next(struct item *it)
+{
+	struct reuse *ru = it->reuse;
+	struct share *sh = reuse_share(it);
+
+	if (sh == NULL || !reuse_collect(it, ru)) {
+		reuse_release(it, ru->end, it->entry.block_count, BLOCK_WANT);
+		return;
+	}
+	ru->state = REUSE_ASKING;
+	if (ru->ours.chunk == NULL)
+		reuse_ask_ours(it);
+	reuse_ask_theirs(it, sh);
+}
+
 void
 reuse_start(struct item *it)
 {
-	struct folder *f = it->pl->f;
-	struct share *sh;
 	struct reuse *ru;
-	struct effect *ef;
 
 	if (!it->had || it->want.type != IDENTITY_FILE ||
 	    it->entry.block_count < 2)
@@ -292,22 +491,14 @@ reuse_start(struct item *it)
 	ru = it->reuse = mem_zalloc(sizeof(*ru));
 	reuse_load_old(it, ru);
 	if (ru->old == NULL || it->entry.size < REUSE_SIZE_MIN ||
-	    ru->old_size < REUSE_OLD_MIN || reuse_covered(it, ru) >= 90)
+	    ru->old_size < REUSE_OLD_MIN || reuse_share(it) == NULL)
 		return;
-	sh = reuse_share(it);
-	if (sh == NULL)
+	if (!reuse_pick(it, ru)) {
+		reuse_release(it, 0, it->entry.block_count, BLOCK_WANT);
 		return;
-	ru->state = REUSE_ASKING;
-	ru->waiting = 2;
-	ru->slot = sh->slot;
-	ef = core_ask(f, EFFECT_CHUNK_FILE, reuse_ours_came, it);
-	ef->path = arena_dup(core_scratch(f->en), it->path);
-	ef->want = it->want;
-	it->ops++;
-	ru->asked = exchange_request_chunks(f, sh,
-	    arena_dup(core_scratch(f->en), it->path),
-	    version_dup(it->entry.version, core_scratch(f->en)),
-	    reuse_theirs_came, it);
+	}
+	reuse_leave_tail(it, ru);
+	reuse_next(it);
 }
 
 /* All ranges are in the temp, or could not be had. */
@@ -318,8 +509,7 @@ reuse_ranges_done(struct item *it)
 
 	if (ru->due > 0 || (ru->next < ru->range_count && !ru->failed))
 		return;
-	ru->state = REUSE_PLAIN;
-	fetch_check(it);
+	reuse_batch_done(it, BLOCK_STAGED);
 }
 
 void
@@ -394,7 +584,7 @@ reuse_step(struct item *it)
 	enum fetch_result rs;
 	int64_t len, max;
 
-	if (ru->state != REUSE_RANGES || ru->failed ||
+	if (ru == NULL || ru->state != REUSE_RANGES || ru->failed ||
 	    ru->next >= ru->range_count)
 		return FETCH_ENOUGH;
 	r = &ru->range[ru->next];
@@ -404,8 +594,6 @@ reuse_step(struct item *it)
 		rs = reuse_copy(it, r, len);
 	else
 		rs = fetch_range(it, r->offset + ru->done, (uint32_t)len);
-	if (rs == FETCH_ENDED)
-		return rs;
 	if (rs != FETCH_DID)
 		return rs;
 	ru->due++;

@@ -10,7 +10,7 @@
 #include "engine/fetch.h"
 
 struct reuse_place {
-	struct slice path; /* lives in the arena */
+	struct slice path; /* lives in the arena; empty: the item's temp */
 	struct identity want;
 	int64_t offset;
 };
@@ -20,14 +20,15 @@ bool reuse_find(struct item *it, uint32_t no, struct reuse_place *out,
     struct arena *arena);
 
 /*
- * Shifted data, between two Holdfast nodes: when few blocks of our older
- * version are in the new one, compare chunk maps (chunkmap.h), copy what is
- * common wherever it stands, and ask for the rest in free ranges.  All of it
- * is checked block by block afterwards.
+ * Between two Holdfast nodes, blocks that are nowhere on this disk need not be
+ * fetched whole: compare chunk maps (chunkmap.h) of the runs of such blocks
+ * with our older version's, copy what is common, and ask for the rest in free
+ * ranges.  Such a block is BLOCK_PIECES until all its ranges are there, then
+ * BLOCK_STAGED until it is verified; one that does not fit is fetched whole.
+ * All others are copied meanwhile.
  */
 void reuse_start(struct item *it);
-/* Do the ranges go first?  Then reuse_step() asks for the next of them. */
-bool reuse_is_busy(const struct item *it);
+/* Ask for the next range, if there is one: FETCH_ENOUGH when not. */
 enum fetch_result reuse_step(struct item *it);
 void reuse_range_came(struct item *it);
 void reuse_range_failed(struct item *it);

@@ -319,6 +319,19 @@ def test_a_shifted_file_sends_little(world: World) -> None:
     proxy.close()
 
 
+def test_an_edit_in_place_sends_less_than_its_blocks(world: World) -> None:
+    a, b, proxy, dir_a, dir_b = slow_pair(world, rate=None)
+    tree.write(dir_a / "big", tree.noise(16_000_000))
+    settle([a, b], [dir_a, dir_b])
+    before = proxy.total
+    with open(dir_a / "big", "r+b") as file:
+        file.seek(60 * 131072 - 2048)
+        file.write(b"!" * 4096)
+    settle([a, b], [dir_a, dir_b])
+    assert proxy.total - before < 200_000, "two blocks are 262,144 bytes"
+    proxy.close()
+
+
 @pytest.mark.slow
 def test_partial_download_resumes_after_a_kill(world: World) -> None:
     a, b, proxy, dir_a, dir_b = slow_pair(world, rate=4e6)

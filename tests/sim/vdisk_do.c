@@ -62,16 +62,19 @@ do_list(struct vdisk *dk, const struct vnode *dir, struct event *done,
 	return 0;
 }
 
-static int
-do_chunks(const struct vnode *in, struct event *done, struct arena *arena)
+/* The chunks of `rest`, behind those that are there. */
+static void
+add_chunks(struct slice rest, struct event *done, struct arena *arena)
 {
-	struct slice rest = in->data;
+	const uint32_t had = done->u.done.chunk_count;
 	struct chunk *ch =
-	    arena_array(arena, rest.len / CHUNKMAP_MIN + 2, sizeof(*ch));
+	    arena_array(arena, had + rest.len / CHUNKMAP_MIN + 2, sizeof(*ch));
 	struct chunkmap_cutter cutter;
 	const uint8_t *start = rest.ptr;
-	uint32_t n = 0;
+	uint32_t n = had;
 
+	for (uint32_t i = 0; i < had; i++)
+		ch[i] = done->u.done.chunk[i];
 	chunkmap_cutter_init(&cutter);
 	while (rest.len > 0) {
 		bool cut = false;
@@ -91,6 +94,22 @@ do_chunks(const struct vnode *in, struct event *done, struct arena *arena)
 	}
 	done->u.done.chunk = ch;
 	done->u.done.chunk_count = n;
+}
+
+static int
+do_chunks(const struct vnode *in, const struct effect *ef, struct event *done,
+    struct arena *arena)
+{
+	if (ef->u.chunk.count == 0)
+		add_chunks(in->data, done, arena);
+	for (uint32_t i = 0; i < ef->u.chunk.count; i++) {
+		const struct chunk_range *r = &ef->u.chunk.range[i];
+
+		if (r->len > in->id.size - r->offset)
+			return ERR_CHANGED;
+		add_chunks(slice_of(in->data.ptr + r->offset, (size_t)r->len),
+		    done, arena);
+	}
 	return 0;
 }
 
@@ -116,7 +135,9 @@ do_hash(const struct vnode *in, const struct effect *ef, struct event *done,
 	done->u.done.hash_count = count;
 	done->u.done.block_size = bs;
 	done->u.done.seen = in->id;
-	return ef->u.hash.chunks ? do_chunks(in, done, arena) : 0;
+	if (ef->u.hash.chunks)
+		add_chunks(in->data, done, arena);
+	return 0;
 }
 
 static int
@@ -294,8 +315,6 @@ do_copy(struct vdisk *dk, const struct effect *ef, struct event *done)
 		return ERR_CHANGED;
 	if (ef->u.copy.from_offset + ef->u.copy.len > from->id.size)
 		return ERR_CHANGED;
-	if (no_room(dk, ef->u.copy.len))
-		return ERR_FULL;
 	data = slice_of(from->data.ptr + ef->u.copy.from_offset,
 	    (size_t)ef->u.copy.len);
 	if (ef->u.copy.verify) {
@@ -306,7 +325,11 @@ do_copy(struct vdisk *dk, const struct effect *ef, struct event *done)
 	in = temp_open(dk, ef->temp, ef->u.copy.file_size);
 	if (in == NULL)
 		return ERR_DENIED;
-	temp_put(dk, in, ef->u.copy.offset, data);
+	if (in != from || ef->u.copy.from_offset != ef->u.copy.offset) {
+		if (no_room(dk, ef->u.copy.len))
+			return ERR_FULL;
+		temp_put(dk, in, ef->u.copy.offset, data);
+	}
 	if (ef->u.copy.seal)
 		temp_seal(dk, in, ef->u.copy.file_size, &ef->u.copy.meta, done);
 	return 0;
@@ -887,7 +910,7 @@ do_one(struct vdisk *dk, const struct effect *ef, struct event *done,
 			return ERR_NOT_FOUND;
 		if (!identity_same(&ef->want, &in->id))
 			return ERR_CHANGED;
-		return do_chunks(in, done, arena);
+		return do_chunks(in, ef, done, arena);
 	}
 	case EFFECT_WRITE_TEMP:
 		return do_write(dk, ef, done);

@@ -116,6 +116,25 @@ bytes_without_cuts_are_cut_at_the_maximum(void **state)
 	mem_free(p);
 }
 
+/* chunkmap_match() of two whole files. */
+static uint32_t
+match(const struct chunk *old, uint32_t old_count, const struct chunk *new_,
+    uint32_t new_count, uint32_t fetch_max, struct chunkmap_range **out,
+    struct arena *arena)
+{
+	struct chunk_range all[2] = { { 0, 0 }, { 0, 0 } };
+	struct chunkmap map[2];
+
+	for (uint32_t i = 0; i < old_count; i++)
+		all[0].len += old[i].len;
+	for (uint32_t i = 0; i < new_count; i++)
+		all[1].len += new_[i].len;
+	assert_true(chunkmap_place(&map[0], old, old_count, &all[0], 1, arena));
+	assert_true(
+	    chunkmap_place(&map[1], new_, new_count, &all[1], 1, arena));
+	return chunkmap_match(&map[0], &map[1], fetch_max, out, arena);
+}
+
 /* Build the new bytes from the ranges and compare. */
 static uint64_t
 check_ranges(const uint8_t *old, const uint8_t *new_, size_t new_len,
@@ -157,7 +176,7 @@ one_byte_in_front_costs_one_chunk(void **state)
 	memcpy(new_ + 1, old, LEN);
 	na = cut_all(slice_of(old, LEN), LEN, a);
 	nb = cut_all(slice_of(new_, LEN + 1), LEN + 1, b);
-	count = chunkmap_match(a, na, b, nb, 131072, &r, &arena);
+	count = match(a, na, b, nb, 131072, &r, &arena);
 	assert_in_range(check_ranges(old, new_, LEN + 1, r, count, 131072), 1,
 	    2 * CHUNKMAP_MAX);
 	assert_in_range(count, 2, 6);
@@ -196,7 +215,7 @@ random_edits_are_described_exactly(void **state)
 		}
 		na = cut_all(slice_of(old, old_len), 70000, a);
 		nb = cut_all(slice_of(new_, at), 70000, b);
-		count = chunkmap_match(a, na, b, nb, 100000, &r, &arena);
+		count = match(a, na, b, nb, 100000, &r, &arena);
 		check_ranges(old, new_, at, r, count, 100000);
 		arena_clear(&arena);
 		mem_free(old);
@@ -205,26 +224,106 @@ random_edits_are_described_exactly(void **state)
 	arena_fini(&arena);
 }
 
+/* Edits in place: only the blocks around them are looked at, on both sides. */
 static void
-hostile_maps_give_nothing_or_bounded_work(void **state)
+maps_of_ranges_find_an_edit_in_place(void **state)
 {
-	struct chunk bad[2] = { { 0, 1 }, { UINT32_MAX, 1 } };
+	enum { BLOCK = 1 << 20 };
+	const struct chunk_range range[] = { { BLOCK, BLOCK },
+		{ 5 * BLOCK, 2 * BLOCK } };
+	uint8_t *old = random_bytes(3, LEN);
+	uint8_t *new_ = random_bytes(3, LEN);
+	struct chunk a[CHUNKS], b[CHUNKS];
+	struct chunkmap ma, mb;
+	struct chunkmap_range *r;
+	struct arena arena = { 0 };
+	uint32_t na = 0, nb = 0, count;
+	int64_t at = BLOCK;
+	uint64_t fetched = 0;
+
+	(void)state;
+	memset(new_ + BLOCK + 5000, 'x', 4096);
+	memset(new_ + 6 * BLOCK - 2048, 'x', 4096);
+	for (int i = 0; i < 2; i++) {
+		const size_t len = (size_t)range[i].len;
+
+		na += cut_all(slice_of(old + range[i].offset, len), 65536,
+		    a + na);
+		nb += cut_all(slice_of(new_ + range[i].offset, len), 65536,
+		    b + nb);
+	}
+	assert_true(chunkmap_place(&ma, a, na, range, 2, &arena));
+	assert_true(chunkmap_place(&mb, b, nb, range, 2, &arena));
+	count = chunkmap_match(&ma, &mb, BLOCK, &r, &arena);
+	for (uint32_t i = 0; i < count; i++) {
+		if (at == 2 * BLOCK)
+			at = 5 * BLOCK;
+		assert_int_equal(r[i].offset, at);
+		at += r[i].len;
+		assert_true(at <= 2 * BLOCK || r[i].offset >= 5 * BLOCK);
+		if (r[i].from < 0) {
+			fetched += (uint64_t)r[i].len;
+			continue;
+		}
+		assert_int_equal(r[i].from, r[i].offset);
+		assert_memory_equal(old + r[i].from, new_ + r[i].offset,
+		    (size_t)r[i].len);
+	}
+	assert_int_equal(at, 7 * BLOCK);
+	assert_in_range(fetched, 8192, 4 * CHUNKMAP_MAX);
+	arena_fini(&arena);
+	mem_free(old);
+	mem_free(new_);
+}
+
+static void
+a_map_of_other_ranges_is_none(void **state)
+{
+	static const struct chunk chunk[] = { { 20000, 1 }, { 30000, 2 },
+		{ 20000, 3 } };
+	static const struct chunk bad[] = { { 0, 1 }, { 20000, 1 },
+		{ CHUNKMAP_MAX + 1, 1 }, { UINT32_MAX, 1 } };
+	const struct chunk_range good[] = { { 7, 50000 }, { 90000, 20000 } };
+	const struct chunk_range longer[] = { { 7, 50000 }, { 90000, 20001 } };
+	const struct chunk_range across[] = { { 7, 40000 }, { 90000, 30000 } };
+	struct arena arena = { 0 };
+	struct chunkmap map;
+
+	(void)state;
+	assert_true(chunkmap_place(&map, chunk, 3, good, 2, &arena));
+	assert_int_equal(map.count, 3);
+	assert_int_equal(map.at[0], 7);
+	assert_int_equal(map.at[1], 20007);
+	assert_int_equal(map.at[2], 90000);
+	assert_false(chunkmap_place(&map, chunk, 2, good, 2, &arena));
+	assert_false(chunkmap_place(&map, chunk, 3, good, 1, &arena));
+	assert_false(chunkmap_place(&map, chunk, 3, longer, 2, &arena));
+	assert_false(chunkmap_place(&map, chunk, 3, across, 2, &arena));
+	assert_false(chunkmap_place(&map, NULL, 0, good, 2, &arena));
+	for (int i = 0; i < 4; i++) {
+		const struct chunk_range one = { 0, bad[i].len };
+
+		assert_int_equal(
+		    chunkmap_place(&map, &bad[i], 1, &one, 1, &arena), i == 1);
+	}
+	arena_fini(&arena);
+}
+
+static void
+hostile_maps_are_bounded_work(void **state)
+{
 	struct chunk *same = mem_array(100000, sizeof(*same));
 	struct chunkmap_range *r;
 	struct arena arena = { 0 };
 
 	(void)state;
-	assert_int_equal(chunkmap_match(bad, 2, bad, 1, 1000, &r, &arena), 0);
-	assert_int_equal(chunkmap_match(bad, 2, bad + 1, 1, 1000, &r, &arena),
-	    0);
-	assert_int_equal(chunkmap_match(NULL, 0, NULL, 0, 1000, &r, &arena), 0);
 	/* One chunk a hundred thousand times: one walk, one range. */
 	for (uint32_t i = 0; i < 100000; i++)
 		same[i] = (struct chunk){ 20000, 5 };
-	assert_int_equal(
-	    chunkmap_match(same, 100000, same, 100000, 1000, &r, &arena), 1);
+	assert_int_equal(match(same, 100000, same, 100000, 1000, &r, &arena),
+	    1);
 	assert_int_equal(r[0].len, INT64_C(2000000000));
-	assert_true(chunkmap_match(NULL, 0, same, 3, 16384, &r, &arena) == 4);
+	assert_int_equal(match(NULL, 0, same, 3, 16384, &r, &arena), 4);
 	arena_fini(&arena);
 	mem_free(same);
 }
@@ -238,7 +337,9 @@ main(void)
 		cmocka_unit_test(bytes_without_cuts_are_cut_at_the_maximum),
 		cmocka_unit_test(one_byte_in_front_costs_one_chunk),
 		cmocka_unit_test(random_edits_are_described_exactly),
-		cmocka_unit_test(hostile_maps_give_nothing_or_bounded_work),
+		cmocka_unit_test(maps_of_ranges_find_an_edit_in_place),
+		cmocka_unit_test(a_map_of_other_ranges_is_none),
+		cmocka_unit_test(hostile_maps_are_bounded_work),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -314,8 +314,36 @@ a_large_file_is_hashed_in_parts_as_in_one(void **state)
 		assert_int_equal(f.done.u.done.chunk_count, a->chunk_count);
 	}
 	e.kind = EFFECT_CHUNK_FILE;
+	memset(&e.u, 0, sizeof(e.u));
 	a = wait_for(give(e));
 	assert_int_equal(a->chunk_bytes, SIZE);
+	{
+		/* Of ranges, small ones and one that has several parts; they
+		 * are copied. */
+		struct chunk_range range[] = { { 5, 1000 },
+			{ 2 * MB + 1, 300000 }, { 50 * MB, 70 * MB } };
+		uint64_t id;
+
+		e.u.chunk.range = range;
+		e.u.chunk.count = 2;
+		id = give(e);
+		memset(range, 255, 2 * sizeof(*range));
+		assert_int_equal(wait_for(id)->chunk_bytes, 301000);
+		range[0] = (struct chunk_range){ 5, 1000 };
+		range[1] = (struct chunk_range){ 2 * MB + 1, 300000 };
+		e.u.chunk.count = 3;
+		id = give(e);
+		memset(range, 255, sizeof(range));
+		a = wait_for(id);
+		assert_int_equal(a->code, 0);
+		assert_int_equal(a->chunk_bytes, 70 * MB + 301000);
+		range[0] = (struct chunk_range){ SIZE - 5, 6 };
+		e.u.chunk.count = 1;
+		assert_int_equal(wait_for(give(e))->code, ERR_CHANGED);
+		memset(&e.u, 0, sizeof(e.u));
+		e.u.hash.block_size = 256 * 1024;
+		e.u.hash.chunks = true;
+	}
 	e.kind = EFFECT_HASH_FILE;
 	e.want.mtime_s++;
 	assert_int_equal(wait_for(give(e))->code, ERR_CHANGED);

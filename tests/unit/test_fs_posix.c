@@ -530,6 +530,66 @@ chunks_cover_the_file_and_find_shifted_data(void **state)
 	free(bytes);
 }
 
+/* Each range is cut as if it were a file, and nothing else is looked at. */
+static void
+chunks_of_ranges_are_those_of_such_files(void **state)
+{
+	enum { LEN = 3000000 };
+	const struct chunk_range range[] = { { 100001, 700000 }, { 800001, 5 },
+		{ LEN - 500000, 500000 } };
+	struct effect e = { .kind = EFFECT_CHUNK_FILE,
+		.path = SLICE_LIT("whole") };
+	uint8_t *bytes = malloc(LEN);
+	struct chunk got[60];
+	uint32_t count, n = 0;
+	uint64_t x = 2463534242u;
+	int fd;
+
+	(void)state;
+	for (size_t i = 0; i < LEN; i++) {
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		bytes[i] = (uint8_t)x;
+	}
+	fd = open(folder_path(&f, "whole"), O_CREAT | O_WRONLY | O_CLOEXEC,
+	    0644);
+	assert_int_equal(write(fd, bytes, LEN), LEN);
+	close(fd);
+	e.want = folder_see(&f, "whole");
+	e.u.chunk.range = range;
+	e.u.chunk.count = 3;
+	assert_int_equal(folder_do(&f, &e), 0);
+	count = f.done.u.done.chunk_count;
+	assert_in_range(count, 1 + 3 + 2, 60);
+	memcpy(got, f.done.u.done.chunk, count * sizeof(*got));
+	for (int i = 0; i < 3; i++) {
+		fd = open(folder_path(&f, "part"),
+		    O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
+		assert_int_equal(
+		    write(fd, bytes + range[i].offset, (size_t)range[i].len),
+		    range[i].len);
+		close(fd);
+		assert_int_equal(do_path(EFFECT_CHUNK_FILE, "part"), 0);
+		for (uint32_t k = 0; k < f.done.u.done.chunk_count; k++, n++) {
+			assert_in_range(n, 0, count - 1);
+			assert_int_equal(got[n].len,
+			    f.done.u.done.chunk[k].len);
+			assert_true(got[n].hash == f.done.u.done.chunk[k].hash);
+		}
+	}
+	assert_int_equal(n, count);
+	for (int i = 0; i < 4; i++) {
+		const struct chunk_range bad[] = { { LEN - 5, 6 },
+			{ INT64_MAX, 1 }, { -1, 2 }, { 0, INT64_MAX } };
+
+		e.u.chunk.range = &bad[i];
+		e.u.chunk.count = 1;
+		assert_int_equal(folder_do(&f, &e), ERR_CHANGED);
+	}
+	free(bytes);
+}
+
 static void
 small_files_are_read_whole_and_large_ones_refused(void **state)
 {
@@ -680,6 +740,7 @@ main(void)
 
 		T(a_write_right_after_the_hash_shows_in_the_identity),
 		T(chunks_cover_the_file_and_find_shifted_data),
+		T(chunks_of_ranges_are_those_of_such_files),
 		T(small_files_are_read_whole_and_large_ones_refused),
 		T(directories_are_made_and_given_their_metadata),
 		T(metadata_is_set_on_what_was_seen_only),

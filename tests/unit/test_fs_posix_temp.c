@@ -229,6 +229,27 @@ copies_come_from_what_was_seen(void **state)
 	e.u.copy.len = 6;
 	e.u.copy.from_offset = 1;
 	assert_int_equal(folder_do(&f, &e), ERR_CHANGED); /* too short */
+	/* Onto itself: only verified. */
+	e.temp = e.u.copy.from_temp = SLICE_LIT("t");
+	e.u.copy.verify = true;
+	digest_of(SLICE_LIT("234"), &e.u.copy.hash);
+	e.u.copy.from_offset = e.u.copy.offset = 1;
+	e.u.copy.len = 3;
+	e.u.copy.seal = false;
+	{
+		const struct identity was = folder_see(&f, STAGED("t"));
+		struct identity is;
+
+		assert_int_equal(folder_do(&f, &e), 0);
+		e.u.copy.hash.b[0] ^= 1;
+		assert_int_equal(folder_do(&f, &e), ERR_CHANGED);
+		is = folder_see(&f, STAGED("t"));
+		assert_true(identity_same(&was, &is));
+	}
+	assert_true(folder_holds(&f, STAGED("t"), "523458"));
+	e.u.copy.verify = false;
+	e.u.copy.offset = 0;
+	e.u.copy.len = 6;
 	folder_write(&f, "a", "abcdefghijk");
 	e.path = SLICE_LIT("a");
 	e.u.copy.from_offset = 0;

@@ -370,6 +370,140 @@ shifted_data_is_found_between_our_own_nodes(void **state)
 	testlib_world_free(w);
 }
 
+enum { EDIT_BLOCK = 128 * 1024, EDIT_LEN = 96 * EDIT_BLOCK };
+
+/* A file of EDIT_LEN bytes that both have; the holder's maps are `maps`. */
+static struct testlib_world *
+edited_world(uint64_t seed, enum testlib_maps maps, char **text)
+{
+	struct testlib_world *w = testlib_world_new(seed, 2);
+
+	*text = big_text(seed, EDIT_LEN + 1000);
+	(*text)[EDIT_LEN] = '\0';
+	testlib_world_set_features(w, FEATURE_CHUNKS);
+	testlib_disk_set_maps(testlib_world_disk(w, 0), maps);
+	testlib_world_write(w, 0, "big", *text);
+	testlib_world_start_all(w);
+	settle(w);
+	testlib_world_check_same(w);
+	return w;
+}
+
+/* What it costs to have `text` on both. */
+static uint64_t
+edit_sends(struct testlib_world *w, const char *text)
+{
+	const uint64_t before = testlib_world_payload_bytes(w);
+
+	testlib_world_write(w, 0, "big", text);
+	settle(w);
+	testlib_world_check_same(w);
+	testlib_world_check_no_temps(w);
+	return testlib_world_payload_bytes(w) - before;
+}
+
+static void
+expect_maps(struct testlib_world *w, uint64_t holder, uint64_t asker)
+{
+	assert_int_equal(testlib_world_effects(w, 0, EFFECT_CHUNK_FILE),
+	    holder);
+	assert_int_equal(testlib_world_effects(w, 1, EFFECT_CHUNK_FILE), asker);
+}
+
+static void
+an_edit_in_place_sends_the_chunks_around_it(void **state)
+{
+	char *text;
+	struct testlib_world *w = edited_world(31, TESTLIB_MAPS_TRUE, &text);
+
+	(void)state;
+	/* Two blocks differ, and four more elsewhere: one map each. */
+	text[50 * EDIT_BLOCK - 1] ^= 1;
+	text[50 * EDIT_BLOCK + 1] ^= 1;
+	for (size_t i = 0; i < 4; i++)
+		text[(size_t)(70 + i) * EDIT_BLOCK] ^= 1;
+	assert_in_range(edit_sends(w, text), 2, 5 * EDIT_BLOCK);
+	expect_maps(w, 1, 1);
+	/* A single block is as good as its chunks. */
+	text[20 * EDIT_BLOCK] ^= 1;
+	assert_int_equal(edit_sends(w, text), EDIT_BLOCK);
+	expect_maps(w, 1, 1);
+	/* The last two. */
+	text[95 * EDIT_BLOCK - 1] ^= 1;
+	text[95 * EDIT_BLOCK] ^= 1;
+	assert_in_range(edit_sends(w, text), 2, 2 * EDIT_BLOCK - 1);
+	expect_maps(w, 2, 2);
+	mem_free(text);
+	testlib_world_free(w);
+}
+
+/* Bytes put in and others taken out: the rest between moves, the ends stay. */
+static void
+what_moved_within_a_file_is_found_in_place(void **state)
+{
+	char *text;
+	struct testlib_world *w = edited_world(32, TESTLIB_MAPS_TRUE, &text);
+	const size_t from = 30 * EDIT_BLOCK + 77, to = 60 * EDIT_BLOCK + 5;
+
+	(void)state;
+	memmove(text + from + 100, text + from, to - from - 100);
+	memset(text + from, 'x', 100);
+	assert_in_range(edit_sends(w, text), 100, 6 * EDIT_BLOCK);
+	expect_maps(w, 1, 1);
+	/* From here on all is further behind: up to the old file's end. */
+	memmove(text + from + 333, text + from, EDIT_LEN - from + 1);
+	memset(text + from, 'y', 333);
+	assert_in_range(edit_sends(w, text), 333, 6 * EDIT_BLOCK);
+	expect_maps(w, 2, 2);
+	/* ... and back again, to a shorter one. */
+	memmove(text + from, text + from + 200000,
+	    EDIT_LEN + 333 - from - 200000 + 1);
+	assert_in_range(edit_sends(w, text), 1, 6 * EDIT_BLOCK);
+	expect_maps(w, 3, 3);
+	mem_free(text);
+	testlib_world_free(w);
+}
+
+static void
+what_is_put_behind_the_end_needs_no_map(void **state)
+{
+	char *text;
+	struct testlib_world *w = edited_world(33, TESTLIB_MAPS_TRUE, &text);
+
+	(void)state;
+	memset(text + EDIT_LEN, 'z', 999);
+	text[EDIT_LEN + 999] = '\0';
+	assert_int_equal(edit_sends(w, text), 999);
+	expect_maps(w, 0, 0);
+	mem_free(text);
+	testlib_world_free(w);
+}
+
+static void
+maps_that_are_wrong_cost_whole_blocks(void **state)
+{
+	(void)state;
+	for (enum testlib_maps maps = TESTLIB_MAPS_WHOLE;
+	     maps <= TESTLIB_MAPS_FALSE; maps++) {
+		char *text;
+		struct testlib_world *w = edited_world(34 + maps, maps, &text);
+		uint64_t sent;
+
+		/* Of one hash all chunks: what is copied is not the file. */
+		testlib_disk_set_maps(testlib_world_disk(w, 1), maps);
+		text[50 * EDIT_BLOCK - 1] ^= 1;
+		text[50 * EDIT_BLOCK + 1] ^= 1;
+		sent = edit_sends(w, text);
+		if (maps == TESTLIB_MAPS_WHOLE)
+			assert_int_equal(sent, 2 * EDIT_BLOCK);
+		else
+			assert_in_range(sent, EDIT_BLOCK, 4 * EDIT_BLOCK);
+		expect_maps(w, 1, 1);
+		mem_free(text);
+		testlib_world_free(w);
+	}
+}
+
 static void
 a_download_goes_on_after_a_crash(void **state)
 {
@@ -885,6 +1019,10 @@ main(void)
 		cmocka_unit_test(swaps_and_chains_come_out_right),
 		cmocka_unit_test(blocks_that_are_here_are_not_asked_for),
 		cmocka_unit_test(shifted_data_is_found_between_our_own_nodes),
+		cmocka_unit_test(an_edit_in_place_sends_the_chunks_around_it),
+		cmocka_unit_test(what_moved_within_a_file_is_found_in_place),
+		cmocka_unit_test(what_is_put_behind_the_end_needs_no_map),
+		cmocka_unit_test(maps_that_are_wrong_cost_whole_blocks),
 		cmocka_unit_test(a_download_goes_on_after_a_crash),
 		cmocka_unit_test(
 		    what_was_deleted_while_its_directory_moved_does_not_come_back),

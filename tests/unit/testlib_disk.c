@@ -30,6 +30,7 @@ struct testlib_disk {
 	enum effect_kind fail_kind;
 	int fail_code;  /* of all effects of that kind; 0: none */
 	int trash_code; /* of KEEP_VERSION */
+	enum testlib_maps maps;
 };
 
 static void
@@ -168,6 +169,12 @@ testlib_disk_set_time(struct testlib_disk *dk, int64_t wall_ns)
 {
 	if (wall_ns > dk->now_ns)
 		dk->now_ns = wall_ns;
+}
+
+void
+testlib_disk_set_maps(struct testlib_disk *dk, enum testlib_maps maps)
+{
+	dk->maps = maps;
 }
 
 void
@@ -503,16 +510,20 @@ do_list(struct inode *dir, struct event *done, struct arena *arena)
 	return 0;
 }
 
-static int
-do_chunks(const struct inode *in, struct event *done, struct arena *arena)
+/* The chunks of `rest`, behind those that are there. */
+static void
+add_chunks(const struct testlib_disk *dk, struct slice rest, struct event *done,
+    struct arena *arena)
 {
-	struct slice rest = buf_slice(&in->data);
+	const uint32_t had = done->u.done.chunk_count;
 	struct chunk *ch =
-	    arena_array(arena, rest.len / CHUNKMAP_MIN + 2, sizeof(*ch));
+	    arena_array(arena, had + rest.len / CHUNKMAP_MIN + 2, sizeof(*ch));
 	struct chunkmap_cutter cutter;
 	const uint8_t *start = rest.ptr;
-	uint32_t n = 0;
+	uint32_t n = had;
 
+	for (uint32_t i = 0; i < had; i++)
+		ch[i] = done->u.done.chunk[i];
 	chunkmap_cutter_init(&cutter);
 	while (rest.len > 0) {
 		bool cut = false;
@@ -526,18 +537,40 @@ do_chunks(const struct inode *in, struct event *done, struct arena *arena)
 			digest_of(slice_of(start, ch[n].len), &d);
 			for (int i = 0; i < 8; i++)
 				ch[n].hash = ch[n].hash << 8 | d.b[i];
+			if (dk->maps == TESTLIB_MAPS_FALSE)
+				ch[n].hash = 0;
 			start = rest.ptr;
 			n++;
 		}
 	}
 	done->u.done.chunk = ch;
 	done->u.done.chunk_count = n;
+}
+
+static int
+do_chunk_file(const struct testlib_disk *dk, const struct inode *in,
+    const struct effect *ef, struct event *done, struct arena *arena)
+{
+	const struct slice all = buf_slice(&in->data);
+
+	if (ef->u.chunk.count == 0 || dk->maps == TESTLIB_MAPS_WHOLE)
+		add_chunks(dk, all, done, arena);
+	else
+		for (uint32_t i = 0; i < ef->u.chunk.count; i++) {
+			const struct chunk_range *r = &ef->u.chunk.range[i];
+
+			if (r->len > in->id.size - r->offset)
+				return ERR_CHANGED;
+			add_chunks(dk,
+			    slice_of(all.ptr + r->offset, (size_t)r->len), done,
+			    arena);
+		}
 	return 0;
 }
 
 static int
-do_hash(const struct inode *in, const struct effect *ef, struct event *done,
-    struct arena *arena)
+do_hash(const struct testlib_disk *dk, const struct inode *in,
+    const struct effect *ef, struct event *done, struct arena *arena)
 {
 	const uint32_t bs = ef->u.hash.block_size;
 	uint32_t count;
@@ -557,7 +590,9 @@ do_hash(const struct inode *in, const struct effect *ef, struct event *done,
 	done->u.done.hash_count = count;
 	done->u.done.block_size = bs;
 	done->u.done.seen = in->id;
-	return ef->u.hash.chunks ? do_chunks(in, done, arena) : 0;
+	if (ef->u.hash.chunks)
+		add_chunks(dk, buf_slice(&in->data), done, arena);
+	return 0;
 }
 
 static int
@@ -649,15 +684,17 @@ do_copy(struct testlib_disk *dk, const struct effect *ef, struct event *done)
 		return ERR_CHANGED;
 	if (ef->u.copy.from_offset + ef->u.copy.len > from->id.size)
 		return ERR_CHANGED;
-	if (dk->used + ef->u.copy.len > dk->room)
-		return ERR_FULL;
 	data = slice_of(from->data.ptr + ef->u.copy.from_offset,
 	    (size_t)ef->u.copy.len);
 	digest_of(data, &d);
 	if (ef->u.copy.verify && !digest_equal(&d, &ef->u.copy.hash))
 		return ERR_CHANGED;
 	in = temp_open(dk, ef->temp, ef->u.copy.file_size);
-	put_bytes(dk, in, ef->u.copy.offset, data);
+	if (in != from || ef->u.copy.from_offset != ef->u.copy.offset) {
+		if (dk->used + ef->u.copy.len > dk->room)
+			return ERR_FULL;
+		put_bytes(dk, in, ef->u.copy.offset, data);
+	}
 	if (ef->u.copy.seal)
 		temp_seal(dk, in, ef->u.copy.file_size, &ef->u.copy.meta, done);
 	return 0;
@@ -1011,7 +1048,7 @@ do_one(struct testlib_disk *dk, const struct effect *ef, struct event *done,
 	case EFFECT_STAT:
 		return do_stat(dk, ef, done, arena);
 	case EFFECT_HASH_FILE:
-		return do_hash(walk(dk, ef->path), ef, done, arena);
+		return do_hash(dk, walk(dk, ef->path), ef, done, arena);
 	case EFFECT_READ_FILE:
 		return do_read_file(dk, ef, done);
 	case EFFECT_READ_BLOCK:
@@ -1026,7 +1063,7 @@ do_one(struct testlib_disk *dk, const struct effect *ef, struct event *done,
 			return ERR_NOT_FOUND;
 		if (!identity_same(&ef->want, &in->id))
 			return ERR_CHANGED;
-		return do_chunks(in, done, arena);
+		return do_chunk_file(dk, in, ef, done, arena);
 	}
 	case EFFECT_WRITE_TEMP:
 		return do_write(dk, ef, done);

@@ -19,6 +19,13 @@ struct testlib_disk; /* opaque */
 struct testlib_disk *testlib_disk_new(uint64_t number);
 void testlib_disk_free(struct testlib_disk *dk);
 void testlib_disk_set_time(struct testlib_disk *dk, int64_t wall_ns);
+/* What its chunk maps are worth; TESTLIB_MAPS_TRUE unless told. */
+enum testlib_maps {
+	TESTLIB_MAPS_TRUE,
+	TESTLIB_MAPS_WHOLE, /* of all, whatever was asked: ranges are unknown */
+	TESTLIB_MAPS_FALSE, /* every chunk has the same hash */
+};
+void testlib_disk_set_maps(struct testlib_disk *dk, enum testlib_maps maps);
 /* Bytes that may be held in files; WRITE and COPY beyond it are ERR_FULL. */
 void testlib_disk_set_room(struct testlib_disk *dk, int64_t bytes);
 

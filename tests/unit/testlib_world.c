@@ -187,6 +187,13 @@ effect_copy(struct job *job, const struct effect *ef)
 
 		memcpy(hash, ef->u.check.hash, len);
 		out->u.check.hash = hash;
+	} else if (ef->kind == EFFECT_CHUNK_FILE) {
+		struct chunk_range *range =
+		    arena_array(ar, ef->u.chunk.count + 1, sizeof(*range));
+
+		for (uint32_t i = 0; i < ef->u.chunk.count; i++)
+			range[i] = ef->u.chunk.range[i];
+		out->u.chunk.range = range;
 	} else if (ef->kind == EFFECT_SYNC_TEMPS ||
 		   ef->kind == EFFECT_SYNC_DIRS) {
 		struct slice *name =
