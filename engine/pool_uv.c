@@ -180,12 +180,19 @@ pool_after(struct pool *pool, struct job *job)
 	job->on_done(job);
 }
 
+/* Of a thread that was joined. */
+static void
+pool_forget(struct pool_thread *t)
+{
+	list_remove(&t->pool->threads, &t->node);
+	mem_free(t);
+}
+
 static void
 pool_join(struct pool_thread *t)
 {
 	pthread_join(t->id, NULL);
-	list_remove(&t->pool->threads, &t->node);
-	mem_free(t);
+	pool_forget(t);
 }
 
 /* The first of a shared list, taken off it; NULL when it is empty. */
@@ -303,8 +310,12 @@ pool_uv_free(struct pool *pool)
 	pool->quit = true;
 	pthread_cond_broadcast(&pool->wake);
 	pthread_mutex_unlock(&pool->lock);
+	/* One that ends puts itself beside those that have: all go first. */
+	for (n = list_first(&pool->threads); n != NULL;
+	     n = list_next(&pool->threads, n))
+		pthread_join(LIST_ITEM(n, struct pool_thread, node)->id, NULL);
 	while ((n = list_first(&pool->threads)) != NULL)
-		pool_join(LIST_ITEM(n, struct pool_thread, node));
+		pool_forget(LIST_ITEM(n, struct pool_thread, node));
 	if (!uv_is_closing((uv_handle_t *)&pool->async)) {
 		uv_close((uv_handle_t *)&pool->async, pool_on_closed);
 		uv_run(pool->loop, UV_RUN_NOWAIT);
