@@ -6,11 +6,14 @@
  */
 #include "mesh/tcp_uv.h"
 
+#include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "engine/base/assert.h"
 #include "engine/base/clock.h"
@@ -19,6 +22,8 @@
 #include "mesh/addr_uv.h"
 
 #define TCP_BACKLOG 128
+#define TCP_ACCEPTS 16    /* in one turn of the loop */
+#define TCP_PAUSE_MS 100u /* when descriptors ran out */
 /* A dead peer is noticed after this much silence to our probes. */
 #define TCP_DEAD_MS 45000
 #define TCP_PROBE_AFTER_S 20
@@ -28,7 +33,10 @@
 #define TCP_SMALL_READ 4096
 
 struct tcp_listener {
-	uv_tcp_t handle;
+	uv_poll_t poll;
+	uv_timer_t pause; /* runs while there is no room for connections */
+	int fd;           /* owned */
+	unsigned handles; /* libuv still holds */
 	tcp_accept_fn *on_accept;
 	void *arg;
 	void (*on_closed)(void *);
@@ -101,15 +109,12 @@ tcp_new(uv_loop_t *loop)
 }
 
 static void
-tcp_on_connection(uv_stream_t *server, int status)
+tcp_take(struct tcp_listener *l, int fd)
 {
-	struct tcp_listener *l = server->data;
-	struct tcp *t;
+	struct tcp *t = tcp_new(l->poll.loop);
 
-	if (status < 0)
-		return;
-	t = tcp_new(server->loop);
-	if (uv_accept(server, (uv_stream_t *)&t->handle) < 0) {
+	if (uv_tcp_open(&t->handle, fd) < 0) {
+		close(fd);
 		tcp_close(t, NULL, NULL);
 		return;
 	}
@@ -119,11 +124,58 @@ tcp_on_connection(uv_stream_t *server, int status)
 	l->on_accept(l->arg, t, &t->to);
 }
 
+static void tcp_listener_watch(struct tcp_listener *l);
+
+static void
+tcp_on_pause_over(uv_timer_t *timer)
+{
+	tcp_listener_watch(timer->data);
+}
+
+/*
+ * libuv's own listening would try again without end, and nothing else would
+ * ever be done, when descriptors ran out.  They are given back by the loop: so
+ * let it turn.  Who knocks meanwhile waits in the kernel's queue.
+ */
+static void
+tcp_on_readable(uv_poll_t *poll, int status, int events)
+{
+	struct tcp_listener *l = poll->data;
+
+	(void)events;
+	if (status < 0)
+		return;
+	for (int i = 0; i < TCP_ACCEPTS && uv_is_active((uv_handle_t *)poll);
+	     i++) {
+		const int fd =
+		    accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd >= 0) {
+			tcp_take(l, fd);
+		} else if (errno == EMFILE || errno == ENFILE ||
+			   errno == ENOMEM || errno == ENOBUFS) {
+			uv_poll_stop(poll);
+			uv_timer_start(&l->pause, tcp_on_pause_over,
+			    TCP_PAUSE_MS, 0);
+		} else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+			return;
+		} /* else that one is gone again */
+	}
+}
+
+static void
+tcp_listener_watch(struct tcp_listener *l)
+{
+	(void)uv_poll_start(&l->poll, UV_READABLE, tcp_on_readable);
+}
+
 static void
 tcp_listener_freed(uv_handle_t *handle)
 {
 	struct tcp_listener *l = handle->data;
 
+	if (--l->handles > 0)
+		return;
 	if (l->on_closed != NULL)
 		l->on_closed(l->closed_arg);
 	mem_free(l);
@@ -134,51 +186,71 @@ tcp_listener_close(struct tcp_listener *l, void (*on_closed)(void *), void *arg)
 {
 	l->on_closed = on_closed;
 	l->closed_arg = arg;
-	uv_close((uv_handle_t *)&l->handle, tcp_listener_freed);
+	uv_close((uv_handle_t *)&l->poll, tcp_listener_freed);
+	uv_close((uv_handle_t *)&l->pause, tcp_listener_freed);
+	close(l->fd);
+	l->fd = -1;
 }
 
+/* A listening socket, or -1 and errno. */
 static int
-tcp_bind(struct tcp_listener *l, const struct addr *at, struct err *err)
+tcp_bind(const struct sockaddr_storage *sa, bool only_ip6)
 {
-	struct sockaddr_storage sa;
-	unsigned flags = 0;
-	int rc;
+	const socklen_t len = sa->ss_family == AF_INET
+				  ? sizeof(struct sockaddr_in)
+				  : sizeof(struct sockaddr_in6);
+	const int fd = socket(sa->ss_family,
+	    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	const int one = 1, only = only_ip6;
+	int error;
 
-	rc = addr_uv_to_sockaddr(at, &sa, err);
-	if (rc < 0)
-		return rc;
-	if (at->family == ADDR_V6)
-		flags |= UV_TCP_IPV6ONLY;
-	rc = uv_tcp_bind(&l->handle, (struct sockaddr *)&sa, flags);
-	if (rc == 0)
-		rc = uv_listen((uv_stream_t *)&l->handle, TCP_BACKLOG,
-		    tcp_on_connection);
-	return rc == 0 ? 0 : tcp_err(err, rc, "listen");
+	if (fd < 0)
+		return -1;
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0 &&
+	    (sa->ss_family != AF_INET6 ||
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only,
+		    sizeof(only)) == 0) &&
+	    bind(fd, (const struct sockaddr *)sa, len) == 0 &&
+	    listen(fd, TCP_BACKLOG) == 0)
+		return fd;
+	error = errno;
+	close(fd);
+	errno = error;
+	return -1;
 }
 
 int
 tcp_listen(struct tcp_listener **out, uv_loop_t *loop, const struct addr *at,
     tcp_accept_fn *on_accept, void *arg, struct addr *bound, struct err *err)
 {
-	struct tcp_listener *l = mem_zalloc(sizeof(*l));
 	struct sockaddr_storage sa = { 0 };
+	socklen_t len = sizeof(sa);
+	struct tcp_listener *l;
 	char text[ADDR_TEXT_MAX];
-	int len = sizeof(sa);
-	int rc;
+	int fd = -1;
+	int rc = addr_uv_to_sockaddr(at, &sa, err);
 
 	*out = NULL;
-	l->on_accept = on_accept;
-	l->arg = arg;
-	uv_tcp_init(loop, &l->handle);
-	l->handle.data = l;
-	rc = tcp_bind(l, at, err);
+	if (rc == 0)
+		fd = tcp_bind(&sa, at->family == ADDR_V6);
+	if (rc == 0 && fd < 0)
+		rc = err_sys(err, errno, "listen");
 	if (rc < 0) {
 		addr_text(at, text);
 		err_wrap(err, "%s", text);
-		tcp_listener_close(l, NULL, NULL);
 		return rc;
 	}
-	if (uv_tcp_getsockname(&l->handle, (struct sockaddr *)&sa, &len) == 0)
+	l = mem_zalloc(sizeof(*l));
+	l->fd = fd;
+	l->on_accept = on_accept;
+	l->arg = arg;
+	l->handles = 2;
+	l->poll.data = l->pause.data = l;
+	rc = uv_poll_init(loop, &l->poll, fd);
+	ASSERT(rc == 0);
+	uv_timer_init(loop, &l->pause);
+	tcp_listener_watch(l);
+	if (getsockname(fd, (struct sockaddr *)&sa, &len) == 0)
 		addr_uv_from_sockaddr(bound, (struct sockaddr *)&sa);
 	bound->family = at->family;
 	*out = l;

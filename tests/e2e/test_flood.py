@@ -125,6 +125,20 @@ def test_a_thousand_idle_connections(served: Served) -> None:
                "descriptors are given back")
 
 
+def test_descriptors_run_out(world: World) -> None:
+    """It neither spins nor gives up: what it has goes on."""
+    made = Served(world, ("sh", "-c", 'ulimit -n 64; exec "$@"', "sh"))
+    with contextlib.ExitStack() as stack:
+        for n in range(150):
+            stack.enter_context(bep.tcp(made.node.addr, 5, source(n)))
+        cpu = proc.cpu_seconds(made.node.pid)
+        time.sleep(3)
+        assert proc.cpu_seconds(made.node.pid) - cpu < 1.5, "it spins"
+        made.node.assert_alive()
+    made.beat(20)
+    made.good.close()
+
+
 def test_bytes_that_trickle_into_the_handshake(served: Served) -> None:
     """A byte now and then does not move the deadline."""
     hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(501)
