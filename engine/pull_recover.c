@@ -10,8 +10,8 @@
  * In the last two the row becomes the target, as the disk was then; so it does
  * for a directory that was to be made and is there.  What a person did to the
  * name since is found by the scan that follows, as an edit of it.  Nothing that
- *a temp holds goes to the trash can before that is committed, and what is not
- *as the intent says gets a name: it is a person's.
+ * a temp holds goes to the trash can before that is committed, and what is not
+ * as the intent says gets a name: it is a person's.
  */
 #include "blockproto/blocks.h"
 #include "engine/base/assert.h"
