@@ -319,6 +319,16 @@ root_umask(void)
 	return (mode_t)(mask & 0777);
 }
 
+/*
+ * A folder can be served without a staging directory, and then is for good.
+ * What is different in a moment is no reason for that: it is opened again.
+ */
+static bool
+root_stage_may_come(int code)
+{
+	return code == ERR_BUSY || code == ERR_IO || code == ERR_FULL;
+}
+
 int
 fs_posix_open(struct fs_root **out, const char *path, struct root_facts *facts,
     struct err *err)
@@ -360,6 +370,13 @@ fs_posix_open(struct fs_root **out, const char *path, struct root_facts *facts,
 		root->stage_dev = st.st_dev;
 		root->stage_ino = st.st_ino;
 		root_probe(root);
+	}
+	if (root_stage_may_come(root->stage_err.code)) {
+		rc = root->stage_err.code;
+		if (err != NULL)
+			*err = root->stage_err;
+		fs_posix_close(root);
+		return rc;
 	}
 	if (root->stage_err.code != 0 && root->stage_fd >= 0) {
 		close(root->stage_fd);
