@@ -63,7 +63,7 @@ SENDER = {
     "59 the index cannot be written": ("pwrite64:error=EIO", "io-error"),
 }
 
-# A person has to mend these; a minute passes before they are tried again.
+# A person has to mend these: they are tried again only after a minute.
 PATIENT = ("62 nothing may be opened", "66 a rename is not possible",
            "66 a rename is not allowed")
 
@@ -119,7 +119,7 @@ def run_with(golden: Golden, node: Node, rule: str, reason: str,
         golden.check_names(moves=False)
     if patient:
         node.restart()
-    golden.settle(40, staged=True)
+    golden.settle(90, staged=True)
 
 
 @pytest.mark.parametrize("case", RECEIVER)
@@ -140,7 +140,7 @@ def test_58_what_faults_left_in_staging_is_gone_after_a_start(
     with Faults(golden.b, "fsync:error=EIO") as faults:
         golden.edit()
         wait_until(lambda: faults.hits() > 3, 15, "flushes fail")
-    golden.settle(40, staged=True)
+    golden.settle(90, staged=True)
     golden.b.restart()
     golden.settle(40)
 
@@ -159,7 +159,7 @@ def test_64_no_memory_ends_it_and_the_next_start_is_well(
         golden.check_names(moves=False)
     if not golden.b.running:
         golden.b.start()
-    golden.settle(40, staged=True)
+    golden.settle(90, staged=True)
 
 
 def test_67_a_disk_that_takes_a_second_a_call(golden: Golden) -> None:
