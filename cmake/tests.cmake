@@ -94,9 +94,15 @@ endif()
 
 # Disks that lose their power, for tests/power/run.py.
 file(GLOB power_files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/power/*.c)
+list(FILTER power_files EXCLUDE REGEX "_preload\\.c$")
 if(power_files AND NOT HOLDFAST_FUZZ)
   add_executable(powerdisk ${power_files})
   target_link_libraries(powerdisk PRIVATE holdfast_door)
+  add_library(noflush MODULE
+    ${CMAKE_SOURCE_DIR}/tests/power/noflush_preload.c)
+  target_link_libraries(noflush PRIVATE holdfast_door)
+  set_target_properties(noflush PROPERTIES PREFIX "")
+  add_dependencies(powerdisk noflush)
 endif()
 
 # A fuzz target runs for hours under the preset `fuzz`; everywhere else it is

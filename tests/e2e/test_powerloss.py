@@ -22,7 +22,7 @@ CANNOT = 77
 CUTS = {"ext4": 40, "xfs": 15, "btrfs": 15}
 
 
-def power(tmp_path: Path, *args: object) -> str:
+def power(tmp_path: Path, *args: object, code: int = 0) -> str:
     """What run.py said; skips when this machine cannot."""
     program = node.find_program("powerdisk")
     if program is None:
@@ -36,7 +36,7 @@ def power(tmp_path: Path, *args: object) -> str:
     print(done.stdout)
     if done.returncode == CANNOT:
         pytest.skip(done.stdout.strip().splitlines()[-1])
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == code, done.stdout
     return done.stdout
 
 
@@ -51,3 +51,12 @@ def test_71_72_73_nothing_is_lost_when_the_power_goes(
     told = power(tmp_path, "--fs", kind, "--cuts", CUTS[kind],
                  "--seed", seed)
     assert told.splitlines()[-1] == f"{CUTS[kind]} cuts, 0 failing"
+
+
+def test_71_a_daemon_that_flushes_nothing_is_found_out(tmp_path: Path) -> None:
+    """The test of the test."""
+    noflush = node.find_program("noflush.so")
+    if noflush is None or node.bin_dir().name in ("asan", "tsan"):
+        pytest.skip("no noflush.so, or a sanitizer that wants to be first")
+    told = power(tmp_path, "--cuts", 60, "--preload", noflush, code=1)
+    assert "torn: " in told or "lost: " in told or "came back: " in told

@@ -111,11 +111,13 @@ class Machine:
     """A disk, a daemon and a person."""
 
     def __init__(self, base: Path, disks: PowerDisks, name: str, kind: str,
-                 options: str):
+                 options: str, preload: Optional[Path]):
         self.name = name
         self.disk = Disk(disks, name, kind, options, base / name)
         self.node = Node(base / name / "home", name.upper())
         self.node.log = base / f"{name}.log"
+        if preload:
+            self.node.env["LD_PRELOAD"] = str(preload)
         self.root = base / name / "sync"
         self.person: Optional[Worker] = None
         self.eyes = Eyes()
@@ -149,7 +151,8 @@ class World:
             options = self.rng.choice(MOUNTS[self.result.kind])
             self.tell(f"{name}: {self.result.kind} {options}")
             self.machines[name] = Machine(self.base, self.disks, name,
-                                          self.result.kind, options)
+                                          self.result.kind, options,
+                                          self.options.preload)
         a, b = self.machines["a"], self.machines["b"]
         for m in (a, b):
             m.root.mkdir()
@@ -232,6 +235,8 @@ class World:
         self.tell(f"{m.name}: {model} kept {whole} of {writes} writes, "
                   f"{torn} torn; mounted in {seconds:.3f} s")
         tree = m.look()
+        self.story += [f"{m.name} has {sha[:12]} {path}"
+                       for path, sha in sorted(tree.items())]
         self.oracle.forgive(tree)
         for path in filter(is_part, tree):  # of no use to anybody now
             (m.root / path).unlink()
@@ -352,8 +357,8 @@ class World:
     def finish(self) -> None:
         """The file systems themselves must be sound, or we proved nothing."""
         for m in self.machines.values():
-            log = m.node.log_text()
-            self.result.rebuilt += log.count("set aside")
+            self.result.rebuilt += len(
+                list(m.node.home.rglob("*.damaged-*")))
             if m.node.stop() != 0:
                 raise Failing(f"{m.name}: unclean stop")
             m.disk.umount()
@@ -488,6 +493,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--powerdisk", type=Path,
                         default=ours.bin_dir() / "powerdisk")
+    parser.add_argument("--preload", type=Path, default=None,
+                        help="for the daemons: noflush.so, to be found out")
     parser.add_argument("--keep", type=Path,
                         default=ours.ROOT / "build/power")
     parser.add_argument("--verbose", action="store_true")
