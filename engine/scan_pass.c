@@ -253,8 +253,10 @@ scan_look(struct scan_pass *ps, const struct row *row, struct slice path,
 	if (seen->type != IDENTITY_FILE)
 		scan_item_drop(ps->sc, path);
 	/* A directory became something else: what was in it is gone. */
-	if (seen->type != IDENTITY_DIR && scan_has_local(row) &&
-	    row_local(row)->entry.type == ENTRY_DIR)
+	if (seen->type != IDENTITY_DIR &&
+	    ((flags & HINT_BELOW) != 0 ||
+		(scan_has_local(row) &&
+		    row_local(row)->entry.type == ENTRY_DIR)))
 		scan_add_gone(ps, path, true);
 	switch (seen->type) {
 	case IDENTITY_FILE:
@@ -415,6 +417,23 @@ scan_on_list(struct folder *f, void *arg, const struct event *ev)
 	scan_ask_end(ask);
 }
 
+/*
+ * A parent of `path` is not what it was.  If it is no directory, what is below
+ * it is gone, also what the index learnt of after it had learnt of the parent.
+ */
+static void
+scan_look_above(struct scan_pass *ps, struct slice path)
+{
+	struct scan *sc = ps->sc;
+	const struct slice dir = path_parent(path);
+	uintptr_t flags = (uintptr_t)map_find(&sc->hint, dir);
+
+	flags |= HINT_LOOK | HINT_BELOW;
+	if (dir.len > 0)
+		map_put(&sc->hint, dir, (void *)flags);
+	scan_hint(sc->f, dir, true);
+}
+
 static void
 scan_on_stat(struct folder *f, void *arg, const struct event *ev)
 {
@@ -441,8 +460,8 @@ scan_on_stat(struct folder *f, void *arg, const struct event *ev)
 		if (!pull_owns(f, path))
 			scan_add_gone(ps, path, false);
 		break;
-	case ERR_CHANGED: /* a parent is not what it was */
-		scan_hint(f, path_parent(path), true);
+	case ERR_CHANGED:
+		scan_look_above(ps, path);
 		break;
 	default:
 		if (!folder_met_error(f, ev->u.done.code, ev->u.done.text))

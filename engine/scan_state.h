@@ -91,6 +91,7 @@ enum scan_hint_flag {
 	HINT_LOOK = 1,
 	HINT_SUBTREE = 2,
 	HINT_FORCE = 4, /* a parent of something synced, ignored or not */
+	HINT_BELOW = 8, /* what is below is gone, if this is no directory */
 };
 
 struct scan {

@@ -13,6 +13,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
+#include "engine/status.h"
 #include "testlib_world.h"
 
 static void
@@ -635,6 +636,61 @@ a_directory_half_made_at_a_crash_gets_its_permissions(void **state)
 }
 
 static void
+count_file(void *arg, struct slice data)
+{
+	(void)data;
+	++*(int64_t *)arg;
+}
+
+/* As many files in the index as on the disk. */
+static void
+check_count(struct testlib_world *w, uint32_t dev)
+{
+	struct status_report rp;
+	struct arena arena = { 0 };
+	int64_t files = 0;
+
+	arena_init(&arena);
+	testlib_disk_each(testlib_world_disk(w, dev), "", count_file, &files);
+	status_report(testlib_world_engine(w, dev), testlib_world_now(w),
+	    &arena, &rp);
+	if (rp.folder[0].local.files != files ||
+	    rp.folder[0].state != STATUS_IN_SYNC) {
+		testlib_world_print_log(w);
+		fail_msg("%c has %d files, and says %d, %s", (char)('A' + dev),
+		    (int)files, (int)rp.folder[0].local.files,
+		    status_state_name(rp.folder[0].state));
+	}
+	arena_fini(&arena);
+}
+
+/* The row of a file is put when its directory is one no more. */
+static void
+a_directory_that_becomes_a_file_takes_what_was_coming(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 400; seed < 440; seed++) {
+		struct testlib_world *w = pair(seed);
+		struct testlib_disk *theirs = testlib_world_disk(w, 1);
+
+		testlib_world_set_delay(w, 20 * CLOCK_MS);
+		testlib_world_write(w, 0, "d/new", "on its way");
+		while (!testlib_disk_has(theirs, "d/new"))
+			assert_true(testlib_world_step(w));
+		for (uint64_t n = 0; n < seed % 10; n++)
+			(void)testlib_world_step(w);
+		testlib_world_remove(w, 1, "d");
+		testlib_world_write(w, 1, "d", "a file now");
+		settle(w);
+		check_text(w, 0, "d", "a file now");
+		testlib_world_check_same(w);
+		check_count(w, 0);
+		check_count(w, 1);
+		testlib_world_free(w);
+	}
+}
+
+static void
 what_nobody_has_is_waited_for(void **state)
 {
 	struct testlib_world *w = testlib_world_new(14, 3);
@@ -1030,6 +1086,8 @@ main(void)
 		    a_directory_made_before_a_crash_does_not_come_back),
 		cmocka_unit_test(
 		    a_directory_half_made_at_a_crash_gets_its_permissions),
+		cmocka_unit_test(
+		    a_directory_that_becomes_a_file_takes_what_was_coming),
 		cmocka_unit_test(what_nobody_has_is_waited_for),
 		cmocka_unit_test(a_full_disk_pauses_and_goes_on),
 		cmocka_unit_test(

@@ -981,6 +981,19 @@ do_put_back(struct testlib_disk *dk, const struct effect *ef,
 	return 0;
 }
 
+/* Why is there nothing at `path`?  A parent may be no directory. */
+static int
+no_parent(struct testlib_disk *dk, struct slice path)
+{
+	for (path = path_parent(path); path.len > 0; path = path_parent(path)) {
+		const struct inode *in = walk(dk, path);
+
+		if (in != NULL && in->id.type != IDENTITY_DIR)
+			return ERR_CHANGED;
+	}
+	return ERR_NOT_FOUND;
+}
+
 static int
 do_stat(struct testlib_disk *dk, const struct effect *ef, struct event *done,
     struct arena *arena)
@@ -988,7 +1001,7 @@ do_stat(struct testlib_disk *dk, const struct effect *ef, struct event *done,
 	const struct inode *in = walk(dk, ef->path);
 
 	if (in == NULL)
-		return ERR_NOT_FOUND;
+		return no_parent(dk, ef->path);
 	done->u.done.seen = in->id;
 	if (in->id.type == IDENTITY_LINK)
 		done->u.done.link_target =
