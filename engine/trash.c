@@ -21,28 +21,36 @@
 #define TRASH_FREE_MIN ((int64_t)(1024 * MIB))
 /* What goes when the disk is full: an eighth of it, at least so much. */
 #define TRASH_GIVE_MIN ((int64_t)(64 * MIB))
-/* Tried again so long after nothing could be put into it. */
+/* Looked at again so long after nothing could be put into it; then twice as
+ * long, and so on. */
 #define TRASH_RETRY_NS CLOCK_MIN
+#define TRASH_RETRY_MAX_NS CLOCK_HOUR
 
 struct trash {
 	struct folder *f;
 	struct core_timer timer;
 	struct trash_totals now;
 	bool known;
-	bool busy;     /* CLEAN_TRASH under way */
-	bool again;    /* and another is wanted */
-	int64_t added; /* since it was measured last */
-	int64_t give;  /* to be made free by the next */
+	bool busy;         /* CLEAN_TRASH under way */
+	bool again;        /* and another is wanted */
+	int64_t added;     /* since it was measured last */
+	int64_t give;      /* to be made free by the next */
+	bool stuck;        /* something stayed in staging, with its intent */
+	uint32_t tries;    /* since something could be put into it */
+	uint64_t retry_ns; /* mono: not before */
 	char broken[200];
 };
 
 static void trash_clean(struct trash *tr);
 
+/* An effect on it failed: because of the folder as a whole, or of itself? */
 static void
-trash_set_broken(struct trash *tr, struct slice text)
+trash_failed(struct trash *tr, int code, struct slice text)
 {
 	struct folder *f = tr->f;
 
+	if (code == ERR_CLOSED || folder_met_error(f, code, text))
+		return;
 	if (tr->broken[0] == '\0')
 		log_error(core_log(f->en),
 		    "trash failed folder=%s text=\"%.*s\"",
@@ -51,6 +59,46 @@ trash_set_broken(struct trash *tr, struct slice text)
 	snprintf(tr->broken, sizeof(tr->broken), "%.*s", SLICE_FMT(text));
 	if (tr->broken[0] == '\0')
 		snprintf(tr->broken, sizeof(tr->broken), "no reason given");
+}
+
+/* It can be used, for all that can be told without using it. */
+static void
+trash_well(struct trash *tr)
+{
+	struct folder *f = tr->f;
+	const bool was_broken = tr->broken[0] != '\0';
+
+	/* Not at once after a failure: this look cannot tell all. */
+	if (tr->stuck && core_now(f->en).mono_ns < tr->retry_ns)
+		return;
+	tr->broken[0] = '\0';
+	if (f->state != FOLDER_RUNNING)
+		return;
+	if (tr->stuck)
+		folder_reopen(f); /* recovery files what is in staging */
+	else if (was_broken)
+		pull_retry(f); /* what waited for it */
+}
+
+static void
+trash_set_retry(struct trash *tr)
+{
+	tr->retry_ns =
+	    core_now(tr->f->en).mono_ns +
+	    (tr->tries < 6 ? TRASH_RETRY_NS << tr->tries : TRASH_RETRY_MAX_NS);
+	tr->tries++;
+}
+
+static void
+trash_later(struct trash *tr)
+{
+	const uint64_t now = core_now(tr->f->en).mono_ns;
+	const bool well = tr->broken[0] == '\0' && !tr->stuck;
+
+	core_timer_set(tr->f->en, &tr->timer,
+	    well                 ? now + TRASH_CLEAN_NS
+	    : tr->retry_ns > now ? tr->retry_ns
+				 : now + TRASH_RETRY_NS);
 }
 
 static int64_t
@@ -85,15 +133,13 @@ trash_on_cleaned(struct folder *f, void *arg, const struct event *ev)
 	if (ev->u.done.code == ERR_CLOSED)
 		return;
 	if (ev->u.done.code != 0) {
-		trash_set_broken(tr, ev->u.done.text);
+		trash_set_retry(tr);
+		trash_failed(tr, ev->u.done.code, ev->u.done.text);
 	} else {
 		tr->now = ev->u.done.trash;
 		tr->known = true;
 		tr->added = 0;
-		if (tr->broken[0] != '\0') {
-			tr->broken[0] = '\0';
-			pull_retry(f); /* what waited for it */
-		}
+		trash_well(tr);
 	}
 	if (gone.files > 0)
 		log_info(core_log(f->en),
@@ -108,10 +154,7 @@ trash_on_cleaned(struct folder *f, void *arg, const struct event *ev)
 	if (tr->again)
 		trash_clean(tr);
 	else
-		core_timer_set(f->en, &tr->timer,
-		    core_now(f->en).mono_ns + (tr->broken[0] == '\0'
-						      ? TRASH_CLEAN_NS
-						      : TRASH_RETRY_NS));
+		trash_later(tr);
 }
 
 static void
@@ -174,7 +217,7 @@ trash_stop(struct folder *f)
 	struct trash *tr = f->trash;
 
 	core_timer_clear(f->en, &tr->timer);
-	tr->again = tr->known = false;
+	tr->again = tr->known = tr->stuck = false;
 	tr->broken[0] = '\0';
 }
 
@@ -218,11 +261,13 @@ trash_answered(struct folder *f, const struct event *ev, int64_t size)
 	if (code == ERR_CHANGED || code == ERR_CLOSED)
 		return false;
 	if (code != 0) {
-		trash_set_broken(tr, ev->u.done.text);
-		core_timer_set(f->en, &tr->timer,
-		    core_now(f->en).mono_ns + TRASH_RETRY_NS);
+		tr->stuck = true;
+		trash_set_retry(tr);
+		trash_failed(tr, code, ev->u.done.text);
+		trash_later(tr);
 		return false;
 	}
+	tr->tries = 0;
 	tr->now.files++;
 	tr->now.bytes += size;
 	tr->added += size;

@@ -61,7 +61,7 @@ void trash_empty(struct folder *f);
 bool trash_totals(const struct folder *f, struct trash_totals *out);
 /*
  * Why nothing can be put into it; NULL when it can, for all we know.  Until
- * then nothing is taken away: it is looked at again every minute.
+ * then nothing is taken away: it is looked at again, ever less often.
  */
 const char *trash_broken(const struct folder *f);
 

@@ -296,6 +296,47 @@ a_trash_can_that_is_well_again_is_used_without_a_start(void **state)
 	testlib_world_free(w);
 }
 
+/* Whatever it was: a while later it is filed, without anyone's help. */
+static void
+what_stayed_in_staging_is_filed_when_it_can_be(void **state)
+{
+	static const int codes[] = { ERR_DENIED, ERR_IO, ERR_FULL,
+		ERR_READ_ONLY, ERR_MISSING_ROOT };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+		struct testlib_world *w = world(20 + i);
+		struct testlib_disk *dk = testlib_world_disk(w, B);
+
+		testlib_disk_break_trash(dk, codes[i]);
+		testlib_world_remove(w, A, "a");
+		testlib_world_run(w, 30 * CLOCK_S);
+		assert_int_equal(testlib_disk_temps(dk), 1);
+		testlib_disk_break_trash(dk, 0);
+		testlib_world_run(w, 2 * CLOCK_HOUR);
+		check_trash(w, B, "a", "a of A");
+		assert_int_equal(testlib_disk_temps(dk), 0);
+		testlib_world_check_same(w);
+		testlib_world_free(w);
+	}
+}
+
+static void
+it_that_stays_broken_is_not_tried_all_the_time(void **state)
+{
+	struct testlib_world *w = world(30);
+	struct testlib_disk *dk = testlib_world_disk(w, B);
+
+	(void)state;
+	testlib_disk_break_keeping(dk, ERR_DENIED); /* looks well, is not */
+	testlib_world_remove(w, A, "a");
+	testlib_world_run(w, 10 * CLOCK_HOUR);
+	assert_int_equal(testlib_disk_temps(dk), 1);
+	assert_true(testlib_world_effects(w, B, EFFECT_KEEP_VERSION) < 40);
+	assert_true(testlib_world_effects(w, B, EFFECT_OPEN_FOLDER) < 40);
+	testlib_world_free(w);
+}
+
 static void
 it_is_cleaned_by_size_and_age(void **state)
 {
@@ -396,6 +437,10 @@ main(void)
 		    what_cannot_be_kept_stays_in_staging_and_is_told),
 		cmocka_unit_test(
 		    a_trash_can_that_is_well_again_is_used_without_a_start),
+		cmocka_unit_test(
+		    what_stayed_in_staging_is_filed_when_it_can_be),
+		cmocka_unit_test(
+		    it_that_stays_broken_is_not_tried_all_the_time),
 		cmocka_unit_test(it_is_cleaned_by_size_and_age),
 		cmocka_unit_test(a_full_disk_is_made_free_by_the_trash_can),
 		cmocka_unit_test(a_person_may_empty_it),

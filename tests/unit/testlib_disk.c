@@ -29,7 +29,8 @@ struct testlib_disk {
 	bool gone;
 	enum effect_kind fail_kind;
 	int fail_code;  /* of all effects of that kind; 0: none */
-	int trash_code; /* of KEEP_VERSION */
+	int trash_code; /* of all that is done with the trash can */
+	int keep_code;  /* of KEEP_VERSION */
 	enum testlib_maps maps;
 };
 
@@ -207,6 +208,12 @@ testlib_disk_trash(struct testlib_disk *dk, int64_t *files, int64_t *bytes)
 		++*files;
 		*bytes += (int64_t)item_inode(it)->data.len;
 	}
+}
+
+void
+testlib_disk_break_keeping(struct testlib_disk *dk, int code)
+{
+	dk->keep_code = code;
 }
 
 void
@@ -762,8 +769,8 @@ do_keep(struct testlib_disk *dk, const struct effect *ef)
 	if (ef->want.type != IDENTITY_ABSENT &&
 	    !identity_same(&ef->want, &in->id))
 		return ERR_CHANGED;
-	if (dk->trash_code != 0)
-		return dk->trash_code;
+	if (dk->keep_code != 0 || dk->trash_code != 0)
+		return dk->keep_code != 0 ? dk->keep_code : dk->trash_code;
 	omap_remove(dk->stage->child, ef->temp);
 	if (old != NULL) {
 		omap_remove(dk->trash->child, ef->path);

@@ -67,6 +67,8 @@ void testlib_disk_break_trash(struct testlib_disk *dk, int code);
 /* From now on effects of one kind answer with this; 0: none does. */
 void testlib_disk_fail(struct testlib_disk *dk, enum effect_kind kind,
     int code);
+/* The same, but cleaning it finds nothing wrong. */
+void testlib_disk_break_keeping(struct testlib_disk *dk, int code);
 /* Lose the folder's root, or give it back: effects say ERR_MISSING_ROOT. */
 void testlib_disk_unmount(struct testlib_disk *dk, bool gone);
 
