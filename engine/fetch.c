@@ -91,7 +91,10 @@ fetch_keep_temp(struct item *it)
 
 	if (it->kind != ITEM_FILE || !it->touched)
 		return;
-	if (it->pl->make_room == ROOM_ENOUGH || it->entry.block_count > 1) {
+	/* What an intent named goes when no crash can bring that back: a temp
+	 * that is gone then says that it was put. */
+	if (it->pl->make_room == ROOM_ENOUGH || it->entry.block_count > 1 ||
+	    (it->intended && !MUTANT(MUTANT_TEMP_GONE_FIRST))) {
 		pull_keep_temp(it->pl, it->temp);
 		return;
 	}

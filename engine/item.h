@@ -111,6 +111,7 @@ struct item {
 
 	/* In the writer. */
 	uint64_t intent;        /* 0: none */
+	bool intended;          /* ... or there was, and may be again */
 	bool intent_stays;      /* what came off the name is still in `temp` */
 	bool to_trash;          /* ... goes to the trash can */
 	bool filed;             /* ... is in the trash can, unflushed */

@@ -782,6 +782,7 @@ intent_put(struct writer *wr, struct item *it)
 	buf_clear(&wr->record);
 	intent_encode(&in, &wr->record);
 	it->intent = index_put_intent(wr->pl->f->ix, buf_slice(&wr->record));
+	it->intended = true;
 	return true;
 }
 

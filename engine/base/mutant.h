@@ -110,6 +110,8 @@ enum mutant {
 	MUTANT_HINT_FORGOTTEN,
 	/* A device that takes much away is not held. */
 	MUTANT_BRAKE_IGNORED,
+	/* A staged file goes before the intent that names it. */
+	MUTANT_TEMP_GONE_FIRST,
 };
 
 #ifdef HOLDFAST_MUTANTS
