@@ -205,11 +205,18 @@ out:
 	return rc;
 }
 
-/* Open the directory `name` in `dir`, made when missing; fd or -errno. */
+/*
+ * Open the directory `name` in `dir`, made when missing; fd or -errno.  Its
+ * name is flushed, one that was there too (whoever made it may have been
+ * killed): that a temp is gone says something, and must not be because all of
+ * staging is.
+ */
 static int
 root_subdir(int dir, const char *name, bool make)
 {
 	if (make && mkdirat(dir, name, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	if (make && fsync(dir) < 0 && errno != EINVAL && errno != EROFS)
 		return -errno;
 	dir =
 	    openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
