@@ -7,6 +7,9 @@
 #include "engine/store_mem.h"
 #include "history.h"
 
+#define MIDWAY_PATIENCE 300u
+#define MIDWAY_STEPS 12u
+
 static uint32_t
 pick(struct history *h, uint32_t n)
 {
@@ -79,16 +82,35 @@ stop(struct history *h, uint32_t node, bool power)
 		h->open[node] = NULL;
 }
 
-static void
-crash(struct history *h, uint32_t node, bool power)
+/* Has it begun what is not done: an intent, or old bytes in staging? */
+static bool
+is_midway(const struct node *nd)
+{
+	return store_mem_count(nd->store, STORE_INTENT) > 0 ||
+	       vdisk_has_kept(nd->disk);
+}
+
+/* Some steps after something began; false: nothing did. */
+static bool
+wait_midway(struct history *h, uint32_t node)
 {
 	struct sim *s = &h->sim;
-	uint32_t again = pick(h, 4);
+	uint32_t patience = MIDWAY_PATIENCE, steps;
 
-	if (!s->node[node].running) {
-		sim_start(s, node);
-		return;
-	}
+	while (!is_midway(&s->node[node]))
+		if (patience-- == 0 || !sim_step(s))
+			return false;
+	steps = (uint32_t)choice_weather(&s->choice, MIDWAY_STEPS);
+	while (steps-- > 0 && sim_step(s))
+		;
+	return true;
+}
+
+static void
+crash_now(struct history *h, uint32_t node, bool power, uint32_t again)
+{
+	struct sim *s = &h->sim;
+
 	stop(h, node, power);
 	/* At times it starts at once, and once more while it mends. */
 	while (again-- > 1) {
@@ -101,6 +123,38 @@ crash(struct history *h, uint32_t node, bool power)
 	}
 	if (pick(h, 2) == 0)
 		sim_start(s, node);
+}
+
+/*
+ * Most of the time nothing is under way, and a crash says little: every other
+ * one waits until names are being changed because of what a person did.
+ */
+static void
+crash(struct history *h, uint32_t node, bool power)
+{
+	const uint32_t again = pick(h, 4);
+
+	if (!h->sim.node[node].running)
+		sim_start(&h->sim, node);
+	else if (choice_weather(&h->sim.choice, 2) == 0)
+		crash_now(h, node, power, again);
+	else
+		h->due[node] = power ? CRASH_POWER : CRASH_KILL;
+}
+
+void
+faults_strike(struct history *h)
+{
+	for (uint32_t i = 0; i < h->sim.nodes; i++) {
+		const enum crash what = h->due[i];
+
+		if (what == CRASH_NONE || !h->sim.node[i].running ||
+		    !wait_midway(h, i))
+			continue;
+		h->due[i] = CRASH_NONE;
+		crash_now(h, i, what == CRASH_POWER, pick(h, 4));
+		faults_connect(h);
+	}
 }
 
 /* Disks */
@@ -313,6 +367,7 @@ faults_heal(struct history *h)
 	struct sim *s = &h->sim;
 
 	memset(h->cut, 0, sizeof(h->cut));
+	memset(h->due, 0, sizeof(h->due));
 	s->lost_hints = s->failed_commits = 0;
 	for (uint32_t i = 0; i < s->nodes; i++) {
 		struct node *nd = &s->node[i];

@@ -412,12 +412,14 @@ live(struct history *h)
 			heal_for_turn(h);
 			continue;
 		}
-		if (pick(h, h->set.fault_rate) == h->set.fault_rate - 1)
+		if (pick(h, h->set.fault_rate) == h->set.fault_rate - 1) {
 			faults_act(h);
-		else
+		} else {
 			people_act(h, h->set.writers == WRITERS_ALL
 					  ? pick(h, h->sim.nodes)
 					  : h->writer);
+			faults_strike(h);
+		}
 		if (is_sound(h))
 			time_passes(h);
 	}

@@ -40,12 +40,20 @@ struct settings {
 	bool folds[SIM_NODES], normalises[SIM_NODES], blind[SIM_NODES];
 };
 
+/* What will strike a device when it changes names. */
+enum crash {
+	CRASH_NONE,
+	CRASH_KILL,
+	CRASH_POWER,
+};
+
 struct history {
 	struct sim sim;
 	struct settings set;
 	uint32_t writer; /* whose turn it is */
 	bool cut[SIM_NODES][SIM_NODES];
 	bool removed[SIM_NODES][SIM_NODES];
+	enum crash due[SIM_NODES];
 	bool amnesia;                    /* an index was lost or rolled back */
 	bool resolved;                   /* somebody reverted or overrode */
 	struct store *backup[SIM_NODES]; /* of an index; owned */
@@ -69,6 +77,8 @@ void history_run(const uint8_t *byte, size_t len, bool story, bool debug,
 void people_act(struct history *h, uint32_t node);
 /* faults.c: something breaks, or is mended. */
 void faults_act(struct history *h);
+/* What waits for a device to change names may strike now. */
+void faults_strike(struct history *h);
 /* Everything is mended, and everybody is connected as the shape says. */
 void faults_heal(struct history *h);
 void faults_connect(struct history *h);

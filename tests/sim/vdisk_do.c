@@ -798,6 +798,7 @@ open_stage(struct vdisk *dk)
 		return;
 	dk->stage = vdisk_node(dk, IDENTITY_DIR, 0700);
 	name_set(dk, dk->marker, stage_name, dk->stage);
+	vdisk_flush_dir(dk, dk->marker);
 }
 
 static int
