@@ -24,6 +24,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/landlock.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,9 +64,8 @@
 /* libc: names and addresses of hosts, time zones, its own libraries.  Whole
  * directories, because these files are replaced while we run. */
 static const char *const sandbox_system[] = { "/etc", "/usr", "/lib", "/lib64",
-	"/proc", "/run/systemd/resolve", "/run/resolvconf",
-	"/run/NetworkManager", "/var/lib/sss", "/sys/devices/system/cpu",
-	"/dev/null", "/dev/urandom" };
+	"/proc", "/var/lib/sss", "/sys/devices/system/cpu", "/dev/null",
+	"/dev/urandom" };
 
 struct sandbox_root {
 	uint32_t folder;
@@ -190,6 +190,34 @@ sandbox_rule_config(const struct sandbox *sb, int rules, const char *config,
 	return rc;
 }
 
+/*
+ * The names of servers are mostly kept below /run, behind a link, and may not
+ * be there yet when we start: then what will hold them is enough.
+ */
+static int
+sandbox_rule_resolver(const struct sandbox *sb, int rules, struct err *err)
+{
+	char path[PATH_MAX + 8] = "/etc/";
+	char *end = path + strlen(path);
+	const ssize_t len =
+	    readlink("/etc/resolv.conf", end, (size_t)(path + PATH_MAX - end));
+	const char *at = path;
+	char *slash;
+
+	if (len <= 0)
+		return 0; /* a file in /etc */
+	end[len] = '\0';
+	if (*end == '/')
+		at = end;
+	while ((slash = strrchr(at, '/')) != NULL && slash != at) {
+		*slash = '\0';
+		if (access(at, F_OK) == 0)
+			return sandbox_rule_path(sb, rules, at, SANDBOX_READ,
+			    err);
+	}
+	return 0;
+}
+
 static int
 sandbox_rules_of_loop(const struct sandbox *sb, const struct home *home,
     struct err *err)
@@ -203,6 +231,8 @@ sandbox_rules_of_loop(const struct sandbox *sb, const struct home *home,
 		rc = sandbox_rule_path(sb, rules, own[i], SANDBOX_WRITE, err);
 	if (rc == 0)
 		rc = sandbox_rule_config(sb, rules, home->config, err);
+	if (rc == 0)
+		rc = sandbox_rule_resolver(sb, rules, err);
 	for (size_t i = 0;
 	     i < sizeof(sandbox_system) / sizeof(sandbox_system[0]) && rc == 0;
 	     i++)

@@ -142,7 +142,7 @@ static const int sandbox_allowed[] = {
 	SCMP_SYS(rt_sigreturn),
 	SCMP_SYS(restart_syscall),
 	SCMP_SYS(sigaltstack),
-	/* Waiting and time */
+	/* Waiting and time; some are for what libc loads to find hosts */
 	SCMP_SYS(epoll_create1),
 	SCMP_SYS(epoll_ctl),
 	SCMP_SYS(epoll_wait),
@@ -152,6 +152,8 @@ static const int sandbox_allowed[] = {
 	SCMP_SYS(select),
 	SCMP_SYS(pselect6),
 	SCMP_SYS(eventfd2),
+	SCMP_SYS(timerfd_create),
+	SCMP_SYS(timerfd_settime),
 	SCMP_SYS(clock_gettime),
 	SCMP_SYS(clock_getres),
 	SCMP_SYS(clock_nanosleep),
@@ -180,6 +182,10 @@ static const int sandbox_allowed[] = {
 	SCMP_SYS(geteuid),
 	SCMP_SYS(getgid),
 	SCMP_SYS(getegid),
+	SCMP_SYS(getresuid),
+	SCMP_SYS(getresgid),
+	SCMP_SYS(getgroups),
+	SCMP_SYS(capget),
 	SCMP_SYS(getppid),
 	SCMP_SYS(getrlimit),
 	SCMP_SYS(getrusage),
