@@ -40,8 +40,13 @@ meta_make_staged(const struct fs_root *root, const struct fs_at *at,
 	struct stat st;
 	int fd, rc;
 
-	if (fstatat(at->dir, at->base, &st, AT_SYMLINK_NOFOLLOW) == 0)
+	if (fstatat(at->dir, at->base, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		if (root->facts.folds_case &&
+		    fs_posix_walk_is_spelled(at->dir, at->base) == 0)
+			return err_set(err, ERR_EXISTS,
+			    "the name is taken in another spelling");
 		return 0; /* whatever it is, the caller looks */
+	}
 	if (stage.dir < 0 ||
 	    (fstat(at->dir, &st) == 0 && (st.st_mode & S_ISGID) != 0))
 		goto in_place;

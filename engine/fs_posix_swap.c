@@ -485,6 +485,35 @@ move_is_respelling(const struct fs_root *root, const struct identity *from,
 		   st.st_nlink == 1);
 }
 
+/*
+ * To the kernel both names may be one, and then it does nothing.  The way is
+ * by a name a person can see: whoever dies between the two leaves no bytes
+ * where nobody looks.
+ */
+static int
+move_respell(const struct fs_root *root, const struct fs_at *from,
+    const struct fs_at *to)
+{
+	struct fs_at by;
+	int rc = -EEXIST;
+
+	if (renameat(from->dir, from->base, to->dir, to->base) < 0)
+		return -errno;
+	if (!root->facts.folds_case ||
+	    fs_posix_walk_is_spelled(to->dir, to->base) != 0)
+		return 0;
+	for (int i = 0; i < SWAP_BESIDE_TRIES && rc == -EEXIST; i++) {
+		swap_beside_name(from, i, &by);
+		rc = fs_posix_walk_rename_new(root, from, &by);
+	}
+	if (rc < 0)
+		return rc;
+	rc = fs_posix_walk_rename_new(root, &by, to);
+	if (rc < 0)
+		(void)fs_posix_walk_rename_new(root, &by, from);
+	return rc;
+}
+
 static int
 move_names(struct fs_root *root, const struct fs_at *from,
     const struct fs_at *to, const struct swap_held *held, struct event *done,
@@ -494,9 +523,7 @@ move_names(struct fs_root *root, const struct fs_at *from,
 	int rc = fs_posix_walk_rename_new(root, from, to);
 
 	if (rc == -EEXIST && move_is_respelling(root, &held->was, to, &now))
-		rc = renameat(from->dir, from->base, to->dir, to->base) < 0
-			 ? -errno
-			 : 0;
+		rc = move_respell(root, from, to);
 	if (rc == -EEXIST) {
 		fs_posix_walk_look(to, &done->u.done.seen, NULL);
 		return err_set(err, ERR_EXISTS, "the new name is taken");

@@ -3,6 +3,7 @@
  */
 #include "engine/fs_posix_walk.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -107,9 +108,38 @@ walk_same_dev(int fd, int dir)
 	return a.st_dev == b.st_dev ? 0 : -EXDEV;
 }
 
-/* One directory at a time, each held while the next is opened. */
+int
+fs_posix_walk_is_spelled(int dir, const char *name)
+{
+	const int fd =
+	    walk_openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const struct dirent *de;
+	DIR *list;
+	int rc = 0;
+
+	if (fd < 0)
+		return fd;
+	list = fdopendir(fd);
+	if (list == NULL) {
+		rc = -errno;
+		close(fd);
+		return rc;
+	}
+	errno = 0;
+	while (rc == 0 && (de = readdir(list)) != NULL)
+		rc = strcmp(de->d_name, name) == 0;
+	if (rc == 0 && errno != 0)
+		rc = -errno;
+	closedir(list);
+	return rc;
+}
+
+/*
+ * One directory at a time, each held while the next is opened.  With `exact`
+ * a name of another spelling is not there.
+ */
 static int
-walk_by_component(int root, char *path, int flags)
+walk_by_component(int root, char *path, int flags, bool exact)
 {
 	int dir = root, fd = -1, rc;
 	char *name = path;
@@ -124,6 +154,10 @@ walk_by_component(int root, char *path, int flags)
 		    last ? flags
 			 : O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		rc = fd < 0 ? fd : walk_same_dev(fd, dir);
+		if (rc == 0 && exact) {
+			rc = fs_posix_walk_is_spelled(dir, name);
+			rc = rc > 0 ? 0 : rc == 0 ? -ENOENT : rc;
+		}
 		if (dir != root)
 			close(dir);
 		if (rc < 0 && fd >= 0)
@@ -150,8 +184,10 @@ walk_raw(const struct fs_root *root, struct slice path, int flags)
 	memcpy(text, path.ptr, path.len);
 	text[path.len] = '\0';
 	flags |= O_NOFOLLOW | O_CLOEXEC;
-	return root->by_component ? walk_by_component(root->fd, text, flags)
-				  : walk_openat2(root->fd, text, flags);
+	if (root->by_component || root->facts.folds_case)
+		return walk_by_component(root->fd, text, flags,
+		    root->facts.folds_case);
+	return walk_openat2(root->fd, text, flags);
 }
 
 int

@@ -64,6 +64,13 @@ int fs_posix_walk_stage(const struct fs_root *root, struct slice temp,
     struct fs_at *at, struct err *err);
 void fs_posix_walk_leave(struct fs_at *at);
 
+/*
+ * Is there an entry `name` in `dir`, spelled just so?  Where "A" and "a" are
+ * one name, an open or a stat does not tell; it takes reading the directory,
+ * and is asked on such file systems only.  1, 0 or -errno.
+ */
+int fs_posix_walk_is_spelled(int dir, const char *name);
+
 /* What is at the name; ABSENT when nothing is (and 0). */
 int fs_posix_walk_look(const struct fs_at *at, struct identity *out,
     struct err *err);

@@ -322,6 +322,11 @@ pull_reason_of(const struct item *it, int code)
 {
 	switch (code) {
 	case ERR_CHANGED:
+		/* Nothing is there, and something is: another spelling. */
+		return it->pl->f->root.folds_case &&
+			       it->want.type == IDENTITY_ABSENT
+			   ? REASON_NAME_CLASH
+			   : REASON_LOCAL_CHANGED;
 	case ERR_NOT_FOUND:
 		return REASON_LOCAL_CHANGED;
 	case ERR_EXISTS:
