@@ -29,7 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=None,
                      help="seed of the random storms (printed on failure)")
-    parser.addoption("--all-k", action="store_true",
+    parser.addoption("--all-k", type=int, nargs="?", const=1, default=0,
+                     metavar="FROM",
                      help="kill before every system call, not some")
     parser.addoption("--no-slow", action="store_true",
                      help="leave the slow tests out")

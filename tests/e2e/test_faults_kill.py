@@ -8,7 +8,7 @@ What one run ends with the next one begins with.
 
 A run on a CI machine takes one of STRIDE of the calls that change something
 outside the program, beginning elsewhere each day; --all-k takes every call
-there is, of any kind.
+there is, of any kind, from the first or the one it names.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Steps:
         self.calls = "all" if every else "effects"
         self.stride = 1 if every else stride
         today = int(time.time() // 86400)
-        self.first = 1 + today % self.stride
+        self.first = every or 1 + today % self.stride
         self.done = 0
         self.died_at: dict[str, int] = {}
 

@@ -57,6 +57,11 @@ def _item(path: bytes, content: bool) -> Item:
     return Item("other", mode=st.st_mode & 0o777)
 
 
+def item(path: PathLike) -> Item:
+    """What is at one path."""
+    return _item(os.fsencode(path), True)
+
+
 def is_internal(rel: bytes) -> bool:
     """A name that belongs to the engine, not to the person."""
     head, _, _ = rel.partition(b"/")
