@@ -62,6 +62,7 @@ cmd_doctor_keys(struct cmd_doctor *d)
 	}
 	cmd_doctor_private(d, key, 077);
 	cmd_doctor_private(d, home->index_dir, 077); /* names of files */
+	cmd_doctor_private(d, home->socket, 077);    /* commands */
 	/* Who may write here may put another key in its place. */
 	cmd_doctor_private(d, home->state_dir, 022);
 	if (strcmp(home->config_dir, home->state_dir) != 0)

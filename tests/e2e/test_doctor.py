@@ -64,6 +64,9 @@ def test_a_node_that_is_well(world: World) -> None:
     assert os.listdir(world.dir("a")) == [".stfolder"]
     stage = world.dir("a") / ".stfolder" / "holdfast"
     assert not stage.exists() or os.listdir(stage) == []
+    a.socket.chmod(0o777)
+    assert [line["subject"] for line in Doctor(a).of("keys", "fail")] \
+        == [str(a.socket)]
 
 
 def test_without_the_daemon(world: World) -> None:
