@@ -45,6 +45,7 @@ scan_new(struct folder *f)
 	scan_init_pass(sc, &sc->hints, false);
 	core_map_init(f->en, &sc->hint);
 	core_map_init(f->en, &sc->item);
+	core_map_init(f->en, &sc->racy);
 	sc->problem = omap_new();
 	list_init(&sc->queue);
 	core_timer_init(&sc->release, scan_on_release, sc);
@@ -63,6 +64,7 @@ scan_free(struct scan *sc)
 	     (it = map_next(&sc->item, it)) != NULL;)
 		scan_item_free(it->value);
 	map_fini(&sc->item);
+	map_fini(&sc->racy);
 	map_fini(&sc->hint);
 	omap_free(sc->problem);
 	mem_free(sc);

@@ -10,6 +10,9 @@
 
 #define SCAN_REST_MIN_NS (500 * CLOCK_MS)
 #define SCAN_REST_MAX_NS CLOCK_MIN
+/* A change so long before its hash was asked for is over, on any clock. */
+#define SCAN_RACY_S 3
+#define SCAN_RACY_MAX 4096u /* paths; then all are forgotten */
 
 bool
 scan_has_local(const struct row *row)
@@ -191,6 +194,26 @@ scan_on_rested(struct engine *en, void *arg)
 	scan_item_go(it->sc);
 }
 
+bool
+scan_item_take_racy(struct scan *sc, struct slice path)
+{
+	return map_remove(&sc->racy, path) != NULL;
+}
+
+static void
+scan_item_note_racy(struct scan_item *it, const struct identity *seen)
+{
+	struct map *racy = &it->sc->racy;
+
+	if (seen->ctime_s < it->asked_wall_s - SCAN_RACY_S)
+		return;
+	if (map_count(racy) >= SCAN_RACY_MAX) {
+		map_fini(racy);
+		core_map_init(it->sc->f->en, racy);
+	}
+	map_put(racy, it->path, it->sc);
+}
+
 static void
 scan_item_hashed(struct scan_item *it, const struct event *ev)
 {
@@ -204,6 +227,7 @@ scan_item_hashed(struct scan_item *it, const struct event *ev)
 	e.block = ev->u.done.hash;
 	e.block_count = ev->u.done.hash_count;
 	blocks_digest(e.block, e.block_count, &e.blocks_hash);
+	scan_item_note_racy(it, seen);
 	scan_problem_clear(sc, it->path);
 	sc->progress.hashed_bytes += (uint64_t)e.size;
 	if (scan_has_local(row) && entry_same(&row_local(row)->entry, &e)) {
@@ -293,6 +317,8 @@ scan_item_go(struct scan *sc)
 
 		list_remove(&sc->queue, &it->node);
 		it->state = ITEM_HASHES;
+		it->asked_wall_s =
+		    core_now(f->en).wall_ns / (int64_t)CLOCK_S;
 		it->again = false;
 		sc->hashing++;
 		ef = core_ask(f, EFFECT_HASH_FILE, scan_on_hash, it);

@@ -119,7 +119,8 @@ scan_look_file(struct scan_pass *ps, const struct row *row, struct slice path,
 		scan_new_file(ps, path, seen);
 		return;
 	}
-	if (!identity_same(&row->seen, seen))
+	if (!identity_same(&row->seen, seen) ||
+	    (!ps->full && scan_item_take_racy(ps->sc, path)))
 		scan_item_add(ps->sc, path, seen->size);
 	else
 		scan_problem_clear(ps->sc, path);

@@ -82,6 +82,7 @@ struct scan_item {             /* a file to be hashed */
 	int64_t size;      /* when it was last looked at */
 	enum scan_item_state state;
 	uint32_t tries;
+	int64_t asked_wall_s;    /* when its hash was */
 	bool again;              /* a hint came while it was hashed */
 	bool other;              /* ... and it is no file any more */
 	struct core_timer timer; /* RESTS: it keeps changing */
@@ -101,6 +102,12 @@ struct scan {
 	struct map hint; /* path -> flags as pointer */
 	struct map item; /* path -> struct scan_item, owned */
 	struct list queue;
+	/*
+	 * path -> not NULL: hashed soon after its last change.  A write sets the
+	 * times when it begins and the bytes when it goes on, so the hash may be
+	 * of what was there before, and no stat will ever tell.
+	 */
+	struct map racy;
 	uint32_t hashing;
 	bool stopped;
 	uint64_t moving_since_ns;  /* a pass finds out a rename; 0: none */
@@ -161,6 +168,8 @@ void scan_item_add(struct scan *sc, struct slice path, int64_t size);
 /* It is no file any more. */
 void scan_item_drop(struct scan *sc, struct slice path);
 void scan_item_go(struct scan *sc);
+/* Must it be hashed again though its times are the same?  Says so once. */
+bool scan_item_take_racy(struct scan *sc, struct slice path);
 void scan_item_free(struct scan_item *it);
 /*
  * `e` is on this disk as `seen`: make it a version of ours, or adopt the one

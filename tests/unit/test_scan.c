@@ -243,6 +243,36 @@ what_others_have_already_is_adopted(void **state)
 	testlib_world_free(w);
 }
 
+/* The write had set the times; its bytes came when the hash was done. */
+static void
+a_write_that_goes_on_after_the_hash_is_found(void **state)
+{
+	struct testlib_world *w = one();
+	uint64_t before;
+	struct slice data;
+
+	(void)state;
+	testlib_world_write(w, A, "d/x", "begun");
+	settle(w);
+	testlib_world_run(w, 10 * CLOCK_S);
+	before = hashes(w);
+	data = testlib_disk_read(testlib_world_disk(w, A), "d/x");
+	memcpy((void *)(uintptr_t)data.ptr, "ended", 5); /* no new times */
+	testlib_world_hint(w, A, "d/x");
+	settle(w);
+	assert_int_equal(hashes(w), before + 1);
+	/* Nothing was written since: once was enough. */
+	testlib_world_hint(w, A, "d/x");
+	settle(w);
+	assert_int_equal(hashes(w), before + 1);
+	testlib_world_start_all(w);
+	settle(w);
+	testlib_world_check_same(w);
+	assert_true(testlib_disk_has_content(testlib_world_disk(w, B),
+	    SLICE_LIT("ended")));
+	testlib_world_free(w);
+}
+
 static void
 what_people_wrote_is_flushed_before_its_row(void **state)
 {
@@ -420,6 +450,7 @@ main(void)
 		    a_directory_that_becomes_a_file_loses_what_was_in_it),
 		cmocka_unit_test(a_moved_file_is_not_hashed_again),
 		cmocka_unit_test(what_others_have_already_is_adopted),
+		cmocka_unit_test(a_write_that_goes_on_after_the_hash_is_found),
 		cmocka_unit_test(what_people_wrote_is_flushed_before_its_row),
 		cmocka_unit_test(a_root_that_is_gone_deletes_nothing),
 		cmocka_unit_test(what_the_disk_refused_is_looked_at_again),
