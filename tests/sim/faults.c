@@ -238,7 +238,8 @@ forget(struct history *h, uint32_t node)
 	h->amnesia = true;
 	/* Counters are seconds: nobody loses an index and is back in one. */
 	sim_run(&h->sim, 2 * CLOCK_S);
-	sim_start(&h->sim, node);
+	if (choice_weather(&h->sim.choice, 2) == 0)
+		sim_start(&h->sim, node);
 }
 
 static void

@@ -85,6 +85,7 @@ roll_faults(struct history *h, struct settings *set)
 		set->normalises[i] = set->spellings && chance(h, 60);
 		set->blind[i] = chance(h, parts / 4);
 	}
+	t->flips = chance(h, parts) ? rate(h) : 0;
 }
 
 static void

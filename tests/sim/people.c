@@ -384,6 +384,30 @@ do_ignores(struct history *h, uint32_t node)
 	hint(h, node, ".stignore", NULL, false);
 }
 
+/* At times a person is at just what the device is about to act on. */
+static void
+meet(struct history *h, uint32_t node, char path[HISTORY_PATH_LEN])
+{
+	const struct sim *s = &h->sim;
+
+	if (choice_weather(&h->sim.choice, 2) == 0)
+		return;
+	for (size_t i = 0; i < s->heap.len; i++) {
+		const struct job *job = s->heap.item[i];
+		const struct slice at = job->effect.path;
+
+		if (job->kind != JOB_EFFECT || job->node != node ||
+		    job->effect.kind < EFFECT_FINISH_FILE ||
+		    job->effect.kind > EFFECT_PUT_BACK || at.len == 0 ||
+		    at.len >= HISTORY_PATH_LEN ||
+		    job->life != node_of(h, node)->life)
+			continue;
+		memcpy(path, at.ptr, at.len);
+		path[at.len] = '\0';
+		return;
+	}
+}
+
 void
 people_act(struct history *h, uint32_t node)
 {
@@ -393,6 +417,7 @@ people_act(struct history *h, uint32_t node)
 
 	pick_path(h, path);
 	pick_path(h, to);
+	meet(h, node, path);
 	h->sim.oracle.person = true;
 	vdisk_set_time(node_of(h, node)->disk,
 	    sim_now(node_of(h, node)).wall_ns);

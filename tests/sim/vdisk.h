@@ -71,7 +71,7 @@ struct vdisk_make {
 
 /* Weather: one call in so many fails; 0: none. */
 struct vdisk_trouble {
-	uint32_t read_io, write_io, sync_io, full, slow_hash;
+	uint32_t read_io, write_io, sync_io, full, flips;
 };
 
 /* An object; read by the oracle only. */

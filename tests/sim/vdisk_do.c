@@ -140,8 +140,25 @@ do_hash(const struct vnode *in, const struct effect *ef, struct event *done,
 	return 0;
 }
 
+/*
+ * Bytes on their way from the disk: a memory or a cable that fails may change
+ * one.  (Not of what is hashed: that would be an edit.)
+ */
+static void
+carry(struct vdisk *dk, uint8_t *to, const uint8_t *from, size_t len)
+{
+	struct choice *c = dk->make.choice;
+
+	if (len == 0)
+		return;
+	memcpy(to, from, len);
+	if (choice_strikes(c, dk->trouble.flips))
+		to[choice_weather(c, len)] ^= 0x20;
+}
+
 static int
-do_read(const struct vnode *in, const struct effect *ef, struct event *done)
+do_read(struct vdisk *dk, const struct vnode *in, const struct effect *ef,
+    struct event *done)
 {
 	const int64_t off = ef->u.read.offset;
 	struct payload *p;
@@ -154,7 +171,7 @@ do_read(const struct vnode *in, const struct effect *ef, struct event *done)
 	    !identity_same(&ef->want, &in->id))
 		return ERR_CHANGED;
 	p = payload_new(ef->u.read.len);
-	memcpy(p->data, in->data.ptr + off, ef->u.read.len);
+	carry(dk, p->data, in->data.ptr + off, ef->u.read.len);
 	if (ef->u.read.verify) {
 		digest_of(payload_slice(p), &d);
 		if (!digest_equal(&d, &ef->u.read.hash)) {
@@ -308,6 +325,7 @@ do_copy(struct vdisk *dk, const struct effect *ef, struct event *done)
 	struct vnode *in;
 	struct digest d;
 	struct slice data;
+	uint8_t *read;
 
 	if (from == NULL)
 		return ERR_NOT_FOUND;
@@ -315,8 +333,10 @@ do_copy(struct vdisk *dk, const struct effect *ef, struct event *done)
 		return ERR_CHANGED;
 	if (ef->u.copy.from_offset + ef->u.copy.len > from->id.size)
 		return ERR_CHANGED;
-	data = slice_of(from->data.ptr + ef->u.copy.from_offset,
-	    (size_t)ef->u.copy.len);
+	read = arena_alloc(dk->make.arena, ef->u.copy.len + 1);
+	carry(dk, read, from->data.ptr + ef->u.copy.from_offset,
+	    ef->u.copy.len);
+	data = slice_of(read, ef->u.copy.len);
 	if (ef->u.copy.verify) {
 		digest_of(data, &d);
 		if (!digest_equal(&d, &ef->u.copy.hash))
@@ -648,6 +668,20 @@ do_put_back(struct vdisk *dk, const struct effect *ef, struct event *done)
 
 /* The trash can: ".stversions", and below it the path as it was. */
 
+/* A file stands where a directory shall be: it gets a name beside it. */
+static void
+trash_free_name(struct vdisk *dk, struct vnode *dir, struct slice name,
+    struct vnode *in)
+{
+	struct vchange ch = { 0 };
+	const char *free_name = arena_printf(dk->make.arena, "%.*s~%llu",
+	    SLICE_FMT(name), (unsigned long long)dk->now_ns);
+
+	vdisk_edge(dk, &ch, dir, name, NULL);
+	vdisk_edge(dk, &ch, dir, slice_str(free_name), in);
+	vdisk_apply(dk, &ch);
+}
+
 /* The directory of `path` in it, each one flushed as it is made. */
 static struct vnode *
 trash_dir_of(struct vdisk *dk, struct slice path)
@@ -659,6 +693,10 @@ trash_dir_of(struct vdisk *dk, struct slice path)
 		const struct slice name = slice_to(path, slash);
 		struct vnode *next = vdisk_child(dk, dir, name);
 
+		if (next != NULL && next->id.type != IDENTITY_DIR) {
+			trash_free_name(dk, dir, name, next);
+			next = NULL;
+		}
 		if (next == NULL) {
 			next = vdisk_node(dk, IDENTITY_DIR, 0700);
 			name_set(dk, dir, name, next);
@@ -685,6 +723,10 @@ do_keep_version(struct vdisk *dk, const struct effect *ef)
 	if (ef->want.type != IDENTITY_ABSENT &&
 	    !identity_same(&ef->want, &in->id))
 		return ERR_CHANGED;
+	/* Its last place, and nobody gave it up. */
+	if (in->token != NULL && !in->token->spent && in->token->places == 1)
+		oracle_fault(dk->make.oracle, "thrown away: %.*s with %.*s",
+		    SLICE_FMT(ef->path), SLICE_FMT(in->data));
 	dir =
 	    trash_dir_of(dk, path_join(ar, SLICE_LIT(".stversions"), ef->path));
 	if (dir == NULL)
@@ -901,8 +943,9 @@ do_one(struct vdisk *dk, const struct effect *ef, struct event *done,
 	case EFFECT_READ_FILE:
 		return do_read_file(vdisk_walk(dk, ef->path), done);
 	case EFFECT_READ_BLOCK:
-		return do_read(ef->temp.len > 0 ? temp_find(dk, ef->temp)
-						: vdisk_walk(dk, ef->path),
+		return do_read(dk,
+		    ef->temp.len > 0 ? temp_find(dk, ef->temp)
+				     : vdisk_walk(dk, ef->path),
 		    ef, done);
 	case EFFECT_CHUNK_FILE: {
 		const struct vnode *in = vdisk_walk(dk, ef->path);
