@@ -241,6 +241,9 @@ exchange_revive(struct folder *f, struct slice path)
 	    decide(row, f->cfg.mode, f->cfg.ignore_perms).kind !=
 		VERDICT_REVIVE)
 		return;
+	/* Something else is being put there; when it is, it is decided anew. */
+	if (pull_owns(f, path))
+		return;
 	e = row_local(row)->entry;
 	e.name = path;
 	if (e.block == NULL && e.block_count > 0 &&
