@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "engine/base/hash.h"
+#include "engine/base/mem.h"
 #include "engine/base/nfc.h"
+#include "engine/base/path.h"
 
 #define REST_STEPS 30000u        /* to rest; a history takes a few thousand */
 #define LATE_NS (2 * CLOCK_HOUR) /* what is tried again later may take long */
@@ -44,6 +46,7 @@ roll_people(struct history *h, struct settings *set)
 	set->chmods = chance(h, 100);
 	set->utimes = chance(h, 60);
 	set->spellings = chance(h, 50);
+	set->accents = chance(h, 25);
 	set->ignores = chance(h, 60);
 	set->big = chance(h, 12);
 	set->opens = chance(h, 80);
@@ -82,7 +85,7 @@ roll_faults(struct history *h, struct settings *set)
 	t->full = chance(h, parts) ? rate(h) : 0;
 	for (uint32_t i = 0; i < SIM_NODES; i++) {
 		set->folds[i] = set->spellings && chance(h, 100);
-		set->normalises[i] = set->spellings && chance(h, 60);
+		set->normalises[i] = set->accents && chance(h, 100);
 		set->blind[i] = chance(h, parts / 4);
 	}
 	t->flips = chance(h, parts) ? rate(h) : 0;
@@ -119,8 +122,8 @@ tell_settings(const struct history *h)
 	    shape[s->shape], writers[s->writers], s->names,
 	    s->dirs ? ", directories" : "", s->links ? ", links" : "",
 	    s->moves ? ", renames" : "", s->chmods ? ", chmod" : "",
-	    s->spellings ? ", spellings" : "", s->ignores ? ", ignores" : "",
-	    s->opens ? ", open files" : "",
+	    s->spellings || s->accents ? ", spellings" : "",
+	    s->ignores ? ", ignores" : "", s->opens ? ", open files" : "",
 	    s->unflushed ? ", nothing flushed" : "");
 	printf("%s%s%s%s%s%s%s%s%s%s%s%s%s%s\n", s->kills ? " kill" : "",
 	    s->power ? " power" : "", s->power && s->hostile ? "(hostile)" : "",
@@ -144,6 +147,9 @@ make_world(struct history *h)
 	const struct settings *set = &h->set;
 	struct sim *s = &h->sim;
 
+	/* Two forms of one name clash on any disk: on the wire they are one. */
+	s->clashes = set->accents;
+	s->uneven = set->ignores;
 	for (uint32_t i = 0; i < set->nodes; i++) {
 		const struct vdisk_make make = {
 			.model = set->hostile ? VDISK_HOSTILE : VDISK_ORDERED,
@@ -217,31 +223,72 @@ folded(struct history *h, const char *line)
 	return slice_of(p, s.len);
 }
 
-/* Without what has a capital, or an accent, or a conflict: one device may
- * have to hold back what another has.  (I26.) */
+/* A path as it is spelled on some disk, and as one that folds sees it. */
+struct spelled {
+	struct slice path, key;
+};
+
+struct spellings {
+	VEC(struct spelled) all; /* of all disks */
+	VEC(struct slice) odd;   /* keys that are spelled in two ways */
+};
+
+static void
+add_spelled(struct history *h, struct spellings *sp, const char *line)
+{
+	const struct spelled one = { slice_of(line, strcspn(line, " ")),
+		folded(h, line) };
+
+	for (size_t i = 0; i < sp->all.len; i++) {
+		const struct spelled *is = &sp->all.item[i];
+
+		if (!slice_equal(is->key, one.key))
+			continue;
+		if (!slice_equal(is->path, one.path))
+			*VEC_ADD(&sp->odd) = one.key;
+		return;
+	}
+	*VEC_ADD(&sp->all) = one;
+}
+
+static bool
+is_odd(const struct spellings *sp, struct slice key)
+{
+	for (size_t i = 0; i < sp->odd.len; i++)
+		if (slice_equal(sp->odd.item[i], key) ||
+		    path_is_below(key, sp->odd.item[i]))
+			return true;
+	for (size_t i = 0; i < key.len; i++)
+		if (key.ptr[i] >= 128)
+			return true;
+	return false;
+}
+
+/* Without names that are spelled in two ways, what is below them and conflicts:
+ * a device may have to hold back what another has.  (I26.) */
 static void
 drop_spellings(struct history *h, char *text)
 {
+	struct spellings sp = { 0 };
 	char *to = text;
 
+	for (uint32_t i = 0; i < h->sim.nodes; i++)
+		for (char *line =
+			 vdisk_dump(h->sim.node[i].disk, &h->sim.arena);
+		     *line != '\0'; line = strchr(line, '\n') + 1)
+			add_spelled(h, &sp, line);
 	for (char *line = text, *end; *line != '\0'; line = end + 1) {
 		const struct slice key = folded(h, line);
-		bool odd = false;
 
 		end = strchr(line, '\n');
-		for (size_t i = 0; i < key.len; i++)
-			odd = odd || key.ptr[i] >= 128 ||
-			      (i > 0 && key.ptr[i] == '.') ||
-			      ((key.ptr[i] == 'a' || key.ptr[i] == 'b') &&
-				  (i == 0 || key.ptr[i - 1] == '/'));
-		for (const char *p = line; p < end && *p != ' '; p++)
-			odd = odd || (*p >= 'A' && *p <= 'Z');
-		if (odd)
+		if (is_odd(&sp, key) || slice_find(key, '.') != SIZE_MAX)
 			continue;
 		memmove(to, line, (size_t)(end - line) + 1);
 		to += end - line + 1;
 	}
 	*to = '\0';
+	VEC_FINI(&sp.all);
+	VEC_FINI(&sp.odd);
 }
 
 static char *
@@ -317,6 +364,9 @@ come_to_rest(struct history *h)
 	rescan(h);
 	if (is_sound(h))
 		rest(h, "two hours later");
+	/* Names that were held back are tried again when there is room. */
+	if (is_sound(h) && h->sim.clashes)
+		sim_run(&h->sim, LATE_NS);
 	if (is_sound(h))
 		check_well(h);
 }
@@ -345,6 +395,17 @@ rest_as_left(struct history *h)
 			    tree(h, i));
 }
 
+/* What could not be filed or named waits in staging for the next start. */
+static void
+pay_debts(struct history *h)
+{
+	h->sim.debts = false;
+	for (uint32_t i = 0; i < h->sim.nodes && is_sound(h); i++)
+		sim_stop(&h->sim, i, false);
+	if (is_sound(h))
+		come_to_rest(h);
+}
+
 /* Rest stays rest: no messages, nothing found by a scan or a restart. */
 static void
 stay_at_rest(struct history *h)
@@ -365,7 +426,6 @@ stay_at_rest(struct history *h)
 		sim_stop(&h->sim, i, false);
 	if (!is_sound(h))
 		return;
-	h->sim.debts = false;
 	faults_heal(h);
 	rest(h, "after a restart");
 	if (is_sound(h) && strcmp(before, tree(h, 0)) != 0)
@@ -389,7 +449,7 @@ time_passes(struct history *h)
 		sim_run(&h->sim, pick(h, 400) * CLOCK_MS);
 	else if (what >= 2)
 		while (steps-- > 0 && sim_step(&h->sim))
-			;
+			people_write_on(h);
 	if (h->sim.now.mono_ns - before < FLUSH_NS)
 		return;
 	for (uint32_t i = 0; i < h->sim.nodes; i++)
@@ -433,8 +493,12 @@ check_end(struct history *h)
 
 	for (uint32_t i = 0; i < h->sim.nodes; i++)
 		disk[i] = h->sim.node[i].disk;
+	/* A failed flush is final: what was just put is then as if it had not
+	 * been, and who deletes it then deletes what was there before. */
 	oracle_check_end(&h->sim.oracle, disk, h->sim.nodes,
-	    !h->amnesia && !h->set.modes && !h->sim.clashes);
+	    !h->amnesia && !h->set.modes && !h->sim.clashes &&
+		h->sim.trouble.sync_io == 0,
+	    is_exact(h));
 }
 
 static void
@@ -463,9 +527,12 @@ history_run(const uint8_t *byte, size_t len, bool story, bool debug,
 	live(&h);
 	if (is_sound(&h))
 		rest_as_left(&h);
+	if (is_sound(&h) && h.sim.debts)
+		pay_debts(&h);
 	if (is_sound(&h))
 		check_end(&h);
-	if (is_sound(&h))
+	/* Of two names that clash the one or the other may be held back. */
+	if (is_sound(&h) && !h.sim.clashes)
 		stay_at_rest(&h);
 	if (story)
 		tell_end(&h);

@@ -33,7 +33,8 @@ struct settings {
 	uint32_t names;
 	uint32_t pause;      /* longest run between acts, steps */
 	uint32_t fault_rate; /* one act in so many is a fault */
-	bool dirs, links, moves, chmods, utimes, spellings, ignores, big, opens;
+	bool dirs, links, moves, chmods, utimes, spellings, accents, ignores,
+	    big, opens;
 	bool kills, power, hostile, unflushed, syncfs, reuses;
 	bool cuts, one_way, full, away, read_only;
 	bool index_lost, index_restored, clocks, modes, removals;
@@ -75,6 +76,8 @@ void history_run(const uint8_t *byte, size_t len, bool story, bool debug,
 
 /* people.c: a person does something on the disk of `node`. */
 void people_act(struct history *h, uint32_t node);
+/* ... and programs that have a file open go on writing to it. */
+void people_write_on(struct history *h);
 /* faults.c: something breaks, or is mended. */
 void faults_act(struct history *h);
 /* What waits for a device to change names may strike now. */

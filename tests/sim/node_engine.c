@@ -11,6 +11,7 @@
 #include "engine/core_state.h"
 #include "engine/engine.h"
 #include "engine/folder.h"
+#include "engine/intent.h"
 #include "engine/pull_state.h"
 #include "engine/status.h"
 #include "engine/store_mem.h"
@@ -275,6 +276,33 @@ free_node(struct node *nd)
 static const char *const act_name[] = { "finish", "link", "mkdir", "move",
 	"remove", "meta", "put back", "keep" };
 
+static const char *const effect_name[] = {
+	[EFFECT_OPEN_FOLDER] = "open",
+	[EFFECT_CLOSE_FOLDER] = "close",
+	[EFFECT_CHECK_ROOT] = "check root",
+	[EFFECT_MAKE_MARKER] = "make marker",
+	[EFFECT_COMMIT] = "commit",
+	[EFFECT_SEND] = "send",
+	[EFFECT_DROP_PEER] = "drop peer",
+	[EFFECT_LIST_DIR] = "list",
+	[EFFECT_STAT] = "stat",
+	[EFFECT_HASH_FILE] = "hash",
+	[EFFECT_READ_FILE] = "read",
+	[EFFECT_READ_BLOCK] = "read block",
+	[EFFECT_CHUNK_FILE] = "chunk",
+	[EFFECT_WRITE_TEMP] = "write temp",
+	[EFFECT_COPY_TEMP] = "copy temp",
+	[EFFECT_CHECK_TEMP] = "check temp",
+	[EFFECT_SEAL_TEMP] = "seal temp",
+	[EFFECT_SYNC_TEMPS] = "flush temps",
+	[EFFECT_DROP_TEMP] = "drop temp",
+	[EFFECT_LIST_TEMPS] = "list temps",
+	[EFFECT_KEEP_VERSION] = "keep version",
+	[EFFECT_CLEAN_TRASH] = "clean trash",
+	[EFFECT_SYNC_DIRS] = "flush names",
+	[EFFECT_NOTE] = "note",
+};
+
 static bool
 is_act(enum effect_kind kind)
 {
@@ -332,9 +360,10 @@ commit(struct node *nd, const struct effect *ef)
 	struct sim *s = nd->sim;
 	static const struct err broken = { .code = ERR_IO, .text = "weather" };
 
-	/* People's files first; where that fails, the door only warns. */
-	if (ef->u.commit.flush && vdisk_is_writable(nd->disk) &&
-	    !choice_strikes(&s->choice, s->trouble.sync_io))
+	/* People's files first.  (Where that fails the door warns and goes on,
+	 * and a power cut soon after may then look like a deletion; it is not
+	 * made to fail here.) */
+	if (ef->u.commit.flush && vdisk_is_writable(nd->disk))
 		vdisk_flush(nd->disk);
 	if (vdisk_is_full(nd->disk) && choice_strikes(&s->choice, 2)) {
 		if (store_mem_count(nd->store, STORE_INTENT) > 0)
@@ -389,9 +418,12 @@ effect(struct node *nd, struct job *job)
 		payload_free(ef->u.write.payload);
 	if (ef->kind == EFFECT_OPEN_FOLDER && code == 0)
 		open_store(nd, ef, &ev);
+	if (code != 0 && code != ERR_NOT_FOUND && !is_act(ef->kind))
+		sim_say(nd, "  %s: %s", effect_name[ef->kind], err_name(code));
 	/* What could not be filed or named waits in staging, with its intent.
 	 */
-	if (code != 0 && ef->kind >= EFFECT_FINISH_FILE)
+	if (code != 0 &&
+	    (ef->kind >= EFFECT_FINISH_FILE || ef->kind == EFFECT_COMMIT))
 		nd->sim->debts = true;
 	sim_mix(nd->sim, (uint64_t)ef->kind << 8 ^ (uint64_t)(uint32_t)code);
 	if (ef->id == 0) {
@@ -503,6 +535,17 @@ is_problem(struct sim *s, const struct status_folder *f)
 	return f->problem_count != 0 && !s->clashes;
 }
 
+static void
+say_intent(struct node *nd, struct slice record)
+{
+	struct intent in = { 0 };
+
+	intent_decode(record, &in, &nd->sim->arena);
+	oracle_fault(&nd->sim->oracle,
+	    "no quiet: %s has an intent of kind %d for %.*s", nd->name,
+	    (int)in.kind, SLICE_FMT(in.path));
+}
+
 static bool
 is_well(struct node *nd)
 {
@@ -516,10 +559,10 @@ is_well(struct node *nd)
 
 	status_report(nd->impl, sim_now(nd), ar, &rp);
 	f = rp.folder[0];
-	if (f.state != STATUS_IN_SYNC && !(s->clashes && f.idle))
+	if (f.state != STATUS_IN_SYNC && !s->clashes)
 		oracle_fault(&s->oracle, "no quiet: %s is %s, %s", nd->name,
 		    status_state_name(f.state), reason_name(f.reason));
-	else if (!f.idle)
+	else if (!f.idle && !s->clashes)
 		oracle_fault(&s->oracle, "no quiet: %s is busy", nd->name);
 	else if (is_need(&f.need) && !s->clashes)
 		oracle_fault(&s->oracle, "no quiet: %s needs something",
@@ -529,10 +572,9 @@ is_well(struct node *nd)
 		    reason_name(f.problem[0].reason),
 		    SLICE_FMT(f.problem[0].path));
 	else if (!s->debts && index_next_intent(fo->ix, 0, &id, &record, ar))
-		oracle_fault(&s->oracle, "no quiet: %s has an intent",
-		    nd->name);
+		say_intent(nd, record);
 	for (uint32_t i = 0; i < f.share_count; i++)
-		if (f.share[i].connected && !s->clashes &&
+		if (f.share[i].connected && !s->clashes && !s->uneven &&
 		    (!f.share[i].known || is_need(&f.share[i].need)))
 			oracle_fault(&s->oracle,
 			    "untruthful: %s thinks another is behind",

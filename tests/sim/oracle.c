@@ -10,31 +10,34 @@
 #include "engine/base/mem.h"
 #include "engine/base/path.h"
 
+#define HEADS_MAX 8u
+
 void
-oracle_init(struct oracle * or, struct arena *arena)
+oracle_init(struct oracle *oc, struct arena *arena)
 {
-	memset(or, 0, sizeof(* or));
-	or->arena = arena;
+	memset(oc, 0, sizeof(*oc));
+	oc->arena = arena;
 }
 
 void
-oracle_fini(struct oracle * or)
+oracle_fini(struct oracle *oc)
 {
-	map_fini(& or->by_data);
-	VEC_FINI(& or->all);
-	VEC_FINI(& or->suspects);
+	map_fini(&oc->by_data);
+	map_fini(&oc->heads);
+	VEC_FINI(&oc->all);
+	VEC_FINI(&oc->suspects);
 }
 
 /* The first fault is the one to be told: others follow from it. */
 void
-oracle_fault(struct oracle * or, const char *fmt, ...)
+oracle_fault(struct oracle *oc, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (or->why[0] != '\0')
+	if (oc->why[0] != '\0')
 		return;
 	va_start(ap, fmt);
-	vsnprintf(or->why, sizeof(or->why), fmt, ap);
+	vsnprintf(oc->why, sizeof(oc->why), fmt, ap);
 	va_end(ap);
 }
 
@@ -45,24 +48,24 @@ shown(struct slice data)
 }
 
 static struct token *
-token_add(struct oracle * or, struct slice data)
+token_add(struct oracle *oc, struct slice data)
 {
-	struct token *t = arena_zalloc(or->arena, sizeof(*t));
+	struct token *t = arena_zalloc(oc->arena, sizeof(*t));
 
 	t->data = data;
-	t->number = (uint32_t) or->all.len;
-	map_put(& or->by_data, data, t);
-	*VEC_ADD(& or->all) = t;
+	t->number = (uint32_t)oc->all.len;
+	map_put(&oc->by_data, data, t);
+	*VEC_ADD(&oc->all) = t;
 	return t;
 }
 
 struct token *
-oracle_written(struct oracle * or, struct slice data)
+oracle_written(struct oracle *oc, struct slice data)
 {
-	struct token *t = map_find(& or->by_data, data);
+	struct token *t = map_find(&oc->by_data, data);
 
 	if (t == NULL)
-		return token_add(or, data);
+		return token_add(oc, data);
 	/* Written once more: it is wanted again. */
 	t->spent = false;
 	t->touched = true;
@@ -70,9 +73,9 @@ oracle_written(struct oracle * or, struct slice data)
 }
 
 void
-oracle_unwritten(struct oracle * or, struct slice data)
+oracle_unwritten(struct oracle *oc, struct slice data)
 {
-	struct token *t = map_find(& or->by_data, data);
+	struct token *t = map_find(&oc->by_data, data);
 
 	if (t != NULL && t->places == 0)
 		t->spent = true;
@@ -101,57 +104,104 @@ token_touch(struct token *t)
 }
 
 void
-oracle_spent(struct oracle * or, const struct vnode *node)
+oracle_spent(struct oracle *oc, const struct vnode *node)
 {
-	(void) or ;
+	(void)oc;
 	each_token(node, token_spend);
 }
 
-void
-oracle_touched(struct oracle * or, const struct vnode *node)
+/* What was said last at one path, by people who had not seen each other. */
+struct heads {
+	struct token *of[HEADS_MAX];
+	uint32_t count;
+	bool many; /* too many to be told apart: all of it is contested */
+};
+
+static bool
+heads_take(struct heads *hd, const struct token *t)
 {
-	(void) or ;
+	for (uint32_t i = 0; i < hd->count; i++)
+		if (hd->of[i] == t) {
+			hd->of[i] = hd->of[--hd->count];
+			return true;
+		}
+	return t == NULL && hd->count == 0;
+}
+
+void
+oracle_told(struct oracle *oc, const char *path, struct token *old,
+    struct token *now)
+{
+	struct heads *hd = map_find(&oc->heads, slice_str(path));
+	bool seen;
+
+	if (hd == NULL) {
+		hd = arena_zalloc(oc->arena, sizeof(*hd));
+		map_put(&oc->heads, slice_str(path), hd);
+	}
+	seen = heads_take(hd, old);
+	if (seen && hd->count == 0 && !hd->many) {
+		if (now != NULL)
+			hd->of[hd->count++] = now;
+		return;
+	}
+	for (uint32_t i = 0; i < hd->count; i++)
+		hd->of[i]->contested = true;
+	if (old != NULL)
+		old->contested = true;
+	if (now != NULL)
+		now->contested = true;
+	if (now != NULL && hd->count < HEADS_MAX)
+		hd->of[hd->count++] = now;
+	else if (now != NULL)
+		hd->many = true;
+}
+
+void
+oracle_touched(struct oracle *oc, const struct vnode *node)
+{
+	(void)oc;
 	each_token(node, token_touch);
 }
 
 /* What a machine made of a file that was being written when it went dark. */
 static struct token *
-token_garbage(struct oracle * or, struct slice data)
+token_garbage(struct oracle *oc, struct slice data)
 {
-	struct token *t = token_add(or, data);
+	struct token *t = token_add(oc, data);
 
 	t->spent = t->touched = t->garbage = true;
 	return t;
 }
 
 void
-oracle_named(struct oracle * or, struct vnode *node)
+oracle_named(struct oracle *oc, struct vnode *node)
 {
 	struct token *t;
 
 	if (node->id.type != IDENTITY_FILE)
 		return;
-	t = map_find(& or->by_data, node->data);
+	t = map_find(&oc->by_data, node->data);
 	if (t == NULL && node->visible) {
 		/* A temp is named only when it is whole and flushed. */
 		if (node->ours)
-			oracle_fault(or, "half-written: %zu bytes \"%.*s\"",
+			oracle_fault(oc, "half-written: %zu bytes \"%.*s\"",
 			    node->data.len, shown(node->data),
 			    (const char *)node->data.ptr);
-		t = token_garbage(or, node->data);
+		t = token_garbage(oc, node->data);
 	}
 	node->token = t;
 	if (t == NULL)
 		return;
 	t->places++;
-	if (or->machine)
+	if (oc->machine)
 		t->touched = true;
 	if (node->clean)
 		t->safe = true;
 }
 
 void
-oracle_unnamed(struct oracle * or, struct vnode *node)
+oracle_unnamed(struct oracle *oc, struct vnode *node)
 {
 	struct token *t = node->token;
 
@@ -159,12 +209,12 @@ oracle_unnamed(struct oracle * or, struct vnode *node)
 	if (t == NULL)
 		return;
 	t->places--;
-	if (or->machine)
+	if (oc->machine)
 		t->touched = true;
 	if (t->suspect)
 		return;
 	t->suspect = true;
-	*VEC_ADD(& or->suspects) = t;
+	*VEC_ADD(&oc->suspects) = t;
 }
 
 static bool
@@ -174,31 +224,31 @@ is_lost(const struct token *t)
 }
 
 static void
-say_lost(struct oracle * or, const struct token *t, const char *when)
+say_lost(struct oracle *oc, const struct token *t, const char *when)
 {
-	oracle_fault(or, "lost%s: %.*s", when, shown(t->data),
+	oracle_fault(oc, "lost%s: %.*s", when, shown(t->data),
 	    (const char *)t->data.ptr);
 }
 
 void
-oracle_check(struct oracle * or)
+oracle_check(struct oracle *oc)
 {
-	for (size_t i = 0; i < or->suspects.len; i++) {
-		struct token *t = or->suspects.item[i];
+	for (size_t i = 0; i < oc->suspects.len; i++) {
+		struct token *t = oc->suspects.item[i];
 
 		t->suspect = false;
 		if (is_lost(t))
-			say_lost(or, t, "");
+			say_lost(oc, t, "");
 	}
-	VEC_CLEAR(& or->suspects);
+	VEC_CLEAR(&oc->suspects);
 }
 
 void
-oracle_at_risk(struct oracle * or, const struct vnode *node)
+oracle_at_risk(struct oracle *oc, const struct vnode *node)
 {
 	struct token *t = node->token;
 
-	(void) or ;
+	(void)oc;
 	if (t == NULL || t->at_risk)
 		return;
 	t->at_risk = true;
@@ -206,21 +256,21 @@ oracle_at_risk(struct oracle * or, const struct vnode *node)
 }
 
 void
-oracle_check_power(struct oracle * or)
+oracle_check_power(struct oracle *oc)
 {
-	for (size_t i = 0; i < or->suspects.len; i++) {
-		struct token *t = or->suspects.item[i];
+	for (size_t i = 0; i < oc->suspects.len; i++) {
+		struct token *t = oc->suspects.item[i];
 
 		t->suspect = false;
 		if (t->at_risk && t->places < t->before)
 			t->spent = true;
 		t->at_risk = false;
 		if (is_lost(t) && t->safe)
-			say_lost(or, t, " with the power");
+			say_lost(oc, t, " with the power");
 		else if (is_lost(t))
 			t->spent = true;
 	}
-	VEC_CLEAR(& or->suspects);
+	VEC_CLEAR(&oc->suspects);
 }
 
 /* At the end */
@@ -245,37 +295,40 @@ original_name(struct slice name)
 }
 
 static void
-check_copy(struct oracle * or, const struct vnode *dir, const struct vname *vn)
+check_copy(struct oracle *oc, const struct vnode *dir, const struct vname *vn)
 {
 	const struct slice name = original_name(vn->name);
 
 	for (uint32_t i = 0; i < dir->names; i++)
 		if (slice_equal(dir->name[i].name, name) &&
 		    dir->name[i].node->token == vn->node->token)
-			oracle_fault(or, "spurious: %.*s holds what %.*s does",
+			oracle_fault(oc, "spurious: %.*s holds what %.*s does",
 			    SLICE_FMT(vn->name), SLICE_FMT(name));
 }
 
 static void
-check_dir(struct oracle * or, const struct vnode *dir, bool strict)
+check_dir(struct oracle *oc, const struct vnode *dir, bool strict, bool exact)
 {
 	for (uint32_t i = 0; i < dir->names; i++) {
 		const struct vname *vn = &dir->name[i];
 		struct token *t = vn->node->token;
 
 		if (vn->node->id.type == IDENTITY_DIR)
-			check_dir(or, vn->node, strict);
+			check_dir(oc, vn->node, strict, exact);
 		if (t == NULL || !vn->node->visible)
 			continue;
 		/* A copy of what lost may be made by somebody who had not yet
 		 * heard that it was written over. */
-		if (strict && t->spent && !t->touched &&
+		if (strict && t->spent && !t->touched && !t->contested &&
 		    !is_conflict_name(vn->name))
-			oracle_fault(or, "resurrected: %.*s with %.*s",
+			oracle_fault(oc, "resurrected: %.*s with %.*s",
 			    SLICE_FMT(vn->name), shown(t->data),
 			    (const char *)t->data.ptr);
-		if (strict && is_conflict_name(vn->name) && !t->touched)
-			check_copy(or, dir, vn);
+		/* Who deletes the winner revives what lost, beside its copy;
+		 * and a conflict of conflicts may come out equal. */
+		if (exact && is_conflict_name(vn->name) && !t->touched &&
+		    !is_conflict_name(original_name(vn->name)))
+			check_copy(oc, dir, vn);
 	}
 }
 
@@ -297,19 +350,19 @@ mark_found(const struct vnode *dir, bool root)
 }
 
 void
-oracle_check_end(struct oracle * or, struct vdisk *const *disk, uint32_t count,
-    bool strict)
+oracle_check_end(struct oracle *oc, struct vdisk *const *disk, uint32_t count,
+    bool strict, bool exact)
 {
-	oracle_check(or);
+	oracle_check(oc);
 	for (uint32_t i = 0; i < count; i++) {
-		check_dir(or, vdisk_root(disk[i]), strict);
+		check_dir(oc, vdisk_root(disk[i]), strict, exact);
 		mark_found(vdisk_root(disk[i]), true);
 	}
-	for (size_t i = 0; i < or->all.len; i++) {
-		struct token *t = or->all.item[i];
+	for (size_t i = 0; i < oc->all.len; i++) {
+		struct token *t = oc->all.item[i];
 
 		if (!t->suspect && !t->spent)
-			say_lost(or, t, " in the end");
+			say_lost(oc, t, " in the end");
 		t->suspect = false;
 	}
 }

@@ -38,10 +38,12 @@ pick_path(struct history *h, char path[HISTORY_PATH_LEN])
 	const char *base = name[pick(h, h->set.names)];
 	const uint32_t odd = pick(h, 8);
 
-	if (h->set.spellings && odd >= 4)
+	if (h->set.spellings && (odd == 4 || odd == 5))
+		base = spelled[odd - 4];
+	if (h->set.accents && odd >= 6)
 		base = spelled[odd - 4];
 	snprintf(path, HISTORY_PATH_LEN, "%s%s%s", in, base,
-	    h->set.ignores && odd == 3 ? ".ign" : "");
+	    h->set.ignores && odd == 3 && in[0] == '\0' ? ".ign" : "");
 }
 
 static bool
@@ -89,6 +91,14 @@ spend(struct history *h, uint32_t node, const char *path)
 		oracle_spent(&h->sim.oracle, in);
 }
 
+static struct token *
+token_at(struct history *h, uint32_t node, const char *path)
+{
+	const struct vnode *in = vdisk_find(node_of(h, node)->disk, path);
+
+	return in == NULL ? NULL : in->token;
+}
+
 static void
 touch(struct history *h, uint32_t node, const char *path)
 {
@@ -115,6 +125,7 @@ do_write(struct history *h, uint32_t node, const char *path, bool append)
 	struct node *nd = node_of(h, node);
 	struct buf data = { 0 };
 	struct slice bytes;
+	struct token *old, *now;
 
 	if (vdisk_is_dir(nd->disk, path) || !vdisk_is_writable(nd->disk))
 		return;
@@ -123,15 +134,18 @@ do_write(struct history *h, uint32_t node, const char *path, bool append)
 	put_new(h, &data, node);
 	bytes = keep(h, &data);
 	/* Its parent may be missing: then nothing is written. */
+	old = token_at(h, node, path);
 	spend(h, node, path);
-	oracle_written(&h->sim.oracle, bytes);
-	if (vdisk_write(nd->disk, path, bytes, flushes(h)))
+	now = oracle_written(&h->sim.oracle, bytes);
+	if (vdisk_write(nd->disk, path, bytes, flushes(h))) {
+		oracle_told(&h->sim.oracle, path, old, now);
 		sim_say(nd, "person %s %s: %.*s",
 		    append ? "appends to" : "writes", path,
 		    (int)(bytes.len < 40 ? bytes.len : 40),
 		    (const char *)bytes.ptr);
-	else
+	} else {
 		oracle_unwritten(&h->sim.oracle, bytes);
+	}
 	hint(h, node, path, NULL, false);
 }
 
@@ -142,16 +156,20 @@ do_save(struct history *h, uint32_t node, const char *path)
 	struct node *nd = node_of(h, node);
 	struct buf data = { 0 };
 	struct slice bytes;
+	struct token *old, *now;
 	const bool flushed = flushes(h);
 
 	if (vdisk_is_dir(nd->disk, path) || !vdisk_is_writable(nd->disk))
 		return;
 	put_new(h, &data, node);
 	bytes = keep(h, &data);
-	oracle_written(&h->sim.oracle, bytes);
+	old = token_at(h, node, path);
+	spend(h, node, "tmp.ign"); /* of a save that the power ended */
+	now = oracle_written(&h->sim.oracle, bytes);
 	if (vdisk_write(nd->disk, "tmp.ign", bytes, flushed)) {
 		spend(h, node, path);
 		if (vdisk_rename(nd->disk, "tmp.ign", path, flushed)) {
+			oracle_told(&h->sim.oracle, path, old, now);
 			sim_say(nd, "person saves %s: %.*s", path,
 			    (int)(bytes.len < 40 ? bytes.len : 40),
 			    (const char *)bytes.ptr);
@@ -181,6 +199,8 @@ remove_below(struct history *h, uint32_t node, const char *path, bool flushed)
 		if (in->names == before)
 			return;
 	}
+	if (in != NULL && in->token != NULL)
+		oracle_told(&h->sim.oracle, path, in->token, NULL);
 	vdisk_remove(dk, path, flushed);
 }
 
@@ -224,8 +244,10 @@ do_rename(struct history *h, uint32_t node, const char *from, const char *to)
 		return;
 	touch(h, node, from);
 	if (old != NULL && old != in && old->id.type != IDENTITY_DIR &&
-	    in->id.type != IDENTITY_DIR)
+	    in->id.type != IDENTITY_DIR) {
+		touch(h, node, to);
 		spend(h, node, to);
+	}
 	if (old == in)
 		sim_count(&h->sim, COUNT_CASE_RENAME);
 	rename_one(h, node, from, to, flushes(h));
@@ -245,6 +267,7 @@ do_swap(struct history *h, uint32_t node, const char *a, const char *b)
 		return;
 	touch(h, node, a);
 	touch(h, node, b);
+	spend(h, node, "swap"); /* of a swap that the power ended */
 	if (rename_one(h, node, a, "swap", flushed) &&
 	    rename_one(h, node, b, a, flushed))
 		rename_one(h, node, "swap", b, flushed);
@@ -336,37 +359,53 @@ do_type(struct history *h, uint32_t node, const char *path)
 	}
 }
 
-/*
- * A program opens a file, or goes on writing to the one it has open: by its
- * descriptor, wherever that file has gone meanwhile.
- */
+/* It writes on by its descriptor, wherever the file has gone meanwhile. */
 static void
-do_open(struct history *h, uint32_t node, const char *path)
+write_on(struct history *h, uint32_t node)
 {
 	struct node *nd = node_of(h, node);
 	struct vnode *in = h->open[node];
 	struct buf data = { 0 };
 	struct slice bytes;
 
-	if (in == NULL) {
-		h->open[node] = vdisk_open(nd->disk, path);
-		return;
-	}
 	h->open[node] = NULL;
-	if (in->parent == NULL || !vdisk_is_writable(nd->disk))
+	/* What is written to a file in the trash can is in the trash can. */
+	if (in->parent == NULL || !vdisk_is_writable(nd->disk) ||
+	    (!in->visible && !vdisk_is_staged(nd->disk, in)))
 		return;
 	buf_put(&data, in->data);
 	put_new(h, &data, node);
 	bytes = keep(h, &data);
 	if (in->token != NULL)
 		oracle_spent(&h->sim.oracle, in);
-	oracle_written(&h->sim.oracle, bytes);
-	sim_say(nd, "person goes on writing: %.*s",
+	oracle_touched(&h->sim.oracle, in);
+	oracle_written(&h->sim.oracle, bytes)->touched = true;
+	sim_say(nd, "person writes on: %.*s",
 	    (int)(bytes.len < 40 ? bytes.len : 40), (const char *)bytes.ptr);
 	if (!vdisk_write_open(nd->disk, in, bytes))
 		oracle_unwritten(&h->sim.oracle, bytes);
 	if (in->visible)
 		sim_hint(&h->sim, node, SLICE_EMPTY, SLICE_EMPTY, true);
+}
+
+static void
+do_open(struct history *h, uint32_t node, const char *path)
+{
+	if (h->open[node] != NULL)
+		write_on(h, node);
+	else
+		h->open[node] = vdisk_open(node_of(h, node)->disk, path);
+}
+
+/* Just when the file was taken off its name. */
+void
+people_write_on(struct history *h)
+{
+	for (uint32_t i = 0; i < h->sim.nodes; i++)
+		if (h->open[i] != NULL &&
+		    vdisk_is_staged(node_of(h, i)->disk, h->open[i]) &&
+		    choice_strikes(&h->sim.choice, 3))
+			write_on(h, i);
 }
 
 static void
@@ -443,7 +482,7 @@ people_act(struct history *h, uint32_t node)
 		do_utimes(h, node, path);
 	else if (what < 92 && set->links)
 		do_link(h, node, path);
-	else if (what < 94 && set->opens)
+	else if (what < 95 && set->opens)
 		do_open(h, node, path);
 	else if (what < 96 && set->ignores)
 		do_ignores(h, node);

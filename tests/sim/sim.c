@@ -205,12 +205,20 @@ sim_send(struct node *nd, uint32_t to, int32_t type, struct slice body)
 	job_at(other, job, at);
 }
 
+/* What was sent in sessions up to `link` is lost. */
 static void
-letters_drop(struct node *nd, uint32_t from)
+letters_drop(struct node *nd, uint32_t from, uint64_t link)
 {
-	if (nd->first[from] != NULL)
+	bool any = false;
+
+	while (nd->first[from] != NULL && nd->first[from]->link <= link) {
+		nd->first[from] = nd->first[from]->next;
+		any = true;
+	}
+	if (nd->first[from] == NULL)
+		nd->last[from] = NULL;
+	if (any)
 		sim_count(nd->sim, COUNT_CUT_IN_FLIGHT);
-	nd->first[from] = nd->last[from] = NULL;
 }
 
 /* Of sessions that ended nothing more arrives. */
@@ -325,7 +333,7 @@ run_peer(struct node *nd, const struct job *job)
 		return;
 	/* What of the old session is still on its way gets lost. */
 	if (!job->up)
-		letters_drop(nd, job->from);
+		letters_drop(nd, job->from, nd->session[job->from]);
 	nd->session[job->from] = job->up ? job->link : 0;
 	sim_say(nd, "session with %s %s", nd->sim->node[job->from].name,
 	    job->up ? "begins" : "ends");
@@ -518,12 +526,13 @@ sim_stop(struct sim *s, uint32_t node, bool power)
 	sim_say(nd, power ? "loses its power" : "is killed");
 	nd->ops->stop(nd, power);
 	abandon_all(s, nd, true);
+	store_mem_crash(nd->store);
 	nd->running = false;
 	nd->life++;
 	nd->wake_at_ns = CLOCK_NEVER;
 	memset(nd->session, 0, sizeof(nd->session));
 	for (uint32_t i = 0; i < s->nodes; i++)
-		letters_drop(nd, i);
+		letters_drop(nd, i, UINT64_MAX);
 	if (power)
 		vdisk_power_loss(nd->disk);
 }

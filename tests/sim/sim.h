@@ -183,6 +183,7 @@ struct sim {
 	bool story;   /* print what happens */
 	bool debug;   /* ... the engines' log, too */
 	bool debts;   /* effects failed: some things wait for a restart */
+	bool uneven;  /* what one ignores another may not: it stays behind */
 	bool clashes; /* names clash on some disk: problems are expected */
 };
 

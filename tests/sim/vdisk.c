@@ -353,6 +353,19 @@ pending_take(struct vdisk *dk, const bool *take)
 	dk->pending.len = kept;
 }
 
+/* A journal has all attributes that were set before. */
+static void
+flush_meta(struct vnode *in)
+{
+	if (in->clean && !in->meta_clean) {
+		in->meta_clean = true;
+		in->had_id = in->id;
+	}
+	if (in->id.type == IDENTITY_DIR)
+		for (uint32_t i = 0; i < in->names; i++)
+			flush_meta(in->name[i].node);
+}
+
 void
 vdisk_flush_dir(struct vdisk *dk, struct vnode *dir)
 {
@@ -371,8 +384,10 @@ vdisk_flush_dir(struct vdisk *dk, struct vnode *dir)
 			take[k] = take[k] || change_meets(&dk->pending.item[k],
 						 &dk->pending.item[i]);
 	}
-	if (dk->make.model == VDISK_ORDERED)
+	if (dk->make.model == VDISK_ORDERED) {
 		memset(take, 1, last);
+		flush_meta(dk->root);
+	}
 	pending_take(dk, take);
 	vdisk_flush_node(dir);
 }

@@ -15,10 +15,11 @@
  * flushed last, or new, or empty; in the hostile model also torn, or zeroes.
  * (A person's file is then shorter: the same size, times and inode with other
  * bytes is what nobody can see who does not read it all again.)
- * The disk effects flush exactly what the door behind fs_posix.h flushes:
- * SYNC_TEMPS the temps and the staging directory, SYNC_DIRS the names in the
- * directories, both everything from FS_POSIX_SYNCFS_FROM names on where the
- * disk has syncfs(), MAKE_MARKER the root, KEEP_VERSION the directories it
+ * Attributes go with a file's bytes, and in the ordered model with any flush of
+ * a directory.  The disk effects flush exactly what the door behind fs_posix.h
+ *flushes: SYNC_TEMPS the temps and the staging directory, SYNC_DIRS the names
+ *in the directories, both everything from FS_POSIX_SYNCFS_FROM names on where
+ *the disk has syncfs(), MAKE_MARKER the root, KEEP_VERSION the directories it
  *makes; a COMMIT that is to flush people's files everything (node_engine.c).
  *Nothing else flushes anything.
  *
@@ -142,6 +143,7 @@ bool vdisk_rename(struct vdisk *dk, const char *from, const char *to,
  * now.  False: it is nowhere any more.
  */
 struct vnode *vdisk_open(struct vdisk *dk, const char *path);
+bool vdisk_is_staged(const struct vdisk *dk, const struct vnode *in);
 bool vdisk_write_open(struct vdisk *dk, struct vnode *in, struct slice data);
 bool vdisk_has(struct vdisk *dk, const char *path);
 bool vdisk_is_dir(struct vdisk *dk, const char *path);

@@ -17,6 +17,44 @@ static const struct slice stage_name = SLICE_INIT("holdfast");
 
 /* Looking */
 
+/* Is what is found at `path` called exactly so, and all that it is in? */
+static bool
+is_spelled(const struct vdisk *dk, struct slice path)
+{
+	if (dk->make.names == VDISK_EXACT)
+		return true;
+	for (; path.len > 0; path = path_parent(path)) {
+		const struct vnode *dir = vdisk_parent(dk, path);
+		const struct vname *vn =
+		    dir == NULL ? NULL : vdisk_lookup(dk, dir, path_base(path));
+
+		if (vn != NULL && !slice_equal(vn->name, path_base(path)))
+			return false;
+	}
+	return true;
+}
+
+/* As the door walks: what is spelled otherwise is not there. */
+static struct vnode *
+find(const struct vdisk *dk, struct slice path)
+{
+	return is_spelled(dk, path) ? vdisk_walk(dk, path) : NULL;
+}
+
+/* ... but for the last name of an act. */
+static struct vnode *
+dir_of(const struct vdisk *dk, struct slice path)
+{
+	return is_spelled(dk, path_parent(path)) ? vdisk_parent(dk, path)
+						 : NULL;
+}
+
+static struct vnode *
+at(const struct vdisk *dk, struct slice path)
+{
+	return is_spelled(dk, path_parent(path)) ? vdisk_walk(dk, path) : NULL;
+}
+
 static struct identity
 look(const struct vnode *in)
 {
@@ -200,8 +238,10 @@ do_read_file(const struct vnode *in, struct event *done)
 }
 
 static int
-do_stat(const struct vnode *in, struct event *done)
+do_stat(const struct vdisk *dk, struct slice path, struct event *done)
 {
+	const struct vnode *in = find(dk, path);
+
 	if (in == NULL)
 		return ERR_NOT_FOUND;
 	done->u.done.seen = in->id;
@@ -320,7 +360,7 @@ static int
 do_copy(struct vdisk *dk, const struct effect *ef, struct event *done)
 {
 	const struct vnode *from = ef->path.len > 0
-				       ? vdisk_walk(dk, ef->path)
+				       ? find(dk, ef->path)
 				       : temp_find(dk, ef->u.copy.from_temp);
 	struct vnode *in;
 	struct digest d;
@@ -453,7 +493,7 @@ do_sync_dirs(struct vdisk *dk, const struct effect *ef)
 		return 0;
 	}
 	for (uint32_t i = 0; i < ef->u.sync.count; i++) {
-		struct vnode *dir = vdisk_walk(dk, ef->u.sync.name[i]);
+		struct vnode *dir = find(dk, ef->u.sync.name[i]);
 
 		if (dir != NULL && dir->id.type == IDENTITY_DIR)
 			vdisk_flush_dir(dk, dir);
@@ -479,8 +519,8 @@ static int
 swap_in(struct vdisk *dk, const struct effect *ef, struct vnode *in,
     struct event *done)
 {
-	struct vnode *dir = vdisk_parent(dk, ef->path);
-	struct vnode *old = vdisk_walk(dk, ef->path);
+	struct vnode *dir = dir_of(dk, ef->path);
+	struct vnode *old = at(dk, ef->path);
 	const struct identity now = look(old);
 	struct vchange ch = { 0 };
 
@@ -550,12 +590,13 @@ set_meta(struct vdisk *dk, struct vnode *in, const struct effect_meta *meta,
 static int
 do_mkdir(struct vdisk *dk, const struct effect *ef, struct event *done)
 {
-	struct vnode *dir = vdisk_parent(dk, ef->path);
-	struct vnode *in = vdisk_walk(dk, ef->path);
+	struct vnode *dir = dir_of(dk, ef->path);
+	struct vnode *in = at(dk, ef->path);
 
 	if (dir == NULL)
 		return no_parent(dk, ef->path);
-	if (in != NULL && in->id.type != IDENTITY_DIR)
+	if (in != NULL &&
+	    (in->id.type != IDENTITY_DIR || !is_spelled(dk, ef->path)))
 		return ERR_EXISTS;
 	if (in == NULL && dk->used >= dk->room)
 		return ERR_FULL;
@@ -570,7 +611,7 @@ do_mkdir(struct vdisk *dk, const struct effect *ef, struct event *done)
 static int
 do_meta(struct vdisk *dk, const struct effect *ef, struct event *done)
 {
-	struct vnode *in = vdisk_walk(dk, ef->path);
+	struct vnode *in = find(dk, ef->path);
 
 	if (in == NULL)
 		return no_parent(dk, ef->path);
@@ -587,8 +628,8 @@ static int
 do_move(struct vdisk *dk, const struct effect *ef, struct event *done)
 {
 	const struct slice to = ef->u.move.to;
-	struct vnode *in = vdisk_walk(dk, ef->path), *old;
-	struct vnode *dir = vdisk_parent(dk, to);
+	struct vnode *in = at(dk, ef->path), *old;
+	struct vnode *dir = dir_of(dk, to);
 	struct vchange ch = { 0 };
 
 	if (in == NULL || dir == NULL)
@@ -597,15 +638,14 @@ do_move(struct vdisk *dk, const struct effect *ef, struct event *done)
 	if (!identity_same(&ef->want, &in->id) &&
 	    !MUTANT(MUTANT_MOVE_UNCHECKED))
 		return ERR_CHANGED;
-	old = vdisk_walk(dk, to);
+	old = at(dk, to);
 	/* Another spelling of the same name is free. */
 	if (old != NULL && old != in)
 		return ERR_EXISTS;
 	if (old == in && slice_equal(vdisk_lookup(dk, dir, path_base(to))->name,
 			     path_base(to)))
 		return 0; /* it is called so: nothing happens */
-	vdisk_edge(dk, &ch, vdisk_parent(dk, ef->path), path_base(ef->path),
-	    NULL);
+	vdisk_edge(dk, &ch, dir_of(dk, ef->path), path_base(ef->path), NULL);
 	ch.edge[ch.count++] =
 	    (struct vedge){ dir, arena_dup(dk->make.arena, path_base(to)), in };
 	vdisk_apply(dk, &ch);
@@ -617,8 +657,8 @@ do_move(struct vdisk *dk, const struct effect *ef, struct event *done)
 static int
 do_remove(struct vdisk *dk, const struct effect *ef, struct event *done)
 {
-	struct vnode *in = vdisk_walk(dk, ef->path);
-	struct vnode *dir = vdisk_parent(dk, ef->path);
+	struct vnode *in = at(dk, ef->path);
+	struct vnode *dir = dir_of(dk, ef->path);
 	struct vchange ch = { 0 };
 
 	if (in == NULL)
@@ -648,15 +688,14 @@ static int
 do_put_back(struct vdisk *dk, const struct effect *ef, struct event *done)
 {
 	struct vnode *in = temp_find(dk, ef->temp);
-	struct vnode *dir = vdisk_parent(dk, ef->path);
+	struct vnode *dir = dir_of(dk, ef->path);
 	struct vchange ch = { 0 };
 
 	if (in == NULL)
 		return ERR_NOT_FOUND;
 	if (dir == NULL)
 		return no_parent(dk, ef->path);
-	if (vdisk_walk(dk, ef->path) != NULL &&
-	    !MUTANT(MUTANT_COPY_OVERWRITTEN))
+	if (at(dk, ef->path) != NULL && !MUTANT(MUTANT_COPY_OVERWRITTEN))
 		return ERR_EXISTS;
 	vdisk_edge(dk, &ch, dk->stage, ef->temp, NULL);
 	vdisk_edge(dk, &ch, dir, path_base(ef->path), in);
@@ -667,6 +706,21 @@ do_put_back(struct vdisk *dk, const struct effect *ef, struct event *done)
 }
 
 /* The trash can: ".stversions", and below it the path as it was. */
+
+/* What is in the way gets another name. */
+static void
+trash_aside(struct vdisk *dk, struct vnode *dir, struct slice name,
+    struct vnode *in)
+{
+	struct vchange ch = { 0 };
+
+	vdisk_edge(dk, &ch, dir, name, NULL);
+	vdisk_edge(dk, &ch, dir,
+	    slice_str(arena_printf(dk->make.arena, "%.*s~%llu", SLICE_FMT(name),
+		(unsigned long long)dk->now_ns)),
+	    in);
+	vdisk_apply(dk, &ch);
+}
 
 /* A file stands where a directory shall be: it gets a name beside it. */
 static void
@@ -702,8 +756,10 @@ trash_dir_of(struct vdisk *dk, struct slice path)
 			name_set(dk, dir, name, next);
 			vdisk_flush_dir(dk, dir);
 		}
-		if (next->id.type != IDENTITY_DIR)
-			return NULL;
+		if (next->id.type != IDENTITY_DIR) {
+			trash_aside(dk, dir, name, next);
+			continue; /* it made room */
+		}
 		dir = next;
 		path = slice_from(path, slash + 1);
 	}
@@ -935,20 +991,20 @@ do_one(struct vdisk *dk, const struct effect *ef, struct event *done,
 {
 	switch (ef->kind) {
 	case EFFECT_LIST_DIR:
-		return do_list(dk, vdisk_walk(dk, ef->path), done, arena);
+		return do_list(dk, find(dk, ef->path), done, arena);
 	case EFFECT_STAT:
-		return do_stat(vdisk_walk(dk, ef->path), done);
+		return do_stat(dk, ef->path, done);
 	case EFFECT_HASH_FILE:
-		return do_hash(vdisk_walk(dk, ef->path), ef, done, arena);
+		return do_hash(find(dk, ef->path), ef, done, arena);
 	case EFFECT_READ_FILE:
-		return do_read_file(vdisk_walk(dk, ef->path), done);
+		return do_read_file(find(dk, ef->path), done);
 	case EFFECT_READ_BLOCK:
 		return do_read(dk,
 		    ef->temp.len > 0 ? temp_find(dk, ef->temp)
-				     : vdisk_walk(dk, ef->path),
+				     : find(dk, ef->path),
 		    ef, done);
 	case EFFECT_CHUNK_FILE: {
-		const struct vnode *in = vdisk_walk(dk, ef->path);
+		const struct vnode *in = find(dk, ef->path);
 
 		if (in == NULL || in->id.type != IDENTITY_FILE)
 			return ERR_NOT_FOUND;

@@ -177,6 +177,12 @@ vdisk_open(struct vdisk *dk, const char *path)
 }
 
 bool
+vdisk_is_staged(const struct vdisk *dk, const struct vnode *in)
+{
+	return in->parent != NULL && in->parent == dk->stage;
+}
+
+bool
 vdisk_write_open(struct vdisk *dk, struct vnode *in, struct slice data)
 {
 	if (!may_write(dk) || in->parent == NULL)
