@@ -149,6 +149,21 @@ storms_end_in_peace(void **state)
 }
 
 static void
+storms_that_are_braked_end_in_peace(void **state)
+{
+	const uint64_t first = number("STORM_FROM", 1);
+	const uint64_t count = number("STORM_SEEDS", SEEDS);
+	char why[2000];
+
+	(void)state;
+	for (uint64_t i = first; i < first + count; i++)
+		if (!survives(TESTLIB_STORM_BRAKED + i, NULL, why))
+			fail_msg("seed %llu: %s",
+			    (unsigned long long)(TESTLIB_STORM_BRAKED + i),
+			    why);
+}
+
+static void
 storms_that_once_did_harm_do_not(void **state)
 {
 	char why[2000];
@@ -165,6 +180,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(storms_end_in_peace),
+		cmocka_unit_test(storms_that_are_braked_end_in_peace),
 		cmocka_unit_test(storms_that_once_did_harm_do_not),
 	};
 

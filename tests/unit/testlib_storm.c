@@ -16,6 +16,7 @@
 #include "engine/status.h"
 #include "testlib_world.h"
 
+#define ASKED_MAX 60u    /* times that people are asked before there is rest */
 #define STEPS_MAX 30000u /* to rest; a storm takes a few thousand */
 #define NAMES 6u
 #define PATH_LEN 64u
@@ -419,11 +420,47 @@ time_passes(struct storm *s)
 }
 
 static bool
-settle(struct storm *s)
+rests(struct storm *s)
 {
 	for (uint32_t i = 0; i < STEPS_MAX; i++)
 		if (!testlib_world_step(s->w))
 			return true;
+	return false;
+}
+
+/* Is something held?  Somebody has looked at it and lets it be done. */
+static bool
+confirm(struct storm *s)
+{
+	struct arena ar = { 0 };
+	bool any = false;
+
+	for (uint32_t i = 0; i < s->devices; i++) {
+		const struct engine *en = testlib_world_engine(s->w, i);
+		struct status_report rp;
+
+		if (en == NULL)
+			continue;
+		status_report(en, testlib_world_now(s->w), &ar, &rp);
+		if (rp.folder[0].held_count == 0)
+			continue;
+		any = true;
+		testlib_world_say(s->w, i, "confirms", "");
+		testlib_world_command(s->w, i, COMMAND_CONFIRM);
+	}
+	arena_fini(&ar);
+	return any;
+}
+
+static bool
+settle(struct storm *s)
+{
+	for (uint32_t i = 0; i < ASKED_MAX; i++) {
+		if (!rests(s))
+			return false;
+		if (!confirm(s))
+			return true;
+	}
 	return false;
 }
 
@@ -705,6 +742,12 @@ testlib_storm_run(uint64_t seed, const struct testlib_storm_cut *cut, char *why,
 	s.w = testlib_world_new(seed, devices);
 	roll(&s);
 	for (uint32_t i = 0; i < s.devices; i++) {
+		if (seed >= TESTLIB_STORM_BRAKED && (seed + i) % 3 != 0) {
+			struct setup_folder *sf = testlib_world_folder(s.w, i);
+
+			sf->brake_percent = 20;
+			sf->brake_files = (uint32_t)(seed % 2);
+		}
 		if (s.ignores)
 			testlib_disk_write(testlib_world_disk(s.w, i),
 			    ".stignore", SLICE_LIT("*.ign\n"));

@@ -19,6 +19,10 @@
 /* Seeds from here on: more devices, ignored files, full and pulled disks. */
 #define TESTLIB_STORM_WILD 1000000000u
 
+/* And from here on: brakes that one or two files set off, and people who then
+ * confirm. */
+#define TESTLIB_STORM_BRAKED 2000000000u
+
 /* What to leave out, to make a story short. */
 struct testlib_storm_cut {
 	bool skip[TESTLIB_STORM_ACTS]; /* this act does not happen */
