@@ -102,10 +102,13 @@ def test_a_mass_rewrite_is_rejected(pair: Pair) -> None:
     made = fill(pair.dir_a)
     pair.settle(60)
     for name in made:
-        (pair.dir_a / name).write_bytes(b"pay me")
+        (pair.dir_a / name).write_bytes(b"pay me for " + name.encode())
     found = wait_held(pair.b)
     assert found["done"] <= 100, "no more than the limit was done"
     pair.b.ctl("folder", "reject", FOLDER, "--yes")
+    # To the one who rewrote them it is a mass rewrite as well.
+    assert wait_held(pair.a, found["rewrites"])["device"] == "B"
+    pair.a.ctl("folder", "confirm", FOLDER, "--yes")
     pair.settle(60)
     assert not held(pair.b)
     back = [n for n, d in made.items()
