@@ -9,6 +9,7 @@
 
 #define MIDWAY_PATIENCE 300u
 #define MIDWAY_STEPS 12u
+#define MIDWAY_POWER_STEPS 4u
 
 static uint32_t
 pick(struct history *h, uint32_t n)
@@ -82,25 +83,31 @@ stop(struct history *h, uint32_t node, bool power)
 		h->open[node] = NULL;
 }
 
-/* Has it begun what is not done: an intent, or old bytes in staging? */
+/*
+ * Has it begun what is not done: an intent, or old bytes in staging?  To the
+ * power it matters only until it is flushed.
+ */
 static bool
-is_midway(const struct node *nd)
+is_midway(const struct node *nd, bool power)
 {
+	if (power && vdisk_is_flushed(nd->disk))
+		return false;
 	return store_mem_count(nd->store, STORE_INTENT) > 0 ||
 	       vdisk_has_kept(nd->disk);
 }
 
 /* Some steps after something began; false: nothing did. */
 static bool
-wait_midway(struct history *h, uint32_t node)
+wait_midway(struct history *h, uint32_t node, bool power)
 {
 	struct sim *s = &h->sim;
 	uint32_t patience = MIDWAY_PATIENCE, steps;
 
-	while (!is_midway(&s->node[node]))
+	while (!is_midway(&s->node[node], power))
 		if (patience-- == 0 || !sim_step(s))
 			return false;
-	steps = (uint32_t)choice_weather(&s->choice, MIDWAY_STEPS);
+	steps = (uint32_t)choice_weather(&s->choice,
+	    power ? MIDWAY_POWER_STEPS : MIDWAY_STEPS);
 	while (steps-- > 0 && sim_step(s))
 		;
 	return true;
@@ -126,8 +133,8 @@ crash_now(struct history *h, uint32_t node, bool power, uint32_t again)
 }
 
 /*
- * Most of the time nothing is under way, and a crash says little: every other
- * one waits until names are being changed because of what a person did.
+ * Most of the time nothing is under way, and a crash says little: three
+ * of four wait until names are being changed because of what a person did.
  */
 static void
 crash(struct history *h, uint32_t node, bool power)
@@ -136,7 +143,7 @@ crash(struct history *h, uint32_t node, bool power)
 
 	if (!h->sim.node[node].running)
 		sim_start(&h->sim, node);
-	else if (choice_weather(&h->sim.choice, 2) == 0)
+	else if (choice_weather(&h->sim.choice, 4) == 0)
 		crash_now(h, node, power, again);
 	else
 		h->due[node] = power ? CRASH_POWER : CRASH_KILL;
@@ -149,7 +156,7 @@ faults_strike(struct history *h)
 		const enum crash what = h->due[i];
 
 		if (what == CRASH_NONE || !h->sim.node[i].running ||
-		    !wait_midway(h, i))
+		    !wait_midway(h, i, what == CRASH_POWER))
 			continue;
 		h->due[i] = CRASH_NONE;
 		crash_now(h, i, what == CRASH_POWER, pick(h, 4));
