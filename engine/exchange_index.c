@@ -62,10 +62,27 @@ exchange_index_ours(struct folder *f, struct share *sh,
 	sh->sent_seq = delta ? max + MUTANT(MUTANT_DELTA_SKIPS_ONE) : 0;
 }
 
-/* An entry of ours as the others shall see it. */
+/*
+ * A Syncthing deletes only what is of the kind that the deletion names, and it
+ * may have missed that a directory became a file before it went.  The kind says
+ * nothing else of what is deleted: name what the device has.
+ */
+static enum entry_type
+exchange_type_there(const struct row *row, uint32_t slot, enum entry_type type)
+{
+	for (uint32_t i = 0; i < row->version_count; i++) {
+		const struct row_version *v = &row->version[i];
+
+		if (!v->entry.deleted && devset_has(&v->holders, slot))
+			return v->entry.type;
+	}
+	return type;
+}
+
+/* An entry of ours as the device in `slot` shall see it. */
 static int
-exchange_entry(struct folder *f, const struct row *row, struct entry *out,
-    struct arena *arena, struct err *err)
+exchange_entry(struct folder *f, const struct row *row, uint32_t slot,
+    struct entry *out, struct arena *arena, struct err *err)
 {
 	const struct row_version *v = row_local(row);
 	const bool hidden =
@@ -83,6 +100,8 @@ exchange_entry(struct folder *f, const struct row *row, struct entry *out,
 		out->block_count = 0;
 		out->block = NULL;
 	}
+	if (out->deleted)
+		out->type = exchange_type_there(row, slot, out->type);
 	if (out->type == ENTRY_LINK)
 		out->no_perms = true;
 	if (out->block_count <= 1 || out->deleted)
@@ -153,7 +172,7 @@ exchange_send_index(struct folder *f, struct share *sh)
 		sh->sent_seq = row->seq;
 		if (row_local(row) == NULL)
 			continue;
-		if (exchange_entry(f, row, e, scratch, &err) < 0) {
+		if (exchange_entry(f, row, sh->slot, e, scratch, &err) < 0) {
 			folder_met_error(f, err.code, slice_str(err.text));
 			return;
 		}

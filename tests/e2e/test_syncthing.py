@@ -303,6 +303,42 @@ def test_their_ignored_files_do_not_block_us(mixed: Mixed) -> None:
     assert not (mixed.dir_b / "x.tmp").exists()
 
 
+def test_what_became_another_kind_and_was_deleted_goes(mixed: Mixed) -> None:
+    """A Syncthing deletes only what is of the kind the deletion names."""
+    for name in ("d-f", "d-l"):
+        (mixed.dir_a / name).mkdir()
+    for name in ("f-d", "f-l"):
+        (mixed.dir_a / name).write_bytes(b"x")
+    for name in ("l-d", "l-f"):
+        os.symlink("nowhere", mixed.dir_a / name)
+    mixed.settle()
+    mixed.theirs.stop()
+    for name in ("d-f", "d-l"):
+        (mixed.dir_a / name).rmdir()
+    for name in ("f-d", "f-l", "l-d", "l-f"):
+        (mixed.dir_a / name).unlink()
+    for name in ("f-d", "l-d"):
+        (mixed.dir_a / name).mkdir()
+    for name in ("d-f", "l-f"):
+        (mixed.dir_a / name).write_bytes(b"y")
+    for name in ("d-l", "f-l"):
+        os.symlink("elsewhere", mixed.dir_a / name)
+    local = {"files": 2, "dirs": 2, "links": 2}
+    wait_until(lambda: {k: mixed.ours.folder(FOLDER)["local"][k]
+                        for k in local} == local, 20, "seen")
+    for name in os.listdir(mixed.dir_a):
+        path = mixed.dir_a / name
+        if name.endswith("-d"):
+            path.rmdir()
+        elif name != ".stfolder":
+            path.unlink()
+    wait_until(lambda: mixed.ours.folder(FOLDER)["local"]["deleted"] == 6,
+               20, "deleted")
+    mixed.theirs.start()
+    mixed.settle(60)
+    assert not [n for n in os.listdir(mixed.dir_b) if n[0] != "."]
+
+
 def test_what_size_and_mtime_do_not_tell_is_seen_by_ours(
         mixed: Mixed) -> None:
     """Ours knows a file by inode and ctime, too; Syncthing does not."""
