@@ -317,8 +317,7 @@ scan_item_go(struct scan *sc)
 
 		list_remove(&sc->queue, &it->node);
 		it->state = ITEM_HASHES;
-		it->asked_wall_s =
-		    core_now(f->en).wall_ns / (int64_t)CLOCK_S;
+		it->asked_wall_s = core_now(f->en).wall_ns / (int64_t)CLOCK_S;
 		it->again = false;
 		sc->hashing++;
 		ef = core_ask(f, EFFECT_HASH_FILE, scan_on_hash, it);

@@ -103,9 +103,9 @@ struct scan {
 	struct map item; /* path -> struct scan_item, owned */
 	struct list queue;
 	/*
-	 * path -> not NULL: hashed soon after its last change.  A write sets the
-	 * times when it begins and the bytes when it goes on, so the hash may be
-	 * of what was there before, and no stat will ever tell.
+	 * path -> not NULL: hashed soon after its last change.  A write sets
+	 * the times when it begins and the bytes when it goes on, so the hash
+	 * may be of what was there before, and no stat will ever tell.
 	 */
 	struct map racy;
 	uint32_t hashing;
