@@ -695,6 +695,26 @@ flushing_names_survives_what_is_gone(void **state)
 	assert_int_equal(folder_do(&f, &e), 0);
 }
 
+/* As if this disk folded case; that it does is tested end to end. */
+static void
+spelling_is_looked_at_where_case_is_folded(void **state)
+{
+	(void)state;
+	assert_int_equal(mkdir(folder_path(&f, "d"), 0755), 0);
+	assert_int_equal(mkdir(folder_path(&f, "d/Sub"), 0755), 0);
+	folder_write(&f, "d/Sub/File", "x");
+	assert_int_equal(fs_posix_walk_is_spelled(f.root->fd, "d"), 1);
+	assert_int_equal(fs_posix_walk_is_spelled(f.root->fd, "D"), 0);
+	assert_int_equal(fs_posix_walk_is_spelled(-1, "d"), -EBADF);
+	f.root->facts.folds_case = true;
+	assert_int_equal(do_path(EFFECT_STAT, "d/Sub/File"), 0);
+	assert_int_equal(f.done.u.done.seen.type, IDENTITY_FILE);
+	assert_int_equal(do_path(EFFECT_STAT, "d/Sub/file"), ERR_NOT_FOUND);
+	assert_int_equal(do_path(EFFECT_LIST_DIR, "d/Sub"), 0);
+	assert_int_equal(do_path(EFFECT_LIST_DIR, ""), 0);
+	assert_int_equal(do_path(EFFECT_MAKE_DIR, "d/Sub"), 0);
+}
+
 static void
 long_names_are_refused_not_cut(void **state)
 {
@@ -746,6 +766,7 @@ main(void)
 		T(metadata_is_set_on_what_was_seen_only),
 		T(versions_go_to_the_trash_can_with_the_day_they_came),
 		T(flushing_names_survives_what_is_gone),
+		T(spelling_is_looked_at_where_case_is_folded),
 		T(long_names_are_refused_not_cut),
 	};
 
