@@ -218,6 +218,7 @@ syncd_on_disk_done(void *arg, struct event *ev)
 			sf->close_id = 0;
 			sf->open = false;
 			syncd_sandbox_closed(sd, i);
+			syncd_balance(sd); /* what it held waits no more */
 			syncd_index_closed(sd, sf);
 			break;
 		}
