@@ -376,6 +376,25 @@ batch_put_done(struct folder *f, void *arg, const struct event *ev)
 
 /* PUTTING */
 
+/*
+ * A directory was made because of what is in it, and meanwhile the others spoke
+ * of it: what we have is what it was before that, and is no word of ours
+ * against theirs.
+ */
+static void
+batch_put_implicit(struct item *it)
+{
+	struct pull *pl = it->pl;
+	const struct arena_mark mark = arena_mark(&pl->row);
+	const struct row *row = index_row(pl->f->ix, it->path, &pl->row);
+	const struct row_version *global = row == NULL ? NULL : row_global(row);
+
+	if (global != NULL && row_local(row) == NULL)
+		it->entry.version = item_own_version(it,
+		    version_before(global->entry.version, &pl->row));
+	arena_reset(&pl->row, mark);
+}
+
 /* What the index says of an item that was done. */
 static void
 batch_put_item(struct item *it)
@@ -397,6 +416,8 @@ batch_put_item(struct item *it)
 		index_put_local(ix, &it->entry, &absent, 0);
 		return;
 	}
+	if (it->implicit)
+		batch_put_implicit(it);
 	if (it->implicit && it->pl->f->cfg.mode == FOLDER_RECEIVE_ONLY)
 		flags = ROW_LOCAL_CHANGED;
 	if (it->kind == ITEM_MOVE)
