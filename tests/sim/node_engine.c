@@ -448,6 +448,25 @@ peer(struct node *nd, uint32_t other, bool up)
 	step(nd, &ev);
 }
 
+/* What an index says: for --debug. */
+static void
+tell_index(struct node *nd, uint32_t from, const struct message *m)
+{
+	struct arena *ar = &nd->sim->arena;
+
+	if (!nd->sim->debug ||
+	    (m->type != MESSAGE_INDEX && m->type != MESSAGE_INDEX_UPDATE))
+		return;
+	for (uint32_t i = 0; i < m->u.index.entry_count; i++) {
+		const struct entry *e = &m->u.index.entry[i];
+
+		sim_say(nd, "  hears of %s: %s %c%s%s %s",
+		    nd->sim->node[from].name, path_print(ar, e->name),
+		    "fd??l"[e->type], e -> deleted ? " gone" : "",
+		    e->invalid ? " invalid" : "", version_text(e->version, ar));
+	}
+}
+
 static void
 message(struct node *nd, uint32_t from, int32_t type, struct slice body)
 {
@@ -465,6 +484,7 @@ message(struct node *nd, uint32_t from, int32_t type, struct slice body)
 		sim_disconnect(s, nd->number, from);
 		return;
 	}
+	tell_index(nd, from, &m);
 	ev.u.message.device = s->node[from].id;
 	ev.u.message.message = &m;
 	if (m.type == MESSAGE_RESPONSE && m.u.response.data.len > 0) {

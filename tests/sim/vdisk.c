@@ -480,7 +480,9 @@ lose_data(struct vdisk *dk, struct vnode *in)
 	    choice_weather(c, dk->make.model == VDISK_HOSTILE ? 5 : 3);
 
 	if (in->clean || in->id.type != IDENTITY_FILE) {
-		if (in->had && !in->meta_clean && choice_weather(c, 2) == 0)
+		/* What was set after a rename that is lost is lost, too. */
+		if (in->had && !in->meta_clean &&
+		    (choice_weather(c, 2) == 0 || in->parent != in->was_in))
 			in->id = in->had_id;
 		return;
 	}
@@ -570,6 +572,7 @@ static void
 unname_below(struct vdisk *dk, struct vnode *in)
 {
 	in->mark = 0;
+	in->was_in = in->parent;
 	if (in->parent != NULL)
 		name_off(dk, in);
 	if (in->id.type == IDENTITY_DIR)

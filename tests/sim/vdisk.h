@@ -83,6 +83,7 @@ struct vnode {
 	uint32_t names, names_cap;
 	struct token *token;  /* of linked files; oracle.h */
 	struct vnode *parent; /* NULL: it has no name now */
+	struct vnode *was_in; /* ... and when the power went */
 	bool visible;         /* not below an internal name */
 	bool ours;            /* made in staging by the engine */
 	bool clean;           /* its bytes are durable as they are */
