@@ -879,10 +879,9 @@ root_facts(const struct vdisk *dk, struct root_facts *out)
 		return;
 	out->marker = false;
 	out->empty = true;
-	out->identity = (struct root_identity){ .dev = 2,
-		.ino = 2,
-		.fs_hi = 8,
-		.fs_lo = 8 };
+	/* A file system that cannot say which it is: so one that was known for
+	 * a moment is no other disk for ever. */
+	out->identity = (struct root_identity){ .dev = 2, .ino = 2 };
 }
 
 static void
@@ -900,10 +899,15 @@ open_stage(struct vdisk *dk)
 }
 
 static int
-do_open(struct vdisk *dk, struct event *done)
+do_open(struct vdisk *dk, bool opens, struct event *done)
 {
-	if (dk->away == VDISK_GONE)
+	/* Who begins with a bare mount point has that for the folder, until a
+	 * person says otherwise: nobody does here. */
+	if (dk->away == VDISK_GONE ||
+	    (dk->away == VDISK_BARE && dk->marker == NULL))
 		return ERR_MISSING_ROOT;
+	if (opens)
+		dk->bare = dk->away == VDISK_BARE;
 	open_stage(dk);
 	root_facts(dk, &done->u.done.root);
 	return 0;
@@ -953,6 +957,20 @@ check_escape(struct vdisk *dk, const struct effect *ef)
 	    (ef->kind == EFFECT_MOVE && !is_confined(ef->u.move.to)))
 		oracle_fault(dk->make.oracle, "escape: act %d on \"%.*s\"",
 		    (int)ef->kind, SLICE_FMT(ef->path));
+}
+
+/* Who opened the bare mount point has an empty directory. */
+static int
+do_bare(const struct vdisk *dk, const struct effect *ef, struct event *done)
+{
+	if (ef->kind == EFFECT_MAKE_MARKER)
+		root_facts(dk, &done->u.done.root);
+	return ef->kind == EFFECT_MAKE_MARKER ||
+		       ef->kind == EFFECT_LIST_TEMPS ||
+		       ef->kind == EFFECT_CLEAN_TRASH ||
+		       (ef->kind == EFFECT_LIST_DIR && ef->path.len == 0)
+		   ? 0
+		   : ERR_NOT_FOUND;
 }
 
 /* Does it want what this disk does not give just now? */
@@ -1064,20 +1082,23 @@ void
 vdisk_do(struct vdisk *dk, const struct effect *ef, struct event *done,
     struct arena *arena)
 {
+	const bool bare = dk->bare && dk->away == VDISK_BARE;
 	int rc;
 
 	memset(done, 0, sizeof(*done));
 	done->kind = EVENT_DONE;
 	check_escape(dk, ef);
 	if (ef->kind == EFFECT_OPEN_FOLDER || ef->kind == EFFECT_CHECK_ROOT)
-		rc = do_open(dk, done);
-	else if (ef->kind == EFFECT_MAKE_MARKER)
-		rc = do_marker(dk, done);
+		rc = do_open(dk, ef->kind == EFFECT_OPEN_FOLDER, done);
 	else if (ef->kind == EFFECT_CLOSE_FOLDER)
 		rc = 0;
+	else if (bare)
+		rc = do_bare(dk, ef, done);
+	else if (ef->kind == EFFECT_MAKE_MARKER)
+		rc = do_marker(dk, done);
 	else
 		rc = refuse(dk, ef);
-	if (rc == 0 && ef->kind > EFFECT_COMMIT)
+	if (rc == 0 && !bare && ef->kind > EFFECT_COMMIT)
 		rc = do_one(dk, ef, done, arena);
 	done->u.done.code = rc;
 	if (rc != 0)

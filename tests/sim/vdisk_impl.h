@@ -33,6 +33,7 @@ struct vdisk {
 	int64_t room, used;
 	bool read_only;
 	enum vdisk_away away;
+	bool bare; /* opened while its mount point was bare */
 	struct vdisk_trouble trouble;
 	VEC(struct vchange) pending; /* not durable yet, oldest first */
 };
