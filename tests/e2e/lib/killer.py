@@ -11,7 +11,8 @@ K = 0 only counts.  CALLS is "all", or "effects": only those that change
 something outside the program.  Between two of these the disk stays as it is,
 so to die before one of the others leaves the same disk as to die before the
 next of these.  REPORT gets a line: the count and the last call's name.  When
-this program ends, the other does too.  Linux on x86-64.
+this program ends, the other does too; it ends with 3 when the other ended
+otherwise than by SIGKILL or with 0.  Linux on x86-64.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class Counter:
     def __init__(self, k: int, effects: bool):
         self.k, self.effects = k, effects
         self.count, self.last = 0, ""
+        self.ended_well = True
         self.buffer = ctypes.create_string_buffer(88)
 
     def attach(self, pid: int) -> None:
@@ -102,6 +104,7 @@ class Counter:
         """One stop of one thread; False when the program has ended."""
         tid, status = os.waitpid(-1, _WALL)
         if os.WIFEXITED(status) or os.WIFSIGNALED(status):
+            self.ended_well = tid != pid or status in (0, signal.SIGKILL)
             return tid != pid
         number, event = os.WSTOPSIG(status), status >> 16
         deliver = 0
@@ -132,9 +135,9 @@ def main(argv: list[str]) -> int:
         tell()
         os._exit(0)
 
-    signal.signal(signal.SIGINT, end)
     if how == "pid":
         pid = int(rest[0])
+        signal.signal(signal.SIGINT, end)
         signal.signal(signal.SIGTERM, end)
     else:
         pid = os.fork()
@@ -142,7 +145,8 @@ def main(argv: list[str]) -> int:
             os.kill(os.getpid(), signal.SIGSTOP)
             os.execvp(rest[0], rest)
         os.waitpid(pid, os.WUNTRACED)
-        # Who ends this program means the other.
+        # Who ends this program means the other, and waits for its end.
+        signal.signal(signal.SIGINT, lambda *_: os.kill(pid, 9))
         signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, 15))
     counter.attach(pid)
     if how == "run":
@@ -152,7 +156,7 @@ def main(argv: list[str]) -> int:
     while counter.step(pid):
         pass
     tell()
-    return 0
+    return 0 if counter.ended_well else 3
 
 
 if __name__ == "__main__":
