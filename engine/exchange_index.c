@@ -95,10 +95,15 @@ exchange_entry(struct folder *f, const struct row *row, uint32_t slot,
 	if ((row->flags & ROW_LOCAL_CHANGED) != 0)
 		out->version = (struct version){ NULL, 0 };
 	if (hidden) {
-		out->invalid = !MUTANT(MUTANT_IGNORED_DELETED);
-		out->deleted |= MUTANT(MUTANT_IGNORED_DELETED);
+		out->invalid = true;
 		out->block_count = 0;
 		out->block = NULL;
+	}
+	if (MUTANT(MUTANT_IGNORED_DELETED) && hidden) {
+		out->invalid = false;
+		out->deleted = true;
+		out->version = version_bump(out->version,
+		    core_self_short(f->en), 0, arena);
 	}
 	if (out->deleted)
 		out->type = exchange_type_there(row, slot, out->type);
