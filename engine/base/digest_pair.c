@@ -15,6 +15,7 @@
 
 #if defined(__x86_64__)
 
+#include <cpuid.h>
 #include <immintrin.h>
 
 #define SHA_CODE __attribute__((target("sha,sse4.1,ssse3")))
@@ -186,11 +187,25 @@ sha_one(uint32_t h[8], const uint8_t *data, size_t blocks)
 	sha_rounds((uint32_t(*)[8])h, &data, blocks, 1);
 }
 
+/* Asked once, before main(): a virtual machine makes CPUID slow. */
+static bool sha_is_there;
+
+static __attribute__((constructor)) void
+sha_look(void)
+{
+	unsigned a, b, c, d;
+
+	if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & bit_SSE4_1) == 0 ||
+	    (c & bit_SSSE3) == 0 ||
+	    __get_cpuid_count(7, 0, &a, &b, &c, &d) == 0)
+		return;
+	sha_is_there = (b & bit_SHA) != 0;
+}
+
 bool
 digest_pair_is_fast(void)
 {
-	return __builtin_cpu_supports("sha") &&
-	       __builtin_cpu_supports("sse4.1");
+	return sha_is_there;
 }
 
 #else

@@ -53,8 +53,6 @@ LIBC_PURE = set("""
 LIBC_EXTRA = {
     "mem.c": {"malloc", "calloc", "realloc", "aligned_alloc", "free", "abort",
               "stderr", "fprintf", "__fprintf_chk"},
-    # What the processor can do; the answer is the same without.
-    "digest_pair.c": {"__cpu_model", "__cpu_features2"},
     "assert.c": {"abort", "stderr", "fprintf", "__fprintf_chk"},
     "err.c": {"strerror"},
 }
