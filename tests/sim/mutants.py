@@ -29,9 +29,9 @@ ROOT = Path(__file__).resolve().parents[2]
 HEADER = ROOT / "engine/base/mutant.h"
 
 # Found within a second or two each, and by different checks of the oracle.
-FAST = ["replace_unchecked", "renamed_over", "no_stage_flush", "no_dir_flush",
-        "sequence_reused", "tombstone_forgotten", "conflict_not_kept",
-        "holder_not_left"]
+FAST = ["replace_unchecked", "renamed_over", "no_stage_flush",
+        "index_id_reused", "winner_by_clock", "sequence_reused",
+        "hash_unchecked", "holder_not_left"]
 
 
 @dataclass
