@@ -420,10 +420,10 @@ effect(struct node *nd, struct job *job)
 		open_store(nd, ef, &ev);
 	if (code != 0 && code != ERR_NOT_FOUND && !is_act(ef->kind))
 		sim_say(nd, "  %s: %s", effect_name[ef->kind], err_name(code));
-	/* What could not be filed or named waits in staging, with its intent.
-	 */
-	if (code != 0 &&
-	    (ef->kind >= EFFECT_FINISH_FILE || ef->kind == EFFECT_COMMIT))
+	/* What could not be filed, named or finished waits in staging, with its
+	 * intent, for the next start. */
+	if (code != 0 && (ef->kind >= EFFECT_FINISH_FILE || code == ERR_IO ||
+			     code == ERR_FULL || code == ERR_READ_ONLY))
 		nd->sim->debts = true;
 	sim_mix(nd->sim, (uint64_t)ef->kind << 8 ^ (uint64_t)(uint32_t)code);
 	if (ef->id == 0) {
