@@ -5,7 +5,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
+
+#include <linux/magic.h>
 
 #include "engine/fs_posix.h"
 #include "engine/fs_posix_walk.h"
@@ -138,6 +141,22 @@ out:
 	return rc;
 }
 
+/*
+ * What came out of staging is at its new name; btrfs, when only that directory
+ * is flushed, may show it at both after a power cut, and as it is now.  The old
+ * directory's flush takes the new name along.
+ */
+static int
+meta_sync_stage(const struct fs_root *root, struct err *err)
+{
+	struct statfs fs;
+
+	if (root->stage_fd < 0 || fstatfs(root->stage_fd, &fs) < 0 ||
+	    fs.f_type != BTRFS_SUPER_MAGIC || fsync(root->stage_fd) == 0)
+		return 0;
+	return fs_posix_walk_err(err, errno, "flush staging directory");
+}
+
 FS_POSIX_EFFECT(sync_dirs)
 {
 	const uint32_t count = effect->u.sync.count;
@@ -151,6 +170,7 @@ FS_POSIX_EFFECT(sync_dirs)
 			    "flush file system");
 		return 0;
 	}
+	rc = meta_sync_stage(root, err);
 	for (uint32_t i = 0; i < count && rc == 0; i++) {
 		int fd;
 

@@ -490,8 +490,9 @@ move_acted(struct folder *f, void *arg, const struct event *ev)
 	mv->seen = ev->u.done.seen;
 	mv->state = MOVE_FLUSHES;
 	dir = arena_array(scratch, 2, sizeof(*dir));
-	dir[0] = arena_dup(scratch, path_parent(mv->to));
-	dir[1] = arena_dup(scratch, path_parent(mv->from));
+	/* The old one first, as in writer.c. */
+	dir[0] = arena_dup(scratch, path_parent(mv->from));
+	dir[1] = arena_dup(scratch, path_parent(mv->to));
 	ef = core_ask(f, EFFECT_SYNC_DIRS, move_flushed, mv);
 	ef->u.sync.name = dir;
 	ef->u.sync.count = 2;

@@ -594,6 +594,15 @@ recover_looked(struct folder *f, void *arg, const struct event *ev)
 	if (ev->u.done.code == 0)
 		rc->now = ev->u.done.seen;
 	arena_clear(&rec->pl->row);
+	/*
+	 * One file at both names: only one of the directories was flushed
+	 * (btrfs), or it was to be moved by a link and unlink.  What people
+	 * see counts; the temp goes.
+	 */
+	if (temp != NULL && is_inode(temp, &rc->now)) {
+		recover_drop(rc);
+		temp = NULL;
+	}
 	switch (rc->in.kind) {
 	case INTENT_FILE:
 		recover_file(rc, temp);

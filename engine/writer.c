@@ -527,8 +527,10 @@ batch_name(struct batch *b)
 	{
 		struct item *it = ITEM_OF(n);
 
-		batch_add_parent(&seen, dir, &count, it->path);
+		/* The old directory first: if the new one alone is flushed,
+		 * btrfs may show the file at both names after a power cut. */
 		batch_add_parent(&seen, dir, &count, it->from);
+		batch_add_parent(&seen, dir, &count, it->path);
 		batch_add_parent(&seen, dir, &count, it->keep_now);
 	}
 	map_fini(&seen);
