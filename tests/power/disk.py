@@ -123,7 +123,13 @@ class Disk:
         at.mkdir()
         disks.ask("add", name, SIZE_MIB[kind])
         loop = self._attach()
-        run(*MKFS[kind], loop)
+        for left in (2, 1, 0):
+            try:
+                run(*MKFS[kind], loop)
+                break
+            except DiskError:  # btrfs looks at all loops, and some go away
+                if left == 0:
+                    raise
         self._mount(loop)
 
     def _attach(self) -> str:
