@@ -169,7 +169,11 @@ class Oracle:
         for path, sha in sorted(tree.items()):
             if is_part(path):
                 continue
-            if (path, sha) in self.dead:
+            # Deleted by one while the other wrote: a conflict, and one of
+            # the two contents stays at the name.
+            contested = any(p.startswith(path + ".sync-conflict-")
+                            for p in tree)
+            if (path, sha) in self.dead and not contested:
                 bad.append(f"came back: {path} has {sha[:12]} again")
             if is_conflict(path) and path.startswith(SINGLE):
                 bad.append(f"conflict copy of one person's file: {path}")
