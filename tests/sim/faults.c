@@ -84,8 +84,8 @@ stop(struct history *h, uint32_t node, bool power)
 }
 
 /*
- * Has it begun what is not done: an intent, or old bytes in staging?  To the
- * power it matters only until it is flushed.
+ * Has it begun what is not done: an intent, a commit, old bytes in staging?  To
+ * the power it matters only until it is flushed.
  */
 static bool
 is_midway(const struct node *nd, bool power)
@@ -93,7 +93,7 @@ is_midway(const struct node *nd, bool power)
 	if (power && vdisk_is_flushed(nd->disk))
 		return false;
 	return store_mem_count(nd->store, STORE_INTENT) > 0 ||
-	       vdisk_has_kept(nd->disk);
+	       store_mem_is_committing(nd->store) || vdisk_has_kept(nd->disk);
 }
 
 /* Some steps after something began; false: nothing did. */
