@@ -129,6 +129,7 @@ class Disk:
                 break
             except DiskError:  # btrfs looks at all loops, and some go away
                 if left == 0:
+                    run("losetup", "-d", loop)
                     raise
         self._mount(loop)
 
