@@ -58,6 +58,11 @@ scan_free(struct scan *sc)
 {
 	if (sc == NULL)
 		return;
+	/* An engine may be freed in the middle of everything. */
+	core_timer_clear(sc->f->en, &sc->release);
+	core_timer_clear(sc->f->en, &sc->retry);
+	core_timer_clear(sc->f->en, &sc->full.again);
+	core_timer_clear(sc->f->en, &sc->hints.again);
 	scan_pass_fini(&sc->full);
 	scan_pass_fini(&sc->hints);
 	for (struct map_item *it = NULL;
