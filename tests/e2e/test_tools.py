@@ -71,7 +71,7 @@ def test_two_syncthings_agree_after_a_storm(world: World, seed: int) -> None:
     dir_a, dir_b = world.dir("a"), world.dir("b")
     a.folder_add(FOLDER, dir_a, [b.id])
     b.folder_add(FOLDER, dir_b, [a.id])
-    wait_until(lambda: a.connected(b.id), 30, "connected", alive=[a, b])
+    wait_until(lambda: a.connected(b.id), 90, "connected", alive=[a, b])
     Storm(dir_a, seed, "a-", case_renames=False).run(120)
     a.wait_sync(FOLDER, b.id)
     wait_until(lambda: tree.same(dir_a, dir_b), 60, lambda: str(
@@ -91,7 +91,7 @@ class TwoSyncthings:
         self.dir_a, self.dir_b = world.dir("a"), world.dir("b")
         self.a.folder_add(FOLDER, self.dir_a, [self.b.id])
         self.b.folder_add(FOLDER, self.dir_b, [self.a.id], **folder)
-        wait_until(lambda: self.a.connected(self.b.id), 30, "connected",
+        wait_until(lambda: self.a.connected(self.b.id), 90, "connected",
                    alive=[self.a, self.b])
         for n, name in enumerate("xy"):
             tree.write(self.dir_a / name, tree.noise(400_000, n),
