@@ -2,6 +2,7 @@
  * sim: many histories, or one of them told.
  *
  *	sim [--from N] [--count M | --minutes M] [--jobs J] [--kept FILE]
+ *	    [--open FILE]
  *	    [--counters] [--demand] [--trace-hash]
  *	sim --seed N | --choices FILE  [--story] [--debug] [--shrink]
  *	    [--write FILE]
@@ -57,6 +58,7 @@ struct options {
 	bool one, story, debug, shrink, counters, demand, trace_hash;
 	const char *choices, *write;
 	VEC(struct task) kept;
+	VEC(struct task) open; /* known to fail: told, not counted */
 };
 
 static void
@@ -136,6 +138,27 @@ read_kept(struct options *op, const char *path)
 	fclose(f);
 }
 
+/* Seeds of bugs that are known and not mended yet. */
+static void
+read_open(struct options *op, const char *path)
+{
+	struct options other = { 0 };
+
+	read_kept(&other, path);
+	for (size_t i = 0; i < other.kept.len; i++)
+		*VEC_ADD(&op->open) = other.kept.item[i];
+	VEC_FINI(&other.kept);
+}
+
+static bool
+is_open(const struct options *op, uint64_t i, uint64_t seed)
+{
+	for (size_t k = 0; i >= op->kept.len && k < op->open.len; k++)
+		if (op->open.item[k].seed == seed)
+			return true;
+	return false;
+}
+
 static size_t
 read_choices(const char *path, uint8_t out[CHOICE_LEN_MAX])
 {
@@ -208,7 +231,7 @@ work_one(const struct options *op, struct worker *w, uint64_t i)
 	}
 	if (!r.ok) {
 		tell(op, i, r.why);
-		w->failing++;
+		w->failing += !is_open(op, i, seed);
 	}
 	w->hash += r.hash * (2 * i + 1);
 	for (int c = 0; c < COUNTERS; c++)
@@ -420,6 +443,7 @@ main(int argc, char **argv)
 		{ "minutes", required_argument, NULL, 'm' },
 		{ "jobs", required_argument, NULL, 'j' },
 		{ "kept", required_argument, NULL, 'k' },
+		{ "open", required_argument, NULL, 'o' },
 		{ "seed", required_argument, NULL, 's' },
 		{ "choices", required_argument, NULL, 'c' },
 		{ "write", required_argument, NULL, 'w' },
@@ -455,6 +479,9 @@ main(int argc, char **argv)
 			break;
 		case 'k':
 			read_kept(&op, optarg);
+			break;
+		case 'o':
+			read_open(&op, optarg);
 			break;
 		case 's':
 			op.seed = number(optarg);
