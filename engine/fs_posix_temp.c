@@ -394,6 +394,20 @@ out:
 	return rc;
 }
 
+/*
+ * Make reads tell what the disk holds.  A flush that failed leaves pages that
+ * look well, are never written again, and which no later flush complains of;
+ * whoever was told may have been killed since.  Without its pages the file is
+ * read from the disk.
+ */
+static int
+forget_pages(int fd)
+{
+	if (fdatasync(fd) < 0)
+		return -errno;
+	return -posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 FS_POSIX_EFFECT(check_temp)
 {
 	const struct effect_blocks *want = &effect->u.check;
@@ -408,6 +422,8 @@ FS_POSIX_EFFECT(check_temp)
 	have = arena_zalloc(&work->arena, want->count / 8 + 1);
 	done->u.done.have = have;
 	if (st.st_size != want->size) /* a temp of another version: nothing */
+		goto out;
+	if (forget_pages(fd) < 0) /* nothing of it can be relied on */
 		goto out;
 	for (uint32_t i = 0; i < want->count; i++) {
 		const int64_t at = (int64_t)i * want->block_size;

@@ -400,12 +400,18 @@ do_check(struct vdisk *dk, const struct effect *ef, struct event *done,
     struct arena *arena)
 {
 	const struct effect_blocks *b = &ef->u.check;
-	const struct vnode *in = temp_find(dk, ef->temp);
+	struct vnode *in = temp_find(dk, ef->temp);
 	uint8_t *have = arena_zalloc(arena, b->count / 8 + 1);
 
 	if (in == NULL)
 		return ERR_NOT_FOUND;
 	done->u.done.have = have;
+	/* It is read from the disk, where a failed flush left nothing. */
+	if (in->lost_pages) {
+		in->data = slice_of(arena_zalloc(dk->make.arena, in->data.len),
+		    in->data.len);
+		in->lost_pages = false;
+	}
 	for (uint32_t i = 0; in->id.size == b->size && i < b->count; i++) {
 		struct digest d;
 
