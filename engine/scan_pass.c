@@ -237,6 +237,46 @@ scan_holds_wanted(struct scan_pass *ps, struct slice dir)
 	return wanted;
 }
 
+/* Is anything of ours still alive below `path`? */
+static bool
+scan_lives_below(struct scan_pass *ps, struct slice path)
+{
+	struct index *ix = ps->sc->f->ix;
+	struct arena arena = { 0 };
+	const struct row *row;
+	bool lives = false;
+
+	arena_init(&arena);
+	row = index_from(ix,
+	    slice_str(arena_printf(&arena, "%.*s/", SLICE_FMT(path))), &arena);
+	while (row != NULL && path_is_below(row->path, path) && !lives) {
+		lives = scan_has_local(row) && !pull_owns(ps->sc->f, row->path);
+		row = index_next(ix, row->path, &arena);
+	}
+	arena_fini(&arena);
+	return lives;
+}
+
+/*
+ * A directory became something else: what was in it is gone.  Its own row
+ * changes last, in a pass of its own: a crash in between would leave rows alive
+ * below what is no directory, where no scan ever looks.
+ */
+static bool
+scan_waits_for_below(struct scan_pass *ps, const struct row *row,
+    struct slice path, uint32_t flags)
+{
+	const bool was_dir =
+	    scan_has_local(row) && row_local(row)->entry.type == ENTRY_DIR;
+
+	if (was_dir || (flags & HINT_BELOW) != 0)
+		scan_add_gone(ps, path, true);
+	if (!was_dir || !scan_lives_below(ps, path))
+		return false;
+	ps->gone.item[ps->gone.len - 1].look_again = true;
+	return true;
+}
+
 static void
 scan_look(struct scan_pass *ps, const struct row *row, struct slice path,
     const struct identity *seen, struct slice target, uint32_t flags)
@@ -253,12 +293,9 @@ scan_look(struct scan_pass *ps, const struct row *row, struct slice path,
 	}
 	if (seen->type != IDENTITY_FILE)
 		scan_item_drop(ps->sc, path);
-	/* A directory became something else: what was in it is gone. */
 	if (seen->type != IDENTITY_DIR &&
-	    ((flags & HINT_BELOW) != 0 ||
-		(scan_has_local(row) &&
-		    row_local(row)->entry.type == ENTRY_DIR)))
-		scan_add_gone(ps, path, true);
+	    scan_waits_for_below(ps, row, path, flags))
+		return;
 	switch (seen->type) {
 	case IDENTITY_FILE:
 		scan_look_file(ps, row, path, seen);
@@ -550,19 +587,17 @@ scan_next_gone(struct scan_pass *ps, const struct scan_gone *g,
 {
 	struct index *ix = ps->sc->f->ix;
 	const char *below = arena_printf(arena, "%.*s/", SLICE_FMT(g->path));
-	struct row *row = NULL;
+	struct row *row;
 
-	if (ps->gone_after.ptr == NULL) {
-		if (!g->below_only)
-			row = index_row(ix, g->path, arena);
-		if (row != NULL)
-			return row;
-	}
-	if (ps->gone_after.ptr == NULL || slice_equal(ps->gone_after, g->path))
+	if (ps->gone_after.ptr != NULL && slice_equal(ps->gone_after, g->path))
+		return NULL;
+	if (ps->gone_after.ptr == NULL)
 		row = index_from(ix, slice_str(below), arena);
 	else
 		row = index_next(ix, ps->gone_after, arena);
-	return row != NULL && path_is_below(row->path, g->path) ? row : NULL;
+	if (row != NULL && path_is_below(row->path, g->path))
+		return row;
+	return g->below_only ? NULL : index_row(ix, g->path, arena);
 }
 
 /*
@@ -700,6 +735,9 @@ scan_end_pass(struct scan_pass *ps)
 	struct folder *f = sc->f;
 	struct effect_note *note;
 
+	for (size_t i = 0; i < ps->gone.len; i++)
+		if (ps->gone.item[i].look_again)
+			scan_hint(f, ps->gone.item[i].path, false);
 	scan_pass_clear(ps);
 	scan_release(sc);
 	if (!ps->full)

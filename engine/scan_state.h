@@ -46,6 +46,7 @@ struct scan_found { /* a new file, held until it is known what is missing */
 struct scan_gone {
 	struct slice path; /* owned */
 	bool below_only;   /* the name itself is something else now */
+	bool look_again;   /* then at `path` itself */
 };
 
 struct scan_pass {

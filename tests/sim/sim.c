@@ -533,8 +533,6 @@ sim_stop(struct sim *s, uint32_t node, bool power)
 	memset(nd->session, 0, sizeof(nd->session));
 	for (uint32_t i = 0; i < s->nodes; i++)
 		letters_drop(nd, i, UINT64_MAX);
-	if (!power)
-		vdisk_mend_temps(nd->disk);
 	if (power)
 		vdisk_power_loss(nd->disk);
 }

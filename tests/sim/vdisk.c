@@ -425,13 +425,6 @@ is_clean_below(const struct vnode *in)
 	return true;
 }
 
-void
-vdisk_mend_temps(struct vdisk *dk)
-{
-	for (uint32_t i = 0; i < vdisk_temps(dk); i++)
-		dk->stage->name[i].node->lost_pages = false;
-}
-
 bool
 vdisk_is_flushed(const struct vdisk *dk)
 {

@@ -121,11 +121,6 @@ int64_t vdisk_used(const struct vdisk *dk);
 void vdisk_power_loss(struct vdisk *dk);
 /* Half a minute passed, or somebody called sync(1). */
 void vdisk_flush(struct vdisk *dk);
-/*
- * What failed to be flushed in staging is written back after all.  Called when
- * a device is killed: nobody could know of the failure after that.
- */
-void vdisk_mend_temps(struct vdisk *dk);
 bool vdisk_is_flushed(const struct vdisk *dk);
 
 /*
