@@ -74,7 +74,7 @@ item_leave_below(struct pull *pl, struct slice path)
 	waits = b->waits;
 	map_remove(&pl->below, dir);
 	mem_free(b);
-	if (waits != NULL)
+	if (waits != NULL && !pl->freeing) /* then there is no writer */
 		pull_item_loaded(waits);
 }
 
@@ -168,7 +168,7 @@ item_release_held(struct item *it)
 		struct item *child = LIST_ITEM(n, struct item, node);
 
 		list_remove(&it->held, n);
-		if (it->made)
+		if (it->made && !it->pl->freeing)
 			pull_item_loaded(child);
 		else
 			pull_item_cancel(child);

@@ -159,6 +159,12 @@ recover_temp_done(struct folder *f, void *arg, const struct event *ev)
 		    core_setup(f->en)->zone_s, core_self_short(f->en),
 		    rc->tries, &rc->rec->arena);
 		rc->rec->next--;
+	} else if (rc->fate == FATE_NAME && path_parent(rc->name).len > 0 &&
+		   (code == ERR_NOT_FOUND || code == ERR_CHANGED)) {
+		/* Its directory was deleted since: in the one above. */
+		rc->name = path_join(&rc->rec->arena,
+		    path_parent(path_parent(rc->name)), path_base(rc->name));
+		rc->rec->next--;
 	} else if (rc->fate == FATE_DROP) {
 		index_remove_intent(f->ix, rc->id);
 	} else if (rc->fate == FATE_KEEP ? trash_answered(f, ev, rc->size)
