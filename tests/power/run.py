@@ -510,7 +510,11 @@ def main() -> int:
     if libc.unshare(CLONE_NEWNS) != 0:
         print("cannot: no mount namespace of its own")
         return CANNOT
-    run("mount", "--make-rprivate", "/")
+    try:
+        run("mount", "--make-rprivate", "/")
+    except DiskError:
+        print("cannot: the root is no mount point (a chroot?)")
+        return CANNOT
     if args.self_test:
         return self_test(args.powerdisk)
     seed = args.seed if args.seed is not None \
