@@ -242,18 +242,24 @@ static bool
 scan_lives_below(struct scan_pass *ps, struct slice path)
 {
 	struct index *ix = ps->sc->f->ix;
-	struct arena arena = { 0 };
+	struct arena rows[2]; /* the row at hand and the next */
 	const struct row *row;
 	bool lives = false;
+	int at = 0;
 
-	arena_init(&arena);
+	arena_init(&rows[0]);
+	arena_init(&rows[1]);
 	row = index_from(ix,
-	    slice_str(arena_printf(&arena, "%.*s/", SLICE_FMT(path))), &arena);
+	    slice_str(arena_printf(&rows[0], "%.*s/", SLICE_FMT(path))),
+	    &rows[0]);
 	while (row != NULL && path_is_below(row->path, path) && !lives) {
 		lives = scan_has_local(row) && !pull_owns(ps->sc->f, row->path);
-		row = index_next(ix, row->path, &arena);
+		at = 1 - at;
+		arena_clear(&rows[at]);
+		row = index_next(ix, row->path, &rows[at]);
 	}
-	arena_fini(&arena);
+	arena_fini(&rows[0]);
+	arena_fini(&rows[1]);
 	return lives;
 }
 
