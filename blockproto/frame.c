@@ -46,11 +46,11 @@ frame_want_body(struct frame_reader *fr, enum frame_state state, size_t len)
 	struct frame *f = &fr->frame;
 
 	f->len = len;
-	if (len >= FRAME_ALIGN_FROM) {
-		const size_t room =
-		    (len + FRAME_ALIGN - 1) / FRAME_ALIGN * FRAME_ALIGN;
+	if (len >= LIMIT_DIRECT_FROM) {
+		const size_t room = (len + LIMIT_DIRECT_ALIGN - 1) /
+				    LIMIT_DIRECT_ALIGN * LIMIT_DIRECT_ALIGN;
 
-		f->block = mem_aligned(FRAME_ALIGN, room);
+		f->block = mem_aligned(LIMIT_DIRECT_ALIGN, room);
 		f->body = f->block + room - len;
 	} else {
 		f->block = len > 0 ? mem_alloc(len) : NULL;

@@ -24,13 +24,10 @@ enum frame_kind {
 
 /*
  * One whole frame; `block` is owned by whoever took it (mem_free), and `body`
- * lies in it.  A body of FRAME_ALIGN_FROM bytes and more ends at a multiple of
- * FRAME_ALIGN: the data of a Response, which is its end, can then be written to
- * a disk as it lies, past the page cache.
+ * lies in it.  A body of LIMIT_DIRECT_FROM bytes and more ends at a multiple of
+ * LIMIT_DIRECT_ALIGN: the data of a Response, which is its end, can then be
+ * written to a disk as it lies, past the page cache.
  */
-#define FRAME_ALIGN 4096u
-#define FRAME_ALIGN_FROM (1 * MIB)
-
 struct frame {
 	enum frame_kind kind;
 	int32_t type;        /* enum message_type as sent; of messages */

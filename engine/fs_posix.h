@@ -39,12 +39,8 @@
 #define FS_POSIX_READ_FILE_MAX (4 * MIB)
 /* Bytes a work buffer holds; fits the second-level cache. */
 #define FS_POSIX_BUF_LEN (256 * KIB)
-/* Data of a WRITE_TEMP from this length on is written past the page cache. */
-#define FS_POSIX_DIRECT_FROM (1 * MIB)
-#define FS_POSIX_DIRECT_LEN                                                    \
-	(1 * MIB)                   /* in one write of data that lies askew    \
-				     */
-#define FS_POSIX_DIRECT_ALIGN 4096u /* suits every disk */
+/* In one write past the page cache, of data that lies askew. */
+#define FS_POSIX_DIRECT_LEN (1 * MIB)
 /* From this many names on, one syncfs() is cheaper than an fsync() each. */
 #define FS_POSIX_SYNCFS_FROM 9u
 

@@ -14,6 +14,7 @@
 
 #include "blockproto/blocks.h"
 #include "engine/base/assert.h"
+#include "engine/base/limits.h"
 #include "engine/fs_posix.h"
 #include "engine/fs_posix_walk.h"
 
@@ -174,19 +175,19 @@ static int
 write_direct(int fd, struct slice data, int64_t offset,
     struct fs_posix_work *work, size_t *done_len)
 {
-	const size_t whole = data.len - data.len % FS_POSIX_DIRECT_ALIGN;
+	const size_t whole = data.len - data.len % LIMIT_DIRECT_ALIGN;
 	const int flags = fcntl(fd, F_GETFL);
 	int rc = 0;
 
 	*done_len = 0;
-	if (offset % FS_POSIX_DIRECT_ALIGN != 0 || flags < 0 ||
+	if (offset % LIMIT_DIRECT_ALIGN != 0 || flags < 0 ||
 	    fcntl(fd, F_SETFL, flags | O_DIRECT) < 0)
 		return 0;
 	while (*done_len < whole) {
 		const uint8_t *from = data.ptr + *done_len;
 		size_t n = whole - *done_len;
 
-		if ((uintptr_t)from % FS_POSIX_DIRECT_ALIGN != 0) {
+		if ((uintptr_t)from % LIMIT_DIRECT_ALIGN != 0) {
 			uint8_t *buf = fs_posix_walk_direct_buf(work);
 
 			if (n > FS_POSIX_DIRECT_LEN)
@@ -212,7 +213,7 @@ write_data(int fd, struct slice data, int64_t offset,
 	size_t done_len = 0;
 	int rc = 0;
 
-	if (data.len >= FS_POSIX_DIRECT_FROM)
+	if (data.len >= LIMIT_DIRECT_FROM)
 		rc = write_direct(fd, data, offset, work, &done_len);
 	if (rc == 0)
 		rc = fs_posix_walk_pwrite(fd, data.ptr + done_len,

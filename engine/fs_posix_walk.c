@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "engine/base/assert.h"
+#include "engine/base/limits.h"
 #include "engine/base/mem.h"
 #include "engine/base/path.h"
 
@@ -374,7 +375,7 @@ fs_posix_walk_direct_buf(struct fs_posix_work *work)
 {
 	if (work->direct == NULL)
 		work->direct =
-		    mem_aligned(FS_POSIX_DIRECT_ALIGN, FS_POSIX_DIRECT_LEN);
+		    mem_aligned(LIMIT_DIRECT_ALIGN, FS_POSIX_DIRECT_LEN);
 	return work->direct;
 }
 

@@ -80,6 +80,8 @@
 #define LIMIT_ANNOUNCE_LEN 4096u      /* bytes of a discovery datagram */
 
 /* Memory and log. */
+#define LIMIT_DIRECT_FROM (1 * MIB) /* data written past the page cache, */
+#define LIMIT_DIRECT_ALIGN 4096u    /* and how it lies: suits every disk */
 #define LIMIT_ARENA_BLOCK (64 * KIB)
 #define LIMIT_ARENA_KEEP (1 * MIB)
 #define LIMIT_LOG_LINE 2048u
