@@ -33,7 +33,25 @@ choice_of_seed(uint64_t seed, uint8_t out[CHOICE_LEN_MAX])
 		for (size_t k = 0; k < sizeof(v); k++, v >>= 8)
 			out[i + k] = (uint8_t)v;
 	}
-	return len;
+	for (size_t i = 0; i < CHOICE_TAIL; i++)
+		out[len + i] = (uint8_t)rng_u64(&r);
+	return len + CHOICE_TAIL;
+}
+
+size_t
+choice_without_tail(size_t len)
+{
+	if (len < CHOICE_HEAD)
+		return len;
+	return len - (len - CHOICE_HEAD) % CHOICE_ACT;
+}
+
+uint8_t
+choice_tail(const struct choice *c, uint32_t i)
+{
+	const size_t at = choice_without_tail(c->len) + i;
+
+	return at < c->len ? c->byte[at] : 0;
 }
 
 void

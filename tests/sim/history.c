@@ -95,6 +95,28 @@ roll_faults(struct history *h, struct settings *set)
 	t->flips = chance(h, parts) ? rate(h) : 0;
 }
 
+/* ... by a byte of the tail. */
+static bool
+tail_chance(const struct history *h, enum tail which, uint32_t parts)
+{
+	return choice_tail(&h->sim.choice, which) >= 256 - parts;
+}
+
+static void
+roll_wire(struct history *h)
+{
+	struct sim *s = &h->sim;
+
+	_Static_assert(TAILS <= CHOICE_TAIL, "a byte each");
+	s->bytes = tail_chance(h, TAIL_WIRE, 64);
+	if (!s->bytes)
+		return;
+	s->compression = (enum message_compression)(
+	    choice_tail(&s->choice, TAIL_COMPRESS) % 3);
+	if (s->features != 0)
+		s->features |= FEATURE_ZSTD;
+}
+
 static void
 roll(struct history *h)
 {
@@ -111,6 +133,7 @@ roll(struct history *h)
 	h->sim.features = pick(h, 2) == 0 ? 0 : FEATURE_CHUNKS;
 	roll_people(h, set);
 	roll_faults(h, set);
+	roll_wire(h);
 }
 
 static void
@@ -129,11 +152,11 @@ tell_settings(const struct history *h)
 	    s->spellings || s->accents ? ", spellings" : "",
 	    s->ignores ? ", ignores" : "", s->opens ? ", open files" : "",
 	    s->unflushed ? ", nothing flushed" : "");
-	printf("%s%s%s%s%s%s%s%s%s%s%s%s%s%s\n", s->kills ? " kill" : "",
-	    s->power ? " power" : "", s->power && s->hostile ? "(hostile)" : "",
-	    s->cuts ? " cuts" : "", s->one_way ? " one-way" : "",
-	    s->full ? " full" : "", s->away ? " unmount" : "",
-	    s->read_only ? " read-only" : "",
+	printf("%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s\n", h->sim.bytes ? " bytes" : "",
+	    s->kills ? " kill" : "", s->power ? " power" : "",
+	    s->power && s->hostile ? "(hostile)" : "", s->cuts ? " cuts" : "",
+	    s->one_way ? " one-way" : "", s->full ? " full" : "",
+	    s->away ? " unmount" : "", s->read_only ? " read-only" : "",
 	    s->index_lost ? " index-lost" : "",
 	    s->index_restored ? " index-restored" : "",
 	    s->clocks ? " clocks" : "", s->modes ? " modes" : "",

@@ -41,6 +41,13 @@ struct settings {
 	bool folds[SIM_NODES], normalises[SIM_NODES], blind[SIM_NODES];
 };
 
+/* Settings of the tail: which byte is whose.  New ones come at the end. */
+enum tail {
+	TAIL_WIRE,     /* devices speak in bytes */
+	TAIL_COMPRESS, /* ... compressed or not */
+	TAILS
+};
+
 /* What will strike a device when it changes names. */
 enum crash {
 	CRASH_NONE,

@@ -60,23 +60,8 @@ effect_copy(struct arena *ar, struct effect *out, const struct effect *ef)
 static void
 send(struct node *nd, const struct effect *ef)
 {
-	struct payload *p = ef->u.send.payload;
-	struct buf body = { 0 };
-
-	if (ef->u.send.message.type == MESSAGE_RESPONSE && p != NULL) {
-		struct response rs = ef->u.send.message.u.response;
-
-		rs.data = payload_slice(p);
-		message_response_prefix(&rs, &body);
-		buf_put(&body, payload_slice(p));
-	} else {
-		message_encode(&ef->u.send.message, &body);
-	}
-	payload_free(p);
 	sim_send(nd, sim_node_of(nd->sim, &ef->u.send.device),
-	    ef->u.send.message.type,
-	    arena_dup(&nd->sim->arena, buf_slice(&body)));
-	buf_fini(&body);
+	    &ef->u.send.message, ef->u.send.payload);
 }
 
 static void
@@ -442,7 +427,7 @@ peer(struct node *nd, uint32_t other, bool up)
 	struct event ev = { .kind = up ? EVENT_PEER_UP : EVENT_PEER_DOWN };
 
 	ev.u.peer.device = nd->sim->node[other].id;
-	ev.u.peer.features = nd->sim->features;
+	ev.u.peer.features = sim_features(nd, other);
 	ev.u.peer.client = SLICE_LIT("sim");
 	ev.u.peer.address = SLICE_LIT("nowhere");
 	step(nd, &ev);
@@ -468,32 +453,22 @@ tell_index(struct node *nd, uint32_t from, const struct message *m)
 }
 
 static void
-message(struct node *nd, uint32_t from, int32_t type, struct slice body)
+message(struct node *nd, uint32_t from, const struct message *m,
+    struct payload *p)
 {
-	struct sim *s = nd->sim;
 	struct event ev = { .kind = EVENT_MESSAGE };
-	struct message m;
-	struct err err = { 0 };
-	struct payload *p;
 
-	if (message_decode(&m, type, body, &s->arena, &err) < 0) {
-		/* As the session does with what it cannot read. */
-		if (s->node[from].ops == nd->ops)
-			oracle_fault(&s->oracle, "%s cannot read %s: %s",
-			    nd->name, s->node[from].name, err.text);
-		sim_disconnect(s, nd->number, from);
-		return;
-	}
-	tell_index(nd, from, &m);
-	ev.u.message.device = s->node[from].id;
-	ev.u.message.message = &m;
-	if (m.type == MESSAGE_RESPONSE && m.u.response.data.len > 0) {
-		p = payload_new(m.u.response.data.len);
-		memcpy(p->data, m.u.response.data.ptr, p->len);
-		m.u.response.data = payload_slice(p);
-		ev.u.message.payload = p;
-	}
+	tell_index(nd, from, m);
+	ev.u.message.device = nd->sim->node[from].id;
+	ev.u.message.message = m;
+	ev.u.message.payload = p;
 	step(nd, &ev);
+}
+
+static uint32_t
+features(const struct node *nd)
+{
+	return nd->sim->features;
 }
 
 static void
@@ -608,6 +583,7 @@ const struct node_ops node_engine_ops = {
 	.stop = stop,
 	.peer = peer,
 	.message = message,
+	.features = features,
 	.effect = effect,
 	.abandon = abandon,
 	.hints = hints,

@@ -8,9 +8,11 @@
 #include <string.h>
 
 #include "engine/base/assert.h"
+#include "engine/base/buf.h"
 #include "engine/base/hash.h"
 #include "engine/base/mem.h"
 #include "engine/store_mem.h"
+#include "wire.h"
 
 const char *const sim_counter_name[COUNTERS] = {
 	[COUNT_POWER_LOSS] = "power lost",
@@ -48,6 +50,10 @@ const char *const sim_counter_name[COUNTERS] = {
 	[COUNT_BIG_FILE] = "a file of several blocks",
 	[COUNT_DIR_MOVED] = "a directory renamed",
 	[COUNT_MANY_FLUSHED] = "flushed by syncfs",
+	[COUNT_CUT_FRAME] = "a frame came in pieces",
+	[COUNT_CUT_IN_FRAME] = "a connection was cut in the middle of a frame",
+	[COUNT_PIECES_JOINED] = "pieces of a stream came as one",
+	[COUNT_SILENT] = "a peer was given up for its silence",
 };
 
 void
@@ -172,24 +178,34 @@ sim_node_of(const struct sim *s, const struct devid *id)
 	return SIM_NODES;
 }
 
+bool
+sim_is_liar(const struct node *nd)
+{
+	return nd->ops->lies;
+}
+
+uint32_t
+sim_features(const struct node *nd, uint32_t other)
+{
+	const struct node *to = &nd->sim->node[other];
+
+	return nd->ops->features(nd) & to->ops->features(to);
+}
+
 void
-sim_send(struct node *nd, uint32_t to, int32_t type, struct slice body)
+sim_post(struct node *nd, uint32_t to, int32_t type, struct slice body,
+    bool whole)
 {
 	struct sim *s = nd->sim;
-	struct node *other;
-	struct letter *l;
+	struct node *other = &s->node[to];
+	struct letter *l = arena_zalloc(&s->arena, sizeof(*l));
 	struct job *job;
 	uint64_t at;
 
-	s->messages++;
-	if (to >= s->nodes || nd->link[to] == 0 ||
-	    nd->session[to] != nd->link[to])
-		return;
-	other = &s->node[to];
-	l = arena_zalloc(&s->arena, sizeof(*l));
 	l->link = nd->link[to];
 	l->type = type;
 	l->body = body;
+	l->whole = whole;
 	if (other->last[nd->number] != NULL)
 		other->last[nd->number]->next = l;
 	else
@@ -203,6 +219,46 @@ sim_send(struct node *nd, uint32_t to, int32_t type, struct slice body)
 	job->from = nd->number;
 	job->link = nd->link[to];
 	job_at(other, job, at);
+}
+
+void
+sim_send_raw(struct node *nd, uint32_t to, int32_t type, struct slice body)
+{
+	struct sim *s = nd->sim;
+
+	s->messages++;
+	if (to >= s->nodes || nd->link[to] == 0 ||
+	    nd->session[to] != nd->link[to])
+		return;
+	if (s->bytes)
+		wire_send_raw(nd, to, type, body);
+	else
+		sim_post(nd, to, type, arena_dup(&s->arena, body), true);
+}
+
+void
+sim_send(struct node *nd, uint32_t to, const struct message *m,
+    struct payload *p)
+{
+	struct buf body = { 0 };
+
+	if (nd->sim->bytes && to < nd->sim->nodes) {
+		nd->sim->messages++;
+		wire_send(nd, to, m, p);
+		return;
+	}
+	if (m->type == MESSAGE_RESPONSE && p != NULL) {
+		struct response rs = m->u.response;
+
+		rs.data = payload_slice(p);
+		message_response_prefix(&rs, &body);
+		buf_put(&body, rs.data);
+	} else {
+		message_encode(m, &body);
+	}
+	payload_free(p);
+	sim_send_raw(nd, to, m->type, buf_slice(&body));
+	buf_fini(&body);
 }
 
 /* What was sent in sessions up to `link` is lost. */
@@ -237,6 +293,70 @@ letter_take(struct node *nd, uint32_t from, uint64_t link)
 	return NULL;
 }
 
+void
+sim_tell_peer(struct node *nd, uint32_t other, bool up)
+{
+	if (nd->told[other] == up)
+		return;
+	nd->told[other] = up;
+	nd->ops->peer(nd, other, up);
+}
+
+void
+sim_tell_message(struct node *nd, uint32_t from, const struct message *m,
+    struct payload *p)
+{
+	nd->ops->message(nd, from, m, p);
+}
+
+/* As a session does with what came, without one. */
+static void
+read_letter(struct node *nd, uint32_t from, const struct letter *l)
+{
+	struct sim *s = nd->sim;
+	struct payload *p = NULL;
+	struct message m;
+	struct err err = { 0 };
+
+	if (message_decode(&m, l->type, l->body, &s->arena, &err) < 0) {
+		if (!sim_is_liar(&s->node[from]))
+			oracle_fault(&s->oracle, "%s cannot read %s: %s",
+			    nd->name, s->node[from].name, err.text);
+		sim_disconnect(s, nd->number, from);
+		return;
+	}
+	if (m.type == MESSAGE_UNKNOWN || m.type == MESSAGE_PING)
+		return;
+	if (m.type == MESSAGE_RESPONSE && m.u.response.data.len > 0) {
+		p = payload_new(m.u.response.data.len);
+		memcpy(p->data, m.u.response.data.ptr, p->len);
+		m.u.response.data = payload_slice(p);
+	}
+	sim_tell_message(nd, from, &m, p);
+}
+
+/* A piece of the stream; at times what is behind it has come, too. */
+static void
+read_piece(struct node *nd, uint32_t from, const struct letter *l)
+{
+	const struct letter *next = nd->first[from];
+	struct arena *ar = &nd->sim->arena;
+	struct slice all = l->body;
+	uint8_t *joined;
+
+	if (next != NULL && next->link == l->link &&
+	    choice_weather(&nd->sim->choice, 4) == 3) {
+		letter_take(nd, from, l->link);
+		joined = arena_alloc(ar, l->body.len + next->body.len + 1);
+		memcpy(joined, l->body.ptr, l->body.len);
+		memcpy(joined + l->body.len, next->body.ptr, next->body.len);
+		all = slice_of(joined, l->body.len + next->body.len);
+		l = next;
+		sim_count(nd->sim, COUNT_PIECES_JOINED);
+	}
+	wire_came(nd, from, all, l->whole);
+}
+
 static void
 deliver(struct node *nd, const struct job *job)
 {
@@ -249,7 +369,10 @@ deliver(struct node *nd, const struct job *job)
 	if (l == NULL || !nd->running)
 		return;
 	sim_mix(nd->sim, hash_u64(l->body));
-	nd->ops->message(nd, job->from, l->type, l->body);
+	if (l->type == WIRE_PIECE)
+		read_piece(nd, job->from, l);
+	else
+		read_letter(nd, job->from, l);
 }
 
 void
@@ -337,7 +460,12 @@ run_peer(struct node *nd, const struct job *job)
 	nd->session[job->from] = job->up ? job->link : 0;
 	sim_say(nd, "session with %s %s", nd->sim->node[job->from].name,
 	    job->up ? "begins" : "ends");
-	nd->ops->peer(nd, job->from, job->up);
+	if (!job->up)
+		wire_close(nd, job->from);
+	if (job->up && nd->sim->bytes)
+		wire_open(nd, job->from); /* its Hello tells */
+	else
+		sim_tell_peer(nd, job->from, job->up);
 }
 
 /* Hints */
@@ -435,6 +563,12 @@ step_until(struct sim *s, uint64_t until)
 	struct node *nd = first_to_wake(s);
 	struct job *job = s->heap.len > 0 ? s->heap.item[0] : NULL;
 
+	/* Pings are no work to wait for: they go out as time goes by. */
+	if (s->wire_at_ns <= s->now.mono_ns) {
+		wire_tick(s);
+		job = s->heap.len > 0 ? s->heap.item[0] : NULL;
+	}
+
 	if (job != NULL && job->at_ns <= until &&
 	    (nd == NULL || job->at_ns <= nd->wake_at_ns)) {
 		heap_take(s);
@@ -464,8 +598,17 @@ sim_run(struct sim *s, uint64_t ns)
 {
 	const uint64_t until = s->now.mono_ns + ns;
 
-	while (step_until(s, until))
-		;
+	for (;;) {
+		const uint64_t at =
+		    s->wire_at_ns < until ? s->wire_at_ns : until;
+
+		while (step_until(s, at))
+			;
+		if (s->wire_at_ns > until || s->oracle.why[0] != '\0')
+			break;
+		set_time(s, s->wire_at_ns);
+		wire_tick(s);
+	}
 	set_time(s, until);
 }
 
@@ -531,8 +674,11 @@ sim_stop(struct sim *s, uint32_t node, bool power)
 	nd->life++;
 	nd->wake_at_ns = CLOCK_NEVER;
 	memset(nd->session, 0, sizeof(nd->session));
-	for (uint32_t i = 0; i < s->nodes; i++)
+	memset(nd->told, 0, sizeof(nd->told));
+	for (uint32_t i = 0; i < s->nodes; i++) {
 		letters_drop(nd, i, UINT64_MAX);
+		wire_close(nd, i);
+	}
 	if (power)
 		vdisk_power_loss(nd->disk);
 }
@@ -569,6 +715,7 @@ sim_init(struct sim *s, const uint8_t *byte, size_t len)
 	s->now.mono_ns = CLOCK_S;
 	s->now.wall_ns = INT64_C(1700000000000000000);
 	s->delay_ns = CLOCK_MS;
+	s->wire_at_ns = UINT64_MAX;
 }
 
 void
@@ -576,6 +723,8 @@ sim_fini(struct sim *s)
 {
 	for (uint32_t i = 0; i < s->nodes; i++) {
 		abandon_all(s, &s->node[i], false);
+		for (uint32_t k = 0; k < s->nodes; k++)
+			wire_close(&s->node[i], k);
 		s->node[i].ops->free(&s->node[i]);
 		vdisk_free(s->node[i].disk);
 		store_mem_free(s->node[i].store);

@@ -15,10 +15,12 @@
 #ifndef HOLDFAST_TESTS_SIM_SIM_H
 #define HOLDFAST_TESTS_SIM_SIM_H
 
+#include "blockproto/message.h"
 #include "choice.h"
 #include "engine/base/arena.h"
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
+#include "engine/base/payload.h"
 #include "engine/base/vec.h"
 #include "engine/effect.h"
 #include "engine/event.h"
@@ -68,6 +70,10 @@ enum rare {
 	COUNT_BIG_FILE,
 	COUNT_DIR_MOVED,
 	COUNT_MANY_FLUSHED, /* syncfs() */
+	COUNT_CUT_FRAME,    /* a frame came in pieces */
+	COUNT_CUT_IN_FRAME, /* ... and its end did not */
+	COUNT_PIECES_JOINED,
+	COUNT_SILENT, /* a peer was given up for its silence */
 	COUNTERS
 };
 
@@ -100,21 +106,25 @@ struct letter {
 	uint64_t link;
 	int32_t type;
 	struct slice body;
+	bool whole; /* of a piece: a frame ends with it */
 };
 
+struct session; /* mesh/session.h */
 struct sim;
 struct node;
 
 /* What a kind of device does.  Called by the world, one thing at a time. */
 struct node_ops {
 	const char *name;
+	bool lies; /* may say anything */
 	void (*start)(struct node *nd);
 	/* kill -9, or the power: what it had in memory is gone. */
 	void (*stop)(struct node *nd, bool power);
 	void (*peer)(struct node *nd, uint32_t other, bool up);
-	/* `body` lives on in the history's arena. */
-	void (*message)(struct node *nd, uint32_t from, int32_t type,
-	    struct slice body);
+	/* Takes `p`: the data of a Response, or NULL. */
+	void (*message)(struct node *nd, uint32_t from, const struct message *m,
+	    struct payload *p);
+	uint32_t (*features)(const struct node *nd);      /* of its Hello */
 	void (*effect)(struct node *nd, struct job *job); /* it is time */
 	/* It was under way when the device died: done, or not; free it. */
 	void (*abandon)(struct node *nd, struct job *job, bool done);
@@ -158,6 +168,10 @@ struct node {
 	uint64_t told_ns[SIM_NODES];
 	bool dark[SIM_NODES]; /* nothing of that device arrives here */
 	struct letter *first[SIM_NODES], *last[SIM_NODES];
+	struct session *wire[SIM_NODES]; /* owned; NULL: no session, or none
+					  * that is bytes */
+	bool told[SIM_NODES];            /* that the other is up */
+	bool partly[SIM_NODES];          /* what came last was no whole frame */
 	struct log log;
 };
 
@@ -170,6 +184,9 @@ struct sim {
 	uint32_t nodes;
 	uint64_t delay_ns; /* longest of an effect */
 	uint32_t features;
+	bool bytes; /* devices speak in bytes: wire.h */
+	enum message_compression compression;
+	uint64_t wire_at_ns; /* when a session wants to be woken, or before */
 	uint64_t trash_age_ns;
 	struct vdisk_trouble trouble;
 	uint32_t lost_hints; /* one in so many; 0: none */
@@ -212,8 +229,22 @@ struct now sim_now(const struct node *nd); /* by its own clock */
 /* For kinds of devices. */
 struct job *sim_job(struct node *nd, enum job_kind kind);
 void sim_later(struct node *nd, struct job *job); /* after some weather */
-/* Send; silently nothing when there is no session. */
-void sim_send(struct node *nd, uint32_t to, int32_t type, struct slice body);
+/* Send; silently nothing when there is no session.  Takes `p`. */
+void sim_send(struct node *nd, uint32_t to, const struct message *m,
+    struct payload *p);
+/* ... a message with any body at all. */
+void sim_send_raw(struct node *nd, uint32_t to, int32_t type,
+    struct slice body);
+/* For wire.c: what is to arrive, and what has arrived. */
+void sim_post(struct node *nd, uint32_t to, int32_t type, struct slice body,
+    bool whole);
+void sim_tell_peer(struct node *nd, uint32_t other, bool up);
+void sim_tell_message(struct node *nd, uint32_t from, const struct message *m,
+    struct payload *p);
+/* What both ends of a connection announced. */
+uint32_t sim_features(const struct node *nd, uint32_t other);
+/* Does it say what no device would? */
+bool sim_is_liar(const struct node *nd);
 uint32_t sim_node_of(const struct sim *s, const struct devid *id);
 void sim_count(struct sim *s, enum rare what);
 void sim_mix(struct sim *s, uint64_t v);

@@ -6,6 +6,7 @@
  *	    [--counters] [--demand] [--trace-hash]
  *	sim --seed N | --choices FILE  [--story] [--debug] [--shrink]
  *	    [--write FILE]
+ *	--old  with any of them: seeds as they were before they had a tail
  *	--mutant N  with any of them, where mutants are built in
  *
  * Histories run in worker processes, so that an assertion of the engine ends
@@ -39,6 +40,7 @@
 /* A history to be run: a seed, or bytes. */
 struct task {
 	uint64_t seed;
+	bool old;        /* ... as it was before seeds had a tail */
 	struct buf byte; /* empty: the seed's */
 };
 
@@ -55,7 +57,7 @@ struct worker {
 struct options {
 	uint64_t from, count, seed, minutes;
 	unsigned jobs;
-	bool one, story, debug, shrink, counters, demand, trace_hash;
+	bool one, old, story, debug, shrink, counters, demand, trace_hash;
 	const char *choices, *write;
 	VEC(struct task) kept;
 	VEC(struct task) open; /* known to fail: told, not counted */
@@ -70,7 +72,7 @@ usage(int code)
 	    "    [--counters] [--demand] [--trace-hash]\n"
 	    "sim --seed N | --choices FILE  [--story] [--debug] [--shrink]"
 	    " [--write FILE]\n"
-	    "    [--mutant N]\n");
+	    "    [--old] [--mutant N]\n");
 	exit(code);
 }
 
@@ -110,7 +112,11 @@ unhex(const char *text, struct buf *out)
 	return out->len <= CHOICE_LEN_MAX;
 }
 
-/* "12345  what it was" or "x00ff..  what it was"; '#' begins a comment. */
+/*
+ * "12345  what it was", "-12345 ..." for a seed without its tail, "x00ff..
+ * ...";
+ * '#' begins a comment.
+ */
 static void
 read_kept(struct options *op, const char *path)
 {
@@ -126,8 +132,9 @@ read_kept(struct options *op, const char *path)
 
 		if (line[0] == '#' || line[0] == '\n')
 			continue;
+		t.old = line[0] == '-';
 		if (line[0] != 'x')
-			t.seed = strtoull(line, NULL, 0);
+			t.seed = strtoull(line + t.old, NULL, 0);
 		else if (!unhex(line + 1, &t.byte)) {
 			fprintf(stderr, "%s: not hexadecimal: %.40s\n", path,
 			    line);
@@ -175,9 +182,19 @@ read_choices(const char *path, uint8_t out[CHOICE_LEN_MAX])
 }
 
 static size_t
+seed_bytes(uint64_t seed, bool old, uint8_t out[CHOICE_LEN_MAX])
+{
+	const size_t len = choice_of_seed(seed, out);
+
+	return old ? choice_without_tail(len) : len;
+}
+
+static size_t
 task_bytes(const struct options *op, uint64_t i, uint8_t out[CHOICE_LEN_MAX],
     uint64_t *seed)
 {
+	bool old = op->old;
+
 	if (i < op->kept.len) {
 		const struct task *t = &op->kept.item[i];
 
@@ -186,10 +203,11 @@ task_bytes(const struct options *op, uint64_t i, uint8_t out[CHOICE_LEN_MAX],
 			memcpy(out, t->byte.ptr, t->byte.len);
 			return t->byte.len;
 		}
+		old = old || t->old;
 	} else {
 		*seed = op->from + i - op->kept.len;
 	}
-	return choice_of_seed(*seed, out);
+	return seed_bytes(*seed, old, out);
 }
 
 /* Workers */
@@ -397,7 +415,7 @@ run_one(const struct options *op)
 	if (op->choices != NULL)
 		len = read_choices(op->choices, byte);
 	else
-		len = choice_of_seed(op->seed, byte);
+		len = seed_bytes(op->seed, op->old, byte);
 	if (op->shrink) {
 		len = shrink(byte, len, why);
 		printf("%zu acts: %s\n",
@@ -448,6 +466,7 @@ main(int argc, char **argv)
 		{ "choices", required_argument, NULL, 'c' },
 		{ "write", required_argument, NULL, 'w' },
 		{ "mutant", required_argument, NULL, 'M' },
+		{ "old", no_argument, NULL, 'O' },
 		{ "story", no_argument, NULL, 'S' },
 		{ "debug", no_argument, NULL, 'D' },
 		{ "shrink", no_argument, NULL, 'X' },
@@ -493,6 +512,9 @@ main(int argc, char **argv)
 			break;
 		case 'w':
 			op.write = optarg;
+			break;
+		case 'O':
+			op.old = true;
 			break;
 		case 'M':
 			set_mutant(optarg);
