@@ -95,7 +95,7 @@ fetch_keep_temp(struct item *it)
 	 * that is gone then says that it was put. */
 	if (it->pl->make_room == ROOM_ENOUGH || it->entry.block_count > 1 ||
 	    (it->intended && !MUTANT(MUTANT_TEMP_GONE_FIRST))) {
-		pull_keep_temp(it->pl, it->temp);
+		pull_keep_temp(it->pl, it->temp, it->path);
 		return;
 	}
 	/* Little to resume, and the disk is full: not worth its inode. */
@@ -625,8 +625,7 @@ fetch_start(struct item *it)
 	it->state = ITEM_LOADING;
 	it->block = mem_zalloc(count + 1);
 	it->missing = count;
-	if (map_remove(&it->pl->temps, it->temp) != NULL &&
-	    it->entry.size > 0) {
+	if (pull_take_temp(it->pl, it->temp) && it->entry.size > 0) {
 		it->touched = true; /* to be kept again when we are stopped */
 		fetch_check(it);
 		return;

@@ -365,27 +365,50 @@ pull_lacks_trash(struct pull *pl, const struct row *row,
 /* Making items */
 
 void
-pull_keep_temp(struct pull *pl, struct slice temp)
+pull_keep_temp(struct pull *pl, struct slice temp, struct slice path)
 {
-	map_put(&pl->temps, temp, pl);
+	char *text = mem_zalloc(path.len + 1);
+
+	if (path.len > 0)
+		memcpy(text, path.ptr, path.len);
+	mem_free(map_put(&pl->temps, temp, text));
 	pl->temps_ns = core_now(pl->f->en).mono_ns;
+}
+
+bool
+pull_take_temp(struct pull *pl, struct slice temp)
+{
+	void *path = map_remove(&pl->temps, temp);
+
+	mem_free(path);
+	return path != NULL;
+}
+
+#define TEMP_NAME_LEN 32u
+
+static void
+temp_name(enum item_kind kind, struct slice path, struct version version,
+    char name[TEMP_NAME_LEN])
+{
+	static const char hex[] = "0123456789abcdef";
+	struct buf text = { 0 };
+	struct digest d;
+
+	buf_put_u8(&text, (uint8_t)kind);
+	buf_put_str(&text, path);
+	version_encode(version, &text);
+	digest_of(buf_slice(&text), &d);
+	buf_fini(&text);
+	for (size_t i = 0; i < TEMP_NAME_LEN; i++)
+		name[i] = hex[d.b[i / 2] >> (i % 2 == 0 ? 4 : 0) & 15];
 }
 
 struct slice
 pull_temp_name(struct item *it, struct slice path, struct version version)
 {
-	static const char hex[] = "0123456789abcdef";
-	struct buf text = { 0 };
-	struct digest d;
-	char name[32];
+	char name[TEMP_NAME_LEN];
 
-	buf_put_u8(&text, (uint8_t)it->kind);
-	buf_put_str(&text, path);
-	version_encode(version, &text);
-	digest_of(buf_slice(&text), &d);
-	buf_fini(&text);
-	for (size_t i = 0; i < sizeof(name); i++)
-		name[i] = hex[d.b[i / 2] >> (i % 2 == 0 ? 4 : 0) & 15];
+	temp_name(it->kind, path, version, name);
 	return item_own(it, slice_of(name, sizeof(name)));
 }
 
@@ -946,22 +969,62 @@ pull_finish_late(struct pull *pl)
 		pull_item_finish_late(LIST_ITEM(n, struct item, node));
 }
 
+static void
+pull_drop_temp(struct pull *pl, struct slice temp)
+{
+	struct effect *ef = core_tell(pl->f, EFFECT_DROP_TEMP);
+
+	ef->temp = arena_dup(core_scratch(pl->f->en), temp);
+	pull_take_temp(pl, temp);
+}
+
 /* In sync: what was kept to be resumed is of no use any more. */
 static void
 pull_drop_temps(struct folder *f, void *arg, const struct event *ev)
 {
 	struct pull *pl = arg;
 
+	(void)f;
 	/* Only now no intent that names one of them can come back. */
 	if (ev->u.done.code != 0 || pl->stopped || pl->item_count > 0)
 		return;
 	for (struct map_item *it = NULL;
-	     (it = map_next(&pl->temps, it)) != NULL;) {
-		struct effect *ef = core_tell(f, EFFECT_DROP_TEMP);
+	     (it = map_next(&pl->temps, it)) != NULL;)
+		pull_drop_temp(pl, it->key);
+}
 
-		ef->temp = arena_dup(core_scratch(f->en), it->key);
-		map_remove(&pl->temps, it->key);
-	}
+/* Is there enough in it to be worth its room on a full disk, and for what? */
+static bool
+pull_wants_temp(struct pull *pl, struct slice temp, struct slice path)
+{
+	const struct row_version *g;
+	const struct row *row;
+	char name[TEMP_NAME_LEN];
+
+	if (path.len == 0)
+		return true; /* of a former run: nobody knows */
+	row = index_row(pl->f->ix, path, core_scratch(pl->f->en));
+	g = row != NULL ? row_global(row) : NULL;
+	if (g == NULL || g->entry.deleted || g->entry.type != ENTRY_FILE ||
+	    g->entry.block_count < 2 || devset_has(&g->holders, ROW_SELF))
+		return false;
+	temp_name(ITEM_FILE, path, g->entry.version, name);
+	return slice_equal(temp, slice_of(name, sizeof(name)));
+}
+
+/* The disk is full, and there is what may go before anything else is put. */
+static void
+pull_drop_stale_temps(struct folder *f, void *arg, const struct event *ev)
+{
+	struct pull *pl = arg;
+
+	(void)f;
+	if (ev->u.done.code != 0 || pl->stopped)
+		return;
+	for (struct map_item *it = NULL;
+	     (it = map_next(&pl->temps, it)) != NULL;)
+		if (!pull_wants_temp(pl, it->key, slice_str(it->value)))
+			pull_drop_temp(pl, it->key);
 }
 
 static void
@@ -1023,6 +1086,10 @@ pull_plan(struct pull *pl)
 				return false;
 			if (pl->make_room == ROOM_WAITS)
 				pl->make_room = ROOM_ENOUGH;
+			/* No intent may name what goes. */
+			if (pl->make_room == ROOM_DELETES &&
+			    map_count(&pl->temps) > 0)
+				core_commit(pl->f, pull_drop_stale_temps, pl);
 			pull_begin_pass(pl, pl->make_room == ROOM_DELETES
 						? PASS_DELETE
 						: PASS_FORWARD);
@@ -1155,6 +1222,9 @@ pull_free(struct pull *pl)
 	map_fini(&pl->parked);
 	map_fini(&pl->below);
 	map_fini(&pl->owned);
+	for (struct map_item *it = NULL;
+	     (it = map_next(&pl->temps, it)) != NULL;)
+		mem_free(it->value);
 	map_fini(&pl->temps);
 	map_fini(&pl->no_move);
 	pull_recover_free(pl);

@@ -89,7 +89,7 @@ recover_temps(struct recover *rec)
 
 		if (seen->type == IDENTITY_FILE &&
 		    now_s - seen->ctime_s < RECOVER_TEMP_MAX_S) {
-			pull_keep_temp(pl, it->key);
+			pull_keep_temp(pl, it->key, SLICE_EMPTY);
 			continue;
 		}
 		ef = core_tell(f, EFFECT_DROP_TEMP);
@@ -415,7 +415,7 @@ recover_file(struct recovery *rc, const struct identity *temp)
 	if ((temp == NULL && MUTANT(MUTANT_RECOVERY_FORGETS)) ||
 	    (temp != NULL && is_inode(temp, &rc->in.staged))) {
 		recover_forget(rc);
-		pull_keep_temp(pl, rc->in.temp);
+		pull_keep_temp(pl, rc->in.temp, rc->in.path);
 		return;
 	}
 	/* As we left it, if it is still so: a later edit must be found. */

@@ -99,7 +99,7 @@ struct pull {
 	struct map parked; /* path -> struct parked, owned */
 	struct map below;  /* directory -> struct below, owned */
 	struct map owned;  /* path -> PULL_QUIET or PULL_ASKED */
-	struct map temps;  /* staging names that may be resumed -> itself */
+	struct map temps;  /* staging names that may be resumed -> path, owned */
 	uint64_t temps_ns; /* when the last came to be in it */
 	uint32_t item_count;
 	uint64_t block_count; /* of items in work */
@@ -123,8 +123,10 @@ struct pull {
 void pull_plan_soon(struct pull *pl);
 struct item *pull_find(const struct pull *pl, struct slice path);
 bool pull_holds(struct pull *pl, bool more, uint64_t quiet_ns);
-/* A temp that may be resumed. */
-void pull_keep_temp(struct pull *pl, struct slice temp);
+/* A temp that may be resumed; `path`: of what, empty when nobody knows. */
+void pull_keep_temp(struct pull *pl, struct slice temp, struct slice path);
+/* It is resumed or dropped; false when there is none of that name. */
+bool pull_take_temp(struct pull *pl, struct slice temp);
 /* A staging name for `path` in this version: the same again after a restart. */
 struct slice pull_temp_name(struct item *it, struct slice path,
     struct version version);

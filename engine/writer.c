@@ -663,7 +663,7 @@ act_clear_temp(struct item *it)
 	struct pull *pl = it->pl;
 	struct effect *ef;
 
-	if (map_remove(&pl->temps, it->temp) == NULL)
+	if (!pull_take_temp(pl, it->temp))
 		return;
 	ef = core_tell(pl->f, EFFECT_DROP_TEMP);
 	ef->temp = arena_dup(core_scratch(pl->f->en), it->temp);

@@ -735,6 +735,30 @@ a_full_disk_pauses_and_goes_on(void **state)
 	testlib_world_free(w);
 }
 
+/* Half of a file that was deleted meanwhile held the room for another. */
+static void
+what_was_staged_in_vain_makes_room_on_a_full_disk(void **state)
+{
+	struct testlib_world *w = testlib_world_new(15, 2);
+	char *text = big_text(4, 1024 * 1024);
+	char *other = big_text(5, 300 * 1024);
+
+	(void)state;
+	testlib_disk_set_room(testlib_world_disk(w, 1), 600 * 1024);
+	testlib_world_write(w, 0, "big", text);
+	testlib_world_start_all(w);
+	testlib_world_run(w, 30 * CLOCK_S);
+	assert_false(testlib_disk_has(testlib_world_disk(w, 1), "big"));
+	testlib_world_remove(w, 0, "big");
+	testlib_world_write(w, 0, "other", other);
+	testlib_world_run(w, 120 * CLOCK_S);
+	assert_true(testlib_disk_has(testlib_world_disk(w, 1), "other"));
+	testlib_world_check_same(w);
+	mem_free(text);
+	mem_free(other);
+	testlib_world_free(w);
+}
+
 static void
 send_only_takes_nothing_and_receive_only_keeps_its_own(void **state)
 {
@@ -1090,6 +1114,8 @@ main(void)
 		    a_directory_that_becomes_a_file_takes_what_was_coming),
 		cmocka_unit_test(what_nobody_has_is_waited_for),
 		cmocka_unit_test(a_full_disk_pauses_and_goes_on),
+		cmocka_unit_test(
+		    what_was_staged_in_vain_makes_room_on_a_full_disk),
 		cmocka_unit_test(
 		    send_only_takes_nothing_and_receive_only_keeps_its_own),
 		cmocka_unit_test(a_file_gives_way_to_a_directory_that_stays),
