@@ -287,6 +287,30 @@ exchange_revive(struct folder *f, struct slice path)
 	    path_print(scratch, path));
 }
 
+/*
+ * The device still has what it was told is gone, and it is of another kind than
+ * it was told: it had not come so far when it was.  Say it again, rightly.
+ */
+static void
+exchange_tell_kind(struct folder *f, const struct share *sh,
+    const struct entry *e)
+{
+	struct arena *scratch = core_scratch(f->en);
+	const struct row *row = index_row(f->ix, e->name, scratch);
+	struct entry gone;
+
+	if (row == NULL || row->local < 0 || row->local != row->global ||
+	    (row->flags & (ROW_LOCAL_CHANGED | ROW_IGNORED)) != 0 ||
+	    row->seq > sh->sent_seq)
+		return;
+	gone = row_local(row)->entry;
+	gone.name = e->name;
+	if (!gone.deleted ||
+	    exchange_type_there(row, sh->slot, gone.type) == e->type)
+		return;
+	index_put_local(f->ix, &gone, &row->seen, 0);
+}
+
 /* Entries left out are told once a message: it may hold thousands. */
 static void
 exchange_refuse(struct peer *p, const struct entry *e, const char *why,
@@ -329,6 +353,8 @@ exchange_entry_came(struct peer *p, struct folder *f, struct share *sh,
 		return true;
 	entry_normalise(&e, scratch);
 	exchange_progress_forget(f, &p->device, e.name);
+	if (!e.deleted && !e.invalid)
+		exchange_tell_kind(f, sh, &e);
 	if (index_put_remote(f->ix, sh->slot, &e, &err) < 0) {
 		folder_met_error(f, err.code, slice_str(err.text));
 		return false;

@@ -234,3 +234,29 @@ def test_140_the_configuration_killed_while_it_is_written(
     assert k > 3
     assert a.ctl("config", "get", "mesh.listen").out.strip() == a.addr
     a.start()
+
+
+def test_a_deletion_told_too_soon_is_told_again_of_the_right_kind(
+        victim: Victim) -> None:
+    """The peer makes the directory late; by then it became a file and went."""
+    path = victim.root / "late"
+    evil = victim.peer()
+
+    def remote() -> bep.Message:
+        return evil.folder(FOLDER).remote.get("late") or {}
+
+    try:
+        path.mkdir()
+        wait_until(lambda: remote().get("type") == bep.DIRECTORY, 20, "a dir")
+        late = dict(remote())
+        path.rmdir()
+        path.write_bytes(b"a file")
+        wait_until(lambda: remote().get("type") == bep.FILE, 20, "a file")
+        path.unlink()
+        wait_until(lambda: remote().get("deleted"), 20, "gone")
+        assert remote()["type"] == bep.FILE
+        evil.announce(FOLDER, [dict(late, sequence=1)])
+        wait_until(lambda: remote().get("deleted")
+                   and remote()["type"] == bep.DIRECTORY, 20, "told again")
+    finally:
+        evil.close()
