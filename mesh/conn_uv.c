@@ -1,23 +1,21 @@
 /*
  * Connections; see conn_uv.h.
  *
- * Bytes in:  tcp -> tls input -> conn_pump_in() -> session -> events
- * Bytes out: session -> conn_pump_out() -> tls output -> `flight` -> tcp
- * While tcp writes, `flight` is lent to it and nothing more is encrypted: that
- * is the back-pressure.
+ * Bytes in:  stream -> conn_pump_in() -> session -> events
+ * Bytes out: session -> conn_pump_out() -> stream
  */
 #include "mesh/conn_uv.h"
 
 #include <stdio.h>
 #include <string.h>
 
+#include <uv.h>
+
 #include "engine/base/assert.h"
-#include "engine/base/buf.h"
 #include "engine/base/clock.h"
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
 #include "mesh/mesh.h"
-#include "mesh/tls.h"
 
 #define CONN_CLOSE_NS CLOCK_S            /* for saying goodbye */
 #define CONN_IDLE_NS (5 * CLOCK_S)       /* then buffers are given back */
@@ -36,17 +34,12 @@ enum conn_state {
 
 struct conn {
 	enum conn_state state;
-	const struct identity *identity; /* borrowed */
-	enum tls_role role;
-	struct tcp *tcp;
-	struct tls *tls;
+	bool dialled;
+	struct stream *stream; /* owned */
 	struct session *session;
 	struct conn_callbacks cb;
 	void *arg;
-	struct addr address;
-	struct buf flight; /* ciphertext on its way to tcp */
-	size_t flight_at;
-	bool paused, reading, resume, working, lean;
+	bool paused, resume, working;
 	uint64_t deadline_ns; /* of TLS, of CLOSING */
 	uint64_t heard_ns, moved_ns;
 	uint64_t probed_ns; /* when conn_is_stuck() asked; 0: never */
@@ -57,24 +50,27 @@ struct conn {
 /* --- ending ----------------------------------------------------------- */
 
 static void
-conn_on_tcp_closed(void *arg)
+conn_on_closed(void *arg)
 {
 	struct conn *c = arg;
 
 	c->cb.on_freed(c->arg);
 	session_free(c->session);
-	tls_close(c->tls);
-	buf_fini(&c->flight);
 	mem_free(c);
+}
+
+static void
+conn_end(struct conn *c, const struct err *why)
+{
+	c->state = CONN_DEAD;
+	stream_close(c->stream, why, conn_on_closed, c);
 }
 
 void
 conn_abort(struct conn *c)
 {
-	if (c->state == CONN_DEAD)
-		return;
-	c->state = CONN_DEAD;
-	tcp_close(c->tcp, conn_on_tcp_closed, c);
+	if (c->state != CONN_DEAD)
+		conn_end(c, NULL);
 }
 
 static void
@@ -84,16 +80,7 @@ conn_fail(struct conn *c, const struct err *err)
 
 	if (c->state == CONN_DEAD)
 		return;
-	/* The last TLS words, or an alert; they go if the socket takes them. */
-	if (c->tls != NULL && c->state != CONN_DIALLING &&
-	    !tcp_is_writing(c->tcp) && c->flight_at == c->flight.len) {
-		c->flight.len = c->flight_at = 0;
-		tls_end(c->tls);
-		tls_output_take(c->tls, &c->flight);
-		if (c->flight.len > 0)
-			(void)tcp_write(c->tcp, c->flight.ptr, c->flight.len);
-	}
-	conn_abort(c);
+	conn_end(c, &copy);
 	c->cb.on_end(c->arg, &copy);
 }
 
@@ -108,29 +95,24 @@ conn_want_work(struct conn *c)
 	c->cb.on_work(c->arg);
 }
 
-/* Encrypt the next piece into `flight`, which is empty. */
+/* Hand the stream what it has room for; *sum: how much that was. */
 static int
-conn_fill_flight(struct conn *c, struct err *err)
+conn_fill(struct conn *c, size_t *sum, struct err *err)
 {
 	struct slice s;
+	size_t n = 1;
 	int rc;
 
-	c->flight.len = c->flight_at = 0;
-	while (c->session != NULL && tls_output_len(c->tls) < TLS_OUTPUT_LEN &&
-	       session_output(c->session, &s)) {
-		if (s.len > TLS_OUTPUT_LEN)
-			s.len = TLS_OUTPUT_LEN;
-		rc = tls_write(c->tls, s, err);
+	*sum = 0;
+	while (n > 0 && c->session != NULL && session_output(c->session, &s)) {
+		rc = stream_write(c->stream, s, &n, err);
 		if (rc < 0)
 			return rc;
-		session_output_done(c->session, s.len, uv_hrtime());
-		c->bytes_out += s.len;
+		if (n > 0)
+			session_output_done(c->session, n, uv_hrtime());
+		*sum += n;
 	}
-	rc = c->session != NULL ? tls_flush(c->tls, err) : 0;
-	if (rc < 0)
-		return rc;
-	tls_output_take(c->tls, &c->flight);
-	return 0;
+	return stream_flush(c->stream, err);
 }
 
 static void
@@ -150,44 +132,33 @@ conn_deliver_sent(struct conn *c)
 		conn_fail(c, &err);
 }
 
-/* Write until nothing is left or the socket is full; true: there is more. */
+/* Write until nothing is left or the way is full; true: there is more. */
 static bool
 conn_pump_out(struct conn *c)
 {
 	struct err err = { 0 };
-	size_t turn = 0;
+	size_t turn = 0, n;
 
-	while (!tcp_is_writing(c->tcp)) {
-		size_t n;
-
+	do {
 		if (turn >= CONN_TURN_LEN)
 			return true;
-		if (conn_fill_flight(c, &err) < 0) {
+		if (conn_fill(c, &n, &err) < 0) {
 			conn_fail(c, &err);
 			return false;
 		}
-		if (c->flight.len == 0)
-			break;
-		c->moved_ns = uv_hrtime();
-		c->lean = false;
-		n = tcp_write(c->tcp, c->flight.ptr, c->flight.len);
-		c->flight_at = c->flight.len;
+		if (n > 0)
+			c->moved_ns = uv_hrtime();
+		c->bytes_out += n;
 		turn += n;
-	}
+	} while (n > 0);
 	return false;
 }
 
 static void
-conn_on_written(void *arg, const struct err *err)
+conn_on_writable(void *arg)
 {
 	struct conn *c = arg;
 
-	if (c->state == CONN_DEAD)
-		return;
-	if (err != NULL) {
-		conn_fail(c, err);
-		return;
-	}
 	if (conn_pump_out(c))
 		conn_want_work(c);
 	conn_deliver_sent(c);
@@ -247,7 +218,7 @@ conn_pump_session(struct conn *c, struct err *err)
 	int rc;
 
 	space = session_space(c->session, &len);
-	rc = tls_read(c->tls, space, len, &n, err);
+	rc = stream_read(c->stream, space, len, &n, err);
 	if (rc <= 0)
 		return rc;
 	c->bytes_in += n;
@@ -259,23 +230,6 @@ conn_pump_session(struct conn *c, struct err *err)
 	    conn_is_live(c) && (rc = session_next(c->session, &ev, err)) == 1)
 		conn_on_event(c, &ev);
 	return rc < 0 ? rc : 1;
-}
-
-static int
-conn_pump_handshake(struct conn *c, struct err *err)
-{
-	struct session_config cfg = { 0 };
-	int rc;
-
-	rc = tls_handshake(c->tls, err);
-	if (rc <= 0)
-		return rc;
-	rc = c->cb.on_peer(c->arg, tls_peer(c->tls), &cfg, err);
-	if (rc < 0 || c->state == CONN_DEAD)
-		return rc;
-	c->session = session_new(&cfg, uv_hrtime());
-	c->state = CONN_HELLO;
-	return 1;
 }
 
 /* Words for what happens when the other side does not want us. */
@@ -294,50 +248,27 @@ conn_pump_in(struct conn *c)
 	struct err err = { 0 };
 	int rc = 1;
 
-	while (rc == 1 && !c->paused) {
-		if (c->state == CONN_TLS)
-			rc = conn_pump_handshake(c, &err);
-		else if (conn_is_live(c))
-			rc = conn_pump_session(c, &err);
-		else
-			return;
-	}
-	if (c->state == CONN_DEAD)
+	while (rc == 1 && !c->paused && conn_is_live(c))
+		rc = conn_pump_session(c, &err);
+	if (!conn_is_live(c))
 		return;
 	if (rc < 0) {
 		conn_explain(c, &err);
 		conn_fail(c, &err);
 		return;
 	}
-	/* Handshakes, the Hello, key updates; the rest is batched. */
-	if (c->state != CONN_UP || tls_output_len(c->tls) > 0)
+	if (c->state != CONN_UP)
 		conn_want_work(c);
 }
 
-static uint8_t *
-conn_on_space(void *arg, size_t *len)
-{
-	/* What still comes while we leave is read and forgotten. */
-	static uint8_t sink[16 * 1024];
-	struct conn *c = arg;
-
-	if (c->state == CONN_CLOSING) {
-		*len = sizeof(sink);
-		return sink;
-	}
-	c->lean = false;
-	return tls_input_space(c->tls, len);
-}
-
 static void
-conn_on_read(void *arg, size_t n)
+conn_on_readable(void *arg)
 {
 	struct conn *c = arg;
 
-	if (c->state == CONN_DEAD || c->state == CONN_CLOSING)
+	if (c->state == CONN_CLOSING)
 		return;
 	c->heard_ns = c->moved_ns = uv_hrtime();
-	tls_input_add(c->tls, n);
 	conn_pump_in(c);
 }
 
@@ -351,13 +282,6 @@ conn_on_end(void *arg, const struct err *err)
 		conn_fail(c, &c->reason);
 		return;
 	}
-	c->reading = false;
-	if (err->code == ERR_CLOSED) {
-		tls_input_end(c->tls);
-		conn_pump_in(c);
-	}
-	if (c->state == CONN_DEAD)
-		return;
 	conn_explain(c, &copy);
 	conn_fail(c, &copy);
 }
@@ -365,80 +289,57 @@ conn_on_end(void *arg, const struct err *err)
 /* --- opening ---------------------------------------------------------- */
 
 static void
-conn_start_tls(struct conn *c)
+conn_on_reached(void *arg)
 {
-	struct err err = { 0 };
+	struct conn *c = arg;
 
 	c->state = CONN_TLS;
 	c->heard_ns = c->moved_ns = uv_hrtime();
 	c->deadline_ns = c->heard_ns + LIMIT_TLS_NS;
-	c->address = *tcp_peer(c->tcp);
-	if (tls_open(&c->tls, c->identity, c->role, &err) < 0) {
-		conn_fail(c, &err);
-		return;
-	}
-	c->reading = true;
-	tcp_read(c->tcp, true);
-	conn_pump_in(c);
 }
 
 static void
-conn_on_open(void *arg, const struct err *err)
+conn_on_open(void *arg)
 {
 	struct conn *c = arg;
+	struct session_config cfg = { 0 };
+	struct err err = { 0 };
 
-	if (err != NULL)
-		conn_fail(c, err);
-	else
-		conn_start_tls(c);
+	c->heard_ns = c->moved_ns = uv_hrtime();
+	if (c->cb.on_peer(c->arg, stream_peer(c->stream), &cfg, &err) < 0) {
+		conn_fail(c, &err);
+		return;
+	}
+	if (c->state == CONN_DEAD)
+		return;
+	c->session = session_new(&cfg, c->heard_ns);
+	c->state = CONN_HELLO;
+	conn_want_work(c);
 }
 
-static const struct tcp_callbacks conn_tcp_callbacks = {
+static const struct stream_callbacks conn_stream_callbacks = {
+	.on_reached = conn_on_reached,
 	.on_open = conn_on_open,
-	.on_space = conn_on_space,
-	.on_read = conn_on_read,
+	.on_readable = conn_on_readable,
+	.on_writable = conn_on_writable,
 	.on_end = conn_on_end,
-	.on_written = conn_on_written,
 };
 
-static struct conn *
-conn_new(const struct identity *id, enum tls_role role,
-    const struct conn_callbacks *cb, void *arg)
+struct conn *
+conn_open(struct stream *stream, bool dialled, const struct conn_callbacks *cb,
+    void *arg)
 {
 	struct conn *c = mem_zalloc(sizeof(*c));
 
-	c->identity = id;
-	c->role = role;
+	c->stream = stream;
+	c->dialled = dialled;
 	c->cb = *cb;
 	c->arg = arg;
 	c->deadline_ns = CLOCK_NEVER;
-	return c;
-}
-
-struct conn *
-conn_dial(uv_loop_t *loop, const struct identity *id, const struct addr *to,
-    const struct conn_callbacks *cb, void *arg)
-{
-	struct conn *c = conn_new(id, TLS_CLIENT, cb, arg);
-
-	c->address = *to;
-	c->tcp = tcp_dial(loop, to, &conn_tcp_callbacks, c);
-	return c;
-}
-
-struct conn *
-conn_accept(uv_loop_t *loop, const struct identity *id, struct tcp *stream,
-    const struct conn_callbacks *cb, void *arg)
-{
-	struct conn *c = conn_new(id, TLS_SERVER, cb, arg);
-
-	(void)loop;
-	c->tcp = stream;
-	tcp_set_owner(stream, &conn_tcp_callbacks, c);
-	/* Nothing is read or said before conn_work(): no callback from here. */
-	c->address = *tcp_peer(stream);
-	c->resume = true;
-	conn_want_work(c);
+	stream_own(stream, &conn_stream_callbacks, c);
+	/* An accepted one starts with conn_work(): no callback from here. */
+	if (!dialled)
+		conn_want_work(c);
 	return c;
 }
 
@@ -470,7 +371,7 @@ conn_is_stuck(struct conn *c)
 		return false;
 	if (c->probed_ns != 0 && now_ns - c->probed_ns < CONN_PROBE_MAX_NS)
 		return now_ns - c->probed_ns >= CONN_PROBE_NS &&
-		       tcp_is_stuck(c->tcp);
+		       stream_is_stuck(c->stream);
 	c->probed_ns = now_ns;
 	if (session_queued(c->session) == 0)
 		(void)conn_send(c, &ping, NULL, 0, NULL);
@@ -496,8 +397,8 @@ conn_work(struct conn *c)
 	if (c->state == CONN_DEAD)
 		return false;
 	if (c->state == CONN_DIALLING) {
-		if (c->role == TLS_SERVER)
-			conn_start_tls(c);
+		if (!c->dialled)
+			stream_start(c->stream);
 		return false;
 	}
 	if (c->resume) {
@@ -505,14 +406,10 @@ conn_work(struct conn *c)
 		conn_pump_in(c);
 		if (c->state == CONN_DEAD)
 			return false;
-		/* It may have stopped by itself, for want of space. */
-		c->reading = true;
-		tcp_read(c->tcp, true);
+		stream_pause(c->stream, false);
 	}
-	if (c->paused && c->reading && conn_is_live(c)) {
-		c->reading = false;
-		tcp_read(c->tcp, false);
-	}
+	if (c->paused && conn_is_live(c))
+		stream_pause(c->stream, true);
 	more = conn_pump_out(c);
 	conn_deliver_sent(c);
 	if (c->state == CONN_DEAD)
@@ -543,10 +440,8 @@ conn_close(struct conn *c, const char *reason)
 	/* Before TLS there is no session; the tick ends it. */
 	if (c->state == CONN_UP) {
 		c->state = CONN_CLOSING;
-		if (!c->reading) {
-			c->reading = true;
-			tcp_read(c->tcp, true);
-		}
+		/* What still comes while we leave is read and forgotten. */
+		stream_discard(c->stream);
 	}
 	conn_want_work(c);
 }
@@ -577,16 +472,10 @@ conn_tick(struct conn *c, uint64_t now_ns)
 	}
 	if (session_queued(c->session) > 0)
 		conn_want_work(c);
-	if (c->lean || now_ns - c->moved_ns < CONN_IDLE_NS)
+	if (now_ns - c->moved_ns < CONN_IDLE_NS || stream_is_lean(c->stream))
 		return;
 	c->moved_ns = now_ns; /* ask again later */
-	if (!tcp_is_writing(c->tcp)) {
-		c->lean = true;
-		tls_idle(c->tls);
-		buf_fini(&c->flight);
-		c->flight = (struct buf){ 0 };
-		c->flight_at = 0;
-	}
+	stream_idle(c->stream);
 }
 
 uint64_t
@@ -601,7 +490,7 @@ conn_wake_at(const struct conn *c)
 		return at;
 	if (session_wake_at(c->session) < at)
 		at = session_wake_at(c->session);
-	if (!c->lean && c->moved_ns + CONN_IDLE_NS < at)
+	if (c->moved_ns + CONN_IDLE_NS < at && !stream_is_lean(c->stream))
 		at = c->moved_ns + CONN_IDLE_NS;
 	return at;
 }
@@ -612,25 +501,25 @@ bool
 conn_is_half_open(const struct conn *c)
 {
 	return c->state == CONN_TLS || c->state == CONN_HELLO ||
-	       (c->state == CONN_DIALLING && c->role == TLS_SERVER);
+	       (c->state == CONN_DIALLING && !c->dialled);
 }
 
 const struct addr *
 conn_address(const struct conn *c)
 {
-	return &c->address;
+	return stream_address(c->stream);
 }
 
 const char *
 conn_tls_text(const struct conn *c)
 {
-	return c->tls != NULL ? tls_text(c->tls) : "";
+	return stream_text(c->stream);
 }
 
 int
 conn_check_name(const struct conn *c, const char *name, struct err *err)
 {
-	return tls_check_name(c->tls, name, err);
+	return stream_check_name(c->stream, name, err);
 }
 
 uint32_t
@@ -648,7 +537,7 @@ conn_queued(const struct conn *c)
 uint64_t
 conn_rtt_ns(const struct conn *c)
 {
-	return c->state == CONN_UP ? tcp_rtt_ns(c->tcp) : 0;
+	return c->state == CONN_UP ? stream_rtt_ns(c->stream) : 0;
 }
 
 uint64_t

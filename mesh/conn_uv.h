@@ -1,11 +1,12 @@
 /*
- * One connection: a TCP stream, TLS on it, a BEP session in that.
+ * One connection: a stream (stream.h) and a BEP session in it.
  *
  *   DIALLING -> TLS -> HELLO -> UP -> CLOSING -> DEAD
  *
  * It moves bytes and keeps the deadlines; who may connect is its owner's word:
- * on_peer() after TLS, on_hello() after the Hello.  Each connection ends with
- * exactly one on_end(), unless its owner aborted it, and with one on_freed().
+ * on_peer() when it is open, on_hello() after the Hello.  Each connection ends
+ * with exactly one on_end(), unless its owner aborted it, and with one
+ * on_freed().
  *
  * Thread: loop.  Callbacks come from the loop, never from inside a call (but
  * for on_work(), which only makes a note); they may call anything here.
@@ -16,22 +17,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <uv.h>
-
 #include "blockproto/message.h"
 #include "engine/base/err.h"
 #include "engine/base/payload.h"
-#include "mesh/identity.h"
 #include "mesh/session.h"
-#include "mesh/tcp_uv.h"
+#include "mesh/stream.h"
 
 /* Opaque. */
 struct conn;
 
 struct conn_callbacks {
 	/*
-	 * TLS is done: the peer is `id`.  0 and *cfg filled: go on with a
-	 * session; a failure ends the connection with that error.
+	 * The stream is open: the peer is `id`.  0 and *cfg filled: go on with
+	 * a session; a failure ends the connection with that error.
 	 */
 	int (*on_peer)(void *arg, const struct devid *id,
 	    struct session_config *cfg, struct err *err);
@@ -46,11 +44,9 @@ struct conn_callbacks {
 	void (*on_freed)(void *arg); /* the last word */
 };
 
-struct conn *conn_dial(uv_loop_t *loop, const struct identity *id,
-    const struct addr *to, const struct conn_callbacks *cb, void *arg);
-/* Takes `stream`. */
-struct conn *conn_accept(uv_loop_t *loop, const struct identity *id,
-    struct tcp *stream, const struct conn_callbacks *cb, void *arg);
+/* Takes `stream`, which dials, or was accepted and has not been started. */
+struct conn *conn_open(struct stream *stream, bool dialled,
+    const struct conn_callbacks *cb, void *arg);
 
 /* As session_send(); only between on_hello() and the end. */
 int conn_send(struct conn *c, const struct message *m, struct payload *data,

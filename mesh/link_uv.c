@@ -9,6 +9,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
+#include "mesh/stream_tls_uv.h"
 
 static const char *
 link_address_text(const struct link *l, char out[ADDR_TEXT_MAX])
@@ -458,19 +459,24 @@ link_make_room(struct net *net, const struct addr *from)
 	return true;
 }
 
+/* A stream that came in, not started: a link of its own, if there is room. */
+static void
+link_take(struct net *net, struct stream *stream)
+{
+	struct link *l = link_new(net);
+
+	l->conn = conn_open(stream, false, &link_conn_callbacks, l);
+}
+
 void
-link_on_accept(void *arg, struct tcp *stream, const struct addr *from)
+link_on_accept(void *arg, struct tcp *tcp, const struct addr *from)
 {
 	struct net *net = arg;
-	struct link *l;
 
-	if (net->closing || !link_make_room(net, from)) {
-		tcp_close(stream, NULL, NULL);
-		return;
-	}
-	l = link_new(net);
-	l->conn = conn_accept(net->loop, net->identity, stream,
-	    &link_conn_callbacks, l);
+	if (net->closing || !link_make_room(net, from))
+		tcp_close(tcp, NULL, NULL);
+	else
+		link_take(net, stream_tls_over(net->identity, tcp, TLS_SERVER));
 }
 
 /* --- dialling --------------------------------------------------------- */
@@ -485,7 +491,8 @@ link_dial_due(struct net *net, uint64_t now_ns)
 
 		l->dialled = l->dialling = true;
 		l->dial = dial;
-		l->conn = conn_dial(net->loop, net->identity, &dial.addr,
+		l->conn = conn_open(
+		    stream_tls_dial(net->loop, net->identity, &dial.addr), true,
 		    &link_conn_callbacks, l);
 	}
 }

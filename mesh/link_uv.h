@@ -26,6 +26,7 @@
 #include "mesh/mesh.h"
 #include "mesh/near_uv.h"
 #include "mesh/net_uv.h"
+#include "mesh/tcp_uv.h"
 
 struct link;
 
@@ -105,7 +106,7 @@ void net_handle_closed(void *arg);
 void net_close_handles(struct net *net);
 
 /* A tcp_accept_fn; `arg` is the net. */
-void link_on_accept(void *arg, struct tcp *stream, const struct addr *from);
+void link_on_accept(void *arg, struct tcp *tcp, const struct addr *from);
 /* Start every dial that is due. */
 void link_dial_due(struct net *net, uint64_t now_ns);
 /* End a link whose connection did nothing wrong; tells nobody. */

@@ -1,0 +1,27 @@
+/*
+ * Streams that are TLS on TCP: dialled, accepted, or over a TCP stream that
+ * somebody else has opened (a relay's session).
+ *
+ * The contract is stream.h.  Thread: loop.
+ */
+#ifndef HOLDFAST_MESH_STREAM_TLS_UV_H
+#define HOLDFAST_MESH_STREAM_TLS_UV_H
+
+#include <uv.h>
+
+#include "mesh/identity.h"
+#include "mesh/stream.h"
+#include "mesh/tcp_uv.h"
+#include "mesh/tls.h"
+
+/* Both borrow `id` for the stream's life. */
+struct stream *stream_tls_dial(uv_loop_t *loop, const struct identity *id,
+    const struct addr *to);
+/*
+ * Over `tcp`, which is open and not being read; takes it.  Nothing is read or
+ * said before stream_start().
+ */
+struct stream *stream_tls_over(const struct identity *id, struct tcp *tcp,
+    enum tls_role role);
+
+#endif
