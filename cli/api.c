@@ -679,8 +679,5 @@ api_free(struct api *api)
 {
 	if (api == NULL)
 		return;
-	for (size_t i = 0; i < api->count.len; i++)
-		mem_free((void *)api->count.item[i].folder.ptr);
-	VEC_FINI(&api->count);
 	mem_free(api);
 }

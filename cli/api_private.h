@@ -6,24 +6,10 @@
 
 #include "cli/api.h"
 #include "cli/cmd_exit.h"
-#include "engine/base/vec.h"
-
-/*
- * The number of conflict copies of a folder, as last counted.  Counting walks
- * the index, so it is done when the folder's totals have changed, it rests,
- * and, in a large folder, not again within some seconds.
- */
-struct api_count {
-	struct slice folder; /* owned */
-	struct totals totals;
-	int64_t conflicts;
-	uint64_t mono_ns;
-};
 
 struct api {
 	struct api_backend be;
 	struct events *events;
-	VEC(struct api_count) count;
 };
 
 /* One request in work. */
@@ -67,7 +53,6 @@ struct api_view {
 	struct now now;
 	/* What was asked for; -1: everything. */
 	int32_t only_folder, only_device;
-	bool is_quick; /* count nothing: asked many times a second */
 	json_t *problems;
 	enum cmd_exit exit;
 };
@@ -81,8 +66,6 @@ void api_problem_all(struct api_view *v, const struct status_folder *f);
 void api_problem_device(struct api_view *v, const struct status_device *d,
     int64_t seen);
 void api_problem_config(struct api_view *v);
-/* How many conflict copies the folder holds. */
-int64_t api_conflicts(struct api_view *v, const struct status_folder *f);
 
 /* The devices whose mass change the brake holds. */
 json_t *api_held(const struct status_report *rp, const struct status_folder *f);

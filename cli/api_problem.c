@@ -10,9 +10,6 @@
 
 #include "engine/base/mem.h"
 
-#define API_COUNT_SMALL 20000 /* rows walked without a thought */
-#define API_COUNT_REST_NS (10 * CLOCK_S)
-
 /* Worst wins: 6 over 5 over 4 over 0. */
 void
 api_view_worsen(struct api_view *v, enum cmd_exit code)
@@ -144,54 +141,11 @@ api_problem_items(struct api_view *v, const struct status_folder *f)
 	}
 }
 
-static struct api_count *
-api_count_of(struct api *api, struct slice folder)
-{
-	struct api_count *c;
-
-	for (size_t i = 0; i < api->count.len; i++)
-		if (slice_equal(api->count.item[i].folder, folder))
-			return &api->count.item[i];
-	c = VEC_ADD(&api->count);
-	memset(c, 0, sizeof(*c));
-	c->folder = slice_of(mem_dup(folder.ptr, folder.len), folder.len);
-	c->conflicts = -1;
-	return c;
-}
-
-/* The folder's conflict copies: as it says itself, or counted; see
- * api_private.h. */
-int64_t
-api_conflicts(struct api_view *v, const struct status_folder *f)
-{
-	const struct api_backend *be = &v->call->api->be;
-	const int64_t rows = f->local.files + f->local.deleted + f->local.dirs;
-	const struct status_conflict *list;
-	struct api_count *c;
-	uint32_t n = 0;
-
-	if (f->conflicts >= 0 || v->is_quick)
-		return f->conflicts >= 0 ? f->conflicts : 0;
-	c = api_count_of(v->call->api, f->id);
-	if (c->conflicts >= 0 &&
-	    (!f->idle ||
-		memcmp(&c->totals, &f->local, sizeof(c->totals)) == 0 ||
-		(rows > API_COUNT_SMALL &&
-		    v->now.mono_ns - c->mono_ns < API_COUNT_REST_NS)))
-		return c->conflicts;
-	if (!be->conflicts(be->arg, f->id, &v->call->ar, &list, &n))
-		return c->conflicts > 0 ? c->conflicts : 0;
-	c->conflicts = n;
-	c->totals = f->local;
-	c->mono_ns = v->now.mono_ns;
-	return n;
-}
-
 static void
 api_problem_conflicts(struct api_view *v, const struct status_folder *f)
 {
 	struct arena *ar = &v->call->ar;
-	const int64_t count = api_conflicts(v, f);
+	const int64_t count = f->conflicts;
 	struct api_problem p = { 0 };
 
 	if (count <= 0)

@@ -187,8 +187,7 @@ api_folder_change(const struct api_view *v, const struct status_change *c)
 }
 
 static json_t *
-api_folder(const struct api_view *v, const struct status_folder *f,
-    int64_t conflicts)
+api_folder(const struct api_view *v, const struct status_folder *f)
 {
 	json_t *o = json_object();
 	const uint64_t left = f->need.bytes > f->bytes_done
@@ -231,7 +230,7 @@ api_folder(const struct api_view *v, const struct status_folder *f,
 	api_set_count(o, "ignore_rules", f->ignore_rules);
 	json_object_set_new(o, "trash", api_folder_trash(f));
 	json_object_set_new(o, "held", api_held(&v->rp, f));
-	api_set_count(o, "conflicts", conflicts);
+	api_set_count(o, "conflicts", f->conflicts);
 	api_set_count(o, "error_count", f->problem_count);
 	json_object_set_new(o, "errors", api_folder_errors(f));
 	json_object_set_new(o, "devices", api_folder_shares(v, f));
@@ -280,8 +279,7 @@ api_folders(struct api_view *v)
 		if (v->only_device >= 0 &&
 		    !api_is_shared(f, &v->rp.device[v->only_device].id))
 			continue;
-		json_array_append_new(list,
-		    api_folder(v, f, api_conflicts(v, f)));
+		json_array_append_new(list, api_folder(v, f));
 		api_judge_folder(v, f);
 	}
 	return list;
@@ -452,7 +450,6 @@ api_view_open(struct api_view *v, struct api_call *call)
 	be->facts(be->arg, &call->ar, &v->facts);
 	v->only_folder = -1;
 	v->only_device = -1;
-	v->is_quick = api_query(call, "quick").len > 0;
 	v->problems = json_array();
 }
 

@@ -118,7 +118,7 @@ static int
 cmd_wait_look(struct cmd_wait *w)
 {
 	json_t *o;
-	const int code = cmd_ask(w->call, "GET", "/v1/folders?quick=1", &o);
+	const int code = cmd_ask(w->call, "GET", "/v1/folders", &o);
 
 	if (code != CMD_OK)
 		return code;

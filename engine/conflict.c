@@ -85,6 +85,16 @@ conflict_is_name(struct slice path)
 	return conflict_mark(path_base(path), 0) != SIZE_MAX;
 }
 
+bool
+conflict_is_copy(const struct row *row)
+{
+	const struct row_version *v = row_local(row);
+
+	return v != NULL && !v->entry.deleted && v->entry.type == ENTRY_FILE &&
+	       (row->flags & (ROW_IGNORED | ROW_UNSUPPORTED)) == 0 &&
+	       conflict_is_name(row->path);
+}
+
 /* Length of the tag whose mark is at `at`; 0 when it is not one of ours. */
 static size_t
 conflict_tag(struct slice base, size_t at)

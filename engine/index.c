@@ -11,6 +11,7 @@
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
 #include "engine/base/mutant.h"
+#include "engine/conflict.h"
 #include "engine/index_impl.h"
 
 /* Keys of STORE_META. */
@@ -178,6 +179,8 @@ index_load_state(struct index *ix, struct err *err)
 	totals_decode(&r, &ix->local);
 	totals_decode(&r, &ix->global);
 	ix->changed = reader_svarint(&r);
+	/* Added later: where it is missing they are counted. */
+	ix->conflicts = r.len > 0 ? reader_svarint(&r) : -1;
 	if (!reader_done(&r))
 		return err_set(err, ERR_CORRUPT, "index state is malformed");
 	/* A sequence beyond the state's: rows without their index_flush(). */
@@ -304,6 +307,29 @@ index_open_store(struct index *ix, const struct devid *self, uint64_t id,
 	return 0;
 }
 
+/* Of an index from before they were kept. */
+static void
+index_count_conflicts(struct index *ix)
+{
+	struct arena rows[2] = { { 0 } }; /* the row at hand and the next */
+	struct row *row;
+	int at = 0;
+
+	arena_init(&rows[0]);
+	arena_init(&rows[1]);
+	ix->conflicts = 0;
+	row = index_next(ix, SLICE_EMPTY, &rows[at]);
+	while (row != NULL) {
+		ix->conflicts += conflict_is_copy(row);
+		at = 1 - at;
+		arena_clear(&rows[at]);
+		row = index_next(ix, row->path, &rows[at]);
+	}
+	arena_fini(&rows[0]);
+	arena_fini(&rows[1]);
+	ix->dirty = true;
+}
+
 int
 index_open(struct index **out, struct store *store, const struct devid *self,
     uint64_t index_id_if_new, struct err *err)
@@ -317,6 +343,8 @@ index_open(struct index **out, struct store *store, const struct devid *self,
 	rc = index_open_store(ix, self, index_id_if_new, &mine);
 	if (rc == 0)
 		index_load_spent(ix);
+	if (rc == 0 && ix->conflicts < 0)
+		index_count_conflicts(ix);
 	arena_clear(&ix->scratch);
 	if (rc < 0) {
 		if (err != NULL)
@@ -357,6 +385,7 @@ index_flush(struct index *ix)
 	totals_encode(&ix->local, &ix->rec);
 	totals_encode(&ix->global, &ix->rec);
 	buf_put_svarint(&ix->rec, ix->changed);
+	buf_put_svarint(&ix->rec, ix->conflicts);
 	index_put_meta(ix, KEY_STATE, buf_slice(&ix->rec));
 	ix->dirty = false;
 }
@@ -557,6 +586,12 @@ int64_t
 index_changed_totals(const struct index *ix)
 {
 	return ix->changed;
+}
+
+int64_t
+index_conflict_totals(const struct index *ix)
+{
+	return ix->conflicts;
 }
 
 struct need_totals

@@ -208,7 +208,8 @@ struct totals index_local_totals(const struct index *ix);
 struct totals index_global_totals(const struct index *ix);
 /* Of a peer whose index we do not have (index_peer().index_id 0): all zero. */
 struct need_totals index_need_totals(const struct index *ix, uint32_t slot);
-int64_t index_changed_totals(const struct index *ix); /* ROW_LOCAL_CHANGED */
+int64_t index_changed_totals(const struct index *ix);  /* ROW_LOCAL_CHANGED */
+int64_t index_conflict_totals(const struct index *ix); /* local; conflict.h */
 
 /* Intents: small records of changes being made on disk (writer.h). */
 uint64_t index_put_intent(struct index *ix, struct slice record);

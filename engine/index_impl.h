@@ -34,7 +34,7 @@ struct index {
 	bool used;       /* has held a row */
 	bool dirty;      /* some fact here differs from the store */
 	struct totals local, global;
-	int64_t changed;
+	int64_t changed, conflicts;
 	bool has_root;
 	struct root_identity root;
 	VEC(struct index_slot) slot;

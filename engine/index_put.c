@@ -11,6 +11,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/limits.h"
 #include "engine/base/mutant.h"
+#include "engine/conflict.h"
 #include "engine/global.h"
 #include "engine/index_impl.h"
 
@@ -26,6 +27,7 @@ struct put_sums {
 	enum put_kind local, global;
 	int64_t local_bytes, global_bytes;
 	bool changed;         /* ROW_LOCAL_CHANGED */
+	bool conflict;        /* the local file is a conflict copy */
 	bool need;            /* this device needs the global version */
 	struct devset have;   /* those who have a global that is no deletion */
 	struct devset delete; /* those who have yet to make a deletion */
@@ -126,6 +128,7 @@ put_sum(const struct row *row, struct put_sums *out)
 	    (row->flags & (ROW_IGNORED | ROW_UNSUPPORTED)) == 0) {
 		out->local = kind_of(&local->entry);
 		out->local_bytes = bytes_of(&local->entry);
+		out->conflict = conflict_is_copy(row);
 	}
 	if (g == NULL || devset_is_empty(&g->holders))
 		return;
@@ -188,6 +191,7 @@ sums_add(struct index *ix, const struct put_sums *s, int64_t sign)
 	totals_add(&ix->local, s->local, s->local_bytes, sign);
 	totals_add(&ix->global, s->global, s->global_bytes, sign);
 	ix->changed += s->changed ? sign : 0;
+	ix->conflicts += s->conflict ? sign : 0;
 	while ((slot = devset_take(&have)) >= 0) {
 		ix->slot.item[slot].share.items += sign;
 		ix->slot.item[slot].share.bytes += sign * s->global_bytes;

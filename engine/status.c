@@ -315,6 +315,7 @@ status_open(const struct folder *f, struct arena *arena,
 	out->local = index_local_totals(f->ix);
 	out->global = index_global_totals(f->ix);
 	out->need = index_need_totals(f->ix, ROW_SELF);
+	out->conflicts = index_conflict_totals(f->ix);
 	out->changed = index_changed_totals(f->ix);
 	if (f->pull != NULL) {
 		pp = pull_progress(f);
@@ -380,7 +381,6 @@ status_folders(const struct engine *en, struct arena *arena)
 			.mode = sf->mode,
 			.state = STATUS_STARTING,
 			.reason = REASON_STARTING,
-			.conflicts = -1,
 		};
 		if (f == NULL)
 			continue;
@@ -447,15 +447,6 @@ status_report(const struct engine *en, struct now now, struct arena *arena,
 
 /* --- Conflict copies --- */
 
-static bool
-status_is_conflict(const struct row *row)
-{
-	const struct row_version *v = row_local(row);
-
-	return v != NULL && !v->entry.deleted && v->entry.type == ENTRY_FILE &&
-	       (row->flags & ROW_IGNORED) == 0 && conflict_is_name(row->path);
-}
-
 bool
 status_conflicts(const struct engine *en, struct slice folder_id,
     struct arena *arena, const struct status_conflict **out, uint32_t *count)
@@ -475,7 +466,7 @@ status_conflicts(const struct engine *en, struct slice folder_id,
 	arena_init(&rows[1]);
 	row = index_next(f->ix, SLICE_EMPTY, &rows[at]);
 	while (row != NULL && *count < STATUS_CONFLICTS_MAX) {
-		if (status_is_conflict(row)) {
+		if (conflict_is_copy(row)) {
 			const struct entry *e = &row_local(row)->entry;
 
 			list[(*count)++] = (struct status_conflict){

@@ -111,8 +111,8 @@ struct status_folder {
 	const struct brake_held *held;
 	uint32_t held_count;
 	struct slice trash_failure; /* why nothing goes in; empty: it does */
-	int64_t conflicts;      /* conflict copies there are; -1: not counted */
-	uint32_t problem_count; /* all of them */
+	int64_t conflicts;          /* conflict copies there are */
+	uint32_t problem_count;     /* all of them */
 	const struct status_problem *problem; /* the first in path order */
 	uint32_t problem_listed;              /* at most STATUS_PROBLEMS_MAX */
 	const struct status_share *share;     /* in order of configuration */

@@ -456,9 +456,6 @@ api_status_is_5_when_a_person_should_look(void **state)
 	(void)state;
 	fake.folder[0].conflicts = 2;
 	expect_status(5, "folder.conflict");
-	/* A folder that does not count them itself: the API does. */
-	fake.folder[0].conflicts = -1;
-	expect_status(5, "folder.conflict");
 	fake.folder[0].conflicts = 0;
 	fake.folder[0].watch = WATCH_PARTIAL;
 	expect_status(5, "folder.watch-limit");

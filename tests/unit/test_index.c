@@ -151,6 +151,46 @@ index_of_another_device_or_format_is_refused(void **state)
 	buf_fini(&rec);
 }
 
+/* They were not kept once: an index of then says nothing of them. */
+static void
+conflict_copies_are_counted_and_those_of_an_old_index_too(void **state)
+{
+	static const char copy[] =
+	    "d/a.sync-conflict-20260102-030405-ABCDEFG.x";
+	struct fixture *f = *state;
+	struct entry plain = file(f, "a", 1, 1, 1, 1);
+	struct entry kept = file(f, copy, 1, 2, 1, 1);
+	struct slice value, body = SLICE_EMPTY;
+	struct buf rec = { 0 };
+	struct err err = { 0 };
+
+	index_put_local(f->ix, &plain, &seen, 0);
+	assert_int_equal(index_conflict_totals(f->ix), 0);
+	index_put_local(f->ix, &kept, &seen, 0);
+	assert_int_equal(index_conflict_totals(f->ix), 1);
+	reopen(f);
+	assert_int_equal(index_conflict_totals(f->ix), 1);
+
+	assert_true(store_find(f->st, STORE_META, SLICE_LIT("state"), &value,
+	    &f->arena));
+	assert_int_equal(schema_unseal(SLICE_LIT("state"), value, &body, &err),
+	    0);
+	assert_int_equal(body.ptr[body.len - 1], 2); /* 1, as a svarint */
+	schema_seal(SLICE_LIT("state"), slice_of(body.ptr, body.len - 1), &rec);
+	index_close(f->ix);
+	store_put(f->st, STORE_META, SLICE_LIT("state"), buf_slice(&rec));
+	open_index(f);
+	assert_int_equal(index_conflict_totals(f->ix), 1);
+
+	kept.deleted = true;
+	kept.size = 0;
+	kept.block_count = 0;
+	kept.block_size = 0;
+	index_put_local(f->ix, &kept, &seen, 0);
+	assert_int_equal(index_conflict_totals(f->ix), 0);
+	buf_fini(&rec);
+}
+
 static void
 facts_root_peers_and_intents_survive(void **state)
 {
@@ -672,6 +712,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(new_index_has_an_id_and_no_rows),
 		TEST(index_of_another_device_or_format_is_refused),
+		TEST(conflict_copies_are_counted_and_those_of_an_old_index_too),
 		TEST(facts_root_peers_and_intents_survive),
 		TEST(only_a_peers_new_state_is_pending_too),
 		TEST(slots_run_out_and_are_kept),

@@ -23,7 +23,8 @@
 
 /* In byte order. */
 static const char *const paths[] = { "a", "a!b", "a.b", "a/b", "a/b/c", "a/b0",
-	"a/bc", "a0", "b", "b/x", "b/x y", "c" };
+	"a/bc", "a0", "b", "b/x", "b/x y",
+	"c.sync-conflict-20260102-030405-ABCDEFG" };
 #define PATHS (sizeof(paths) / sizeof(paths[0]))
 
 struct vec {
@@ -236,7 +237,7 @@ static void
 check_totals(struct world *w)
 {
 	struct totals local = { 0 }, global = { 0 }, t;
-	int64_t changed = 0;
+	int64_t changed = 0, conflicts = 0;
 
 	for (size_t p = 0; p < PATHS; p++) {
 		const struct word *own = &w->now.word[p][0];
@@ -248,6 +249,8 @@ check_totals(struct world *w)
 		    (w->now.flags[p] & (ROW_IGNORED | ROW_UNSUPPORTED)) == 0) {
 			e = entry_of(&w->arena, p, own->v);
 			count(&local, &e);
+			conflicts += p == PATHS - 1 && !e.deleted &&
+				     e.type == ENTRY_FILE;
 		}
 		changed += (w->now.flags[p] & ROW_LOCAL_CHANGED) != 0;
 		if (model_global(&w->now, &w->arena, p, &g, &valid) && valid) {
@@ -260,6 +263,7 @@ check_totals(struct world *w)
 	t = index_global_totals(w->ix);
 	assert_memory_equal(&t, &global, sizeof(t));
 	assert_int_equal(index_changed_totals(w->ix), changed);
+	assert_int_equal(index_conflict_totals(w->ix), conflicts);
 }
 
 static void

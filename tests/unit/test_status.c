@@ -115,7 +115,7 @@ a_folder_starts_scans_and_is_in_sync(void **state)
 	assert_true(slice_equal(f.id, SLICE_LIT("f")));
 	assert_true(slice_equal(f.path, SLICE_LIT("/f")));
 	assert_int_equal(f.problem_count, 0);
-	assert_int_equal(f.conflicts, -1);
+	assert_int_equal(f.conflicts, 0);
 	testlib_world_command(w, A, COMMAND_SCAN);
 	settle(w);
 	assert_int_equal(folder(w, A).scan.passes, 2);
@@ -386,6 +386,8 @@ conflict_copies_are_listed(void **state)
 	testlib_world_connect(w, A, B);
 	settle(w);
 	testlib_world_check_same(w);
+	assert_int_equal(folder(w, A).conflicts, 1);
+	assert_int_equal(folder(w, B).conflicts, 1);
 	arena_clear(&arena);
 	assert_true(status_conflicts(testlib_world_engine(w, A), SLICE_LIT("f"),
 	    &arena, &list, &count));
