@@ -99,7 +99,7 @@ struct pull {
 	struct map parked; /* path -> struct parked, owned */
 	struct map below;  /* directory -> struct below, owned */
 	struct map owned;  /* path -> PULL_QUIET or PULL_ASKED */
-	struct map temps;  /* staging names that may be resumed -> path, owned */
+	struct map temps; /* staging names that may be resumed -> path, owned */
 	uint64_t temps_ns; /* when the last came to be in it */
 	uint32_t item_count;
 	uint64_t block_count; /* of items in work */
