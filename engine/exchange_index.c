@@ -60,6 +60,7 @@ exchange_index_ours(struct folder *f, struct share *sh,
 
 	sh->send_full = !delta;
 	sh->sent_seq = delta ? max + MUTANT(MUTANT_DELTA_SKIPS_ONE) : 0;
+	sh->said_seq = delta ? ours->max_sequence : 0;
 }
 
 /*
@@ -134,7 +135,7 @@ exchange_follow_sent(struct folder *f, struct share *sh)
 		if (slice_equal(p->offer.item[i].id, f->cfg.id))
 			p->offer.item[i].ours = (struct peer_state){
 				.index_id = index_id(f->ix),
-				.max_sequence = (int64_t)sh->sent_seq,
+				.max_sequence = sh->said_seq,
 			};
 }
 
@@ -166,7 +167,7 @@ exchange_send_index(struct folder *f, struct share *sh)
 	    sh->sent_seq >= f->committed_seq || scan_holds_back(f))
 		return;
 	entry = arena_array(scratch, LIMIT_INDEX_BATCH_FILES, sizeof(*entry));
-	im->prev_sequence = (int64_t)sh->sent_seq;
+	im->prev_sequence = sh->said_seq;
 	while (im->entry_count < LIMIT_INDEX_BATCH_FILES &&
 	       bytes < LIMIT_INDEX_BATCH_LEN) {
 		struct row *row = index_next_seq(f->ix, sh->sent_seq, scratch);
@@ -191,6 +192,7 @@ exchange_send_index(struct folder *f, struct share *sh)
 	im->folder = f->cfg.id;
 	im->entry = entry;
 	im->last_sequence = entry[im->entry_count - 1].sequence;
+	sh->said_seq = im->last_sequence;
 	if (sh->send_full)
 		m.type = MESSAGE_INDEX;
 	sh->send_full = false;
@@ -324,12 +326,37 @@ exchange_refuse(struct peer *p, const struct entry *e, const char *why,
 }
 
 /*
+ * Did the device say something newer of it, later in the same index?  Then
+ * this was said before, and comes again.  (One whose index went back says so
+ * by sending the whole of it, and all it had said is forgotten.)
+ */
+static bool
+exchange_is_replayed(struct folder *f, const struct share *sh,
+    const struct entry *e, int64_t told)
+{
+	const struct row *row;
+
+	if (e->sequence > told)
+		return false;
+	row = index_row(f->ix, e->name, core_scratch(f->en));
+	for (uint32_t i = 0; row != NULL && i < row->version_count; i++) {
+		const struct row_version *v = &row->version[i];
+
+		if (devset_has(&v->holders, sh->slot) ||
+		    devset_has(&v->shadows, sh->slot))
+			return version_compare(e->version, v->entry.version) ==
+			       VERSION_OLDER;
+	}
+	return false;
+}
+
+/*
  * One entry that came.  False when the connection must end: what Syncthing
  * drops for, we drop for.  Anything else that is wrong costs the entry only.
  */
 static bool
 exchange_entry_came(struct peer *p, struct folder *f, struct share *sh,
-    const struct entry *in, uint32_t *refused)
+    const struct entry *in, int64_t told, uint32_t *refused)
 {
 	struct arena *scratch = core_scratch(p->en);
 	struct entry e = *in;
@@ -352,6 +379,8 @@ exchange_entry_came(struct peer *p, struct folder *f, struct share *sh,
 	if (entry_is_internal(e.name))
 		return true;
 	entry_normalise(&e, scratch);
+	if (exchange_is_replayed(f, sh, &e, told))
+		return true;
 	exchange_progress_forget(f, &p->device, e.name);
 	if (!e.deleted && !e.invalid)
 		exchange_tell_kind(f, sh, &e);
@@ -365,6 +394,24 @@ exchange_entry_came(struct peer *p, struct folder *f, struct share *sh,
 	return true;
 }
 
+/*
+ * Up to which number do we have all of the device's index now?  Where the
+ * message says that there is more before it than we have, what is missing is
+ * asked for by the next ClusterConfig: the number stays.  (0: it says nothing.)
+ */
+static int64_t
+exchange_has_up_to(const struct index_message *im, int64_t told)
+{
+	int64_t max = told;
+
+	if (im->prev_sequence > told)
+		return told;
+	for (uint32_t i = 0; i < im->entry_count; i++)
+		if (im->entry[i].sequence > max)
+			max = im->entry[i].sequence;
+	return max;
+}
+
 void
 exchange_index_came(struct peer *p, const struct message *m)
 {
@@ -372,6 +419,7 @@ exchange_index_came(struct peer *p, const struct message *m)
 	struct folder *f = exchange_folder(p, im->folder);
 	struct share *sh = f == NULL ? NULL : exchange_share(f, p);
 	struct peer_state st;
+	int64_t told;
 	uint32_t refused = 0;
 
 	if (f == NULL) {
@@ -388,12 +436,13 @@ exchange_index_came(struct peer *p, const struct message *m)
 		exchange_forget(f, sh);
 		st.max_sequence = 0;
 	}
+	told = st.max_sequence;
 	for (uint32_t i = 0; i < im->entry_count; i++) {
-		if (!exchange_entry_came(p, f, sh, &im->entry[i], &refused))
+		if (!exchange_entry_came(p, f, sh, &im->entry[i], told,
+			&refused))
 			return;
-		if (im->entry[i].sequence > st.max_sequence)
-			st.max_sequence = im->entry[i].sequence;
 	}
+	st.max_sequence = exchange_has_up_to(im, told);
 	index_put_peer(f->ix, sh->slot, st);
 	sh->last_index_ns = core_now(f->en).mono_ns;
 	sh->more_coming = im->entry_count >= LIMIT_INDEX_BATCH_FILES;

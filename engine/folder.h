@@ -50,6 +50,7 @@ struct share {
 	bool send_full;    /* the next message is an Index */
 	bool send_busy;    /* a batch is on its way: wait for its DONE */
 	uint64_t sent_seq; /* it has everything up to here */
+	int64_t said_seq;  /* ... and heard this number last */
 	/* Receiving its index. */
 	bool forgetting; /* dropping its old index, step by step */
 	struct slice forget_cursor;

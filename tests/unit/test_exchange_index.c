@@ -1,0 +1,131 @@
+/*
+ * What a peer's index says, when it says it twice or leaves something out.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "engine/core_state.h"
+#include "engine/folder.h"
+#include "engine/index.h"
+#include "testlib_world.h"
+
+static struct arena arena;
+
+static struct folder *
+folder_of(struct testlib_world *w)
+{
+	return testlib_world_engine(w, 0)->folder.item[0];
+}
+
+/* What the second device holds of `path`, as the first one knows. */
+static struct entry
+held(struct testlib_world *w, const char *path)
+{
+	struct folder *f = folder_of(w);
+	const struct row *row = index_row(f->ix, slice_str(path), &arena);
+
+	for (uint32_t i = 0; row != NULL && i < row->version_count; i++)
+		if (devset_has(&row->version[i].holders, f->share[0].slot))
+			return row->version[i].entry;
+	return (struct entry){ 0 };
+}
+
+static int64_t
+known(struct testlib_world *w)
+{
+	struct folder *f = folder_of(w);
+
+	return index_peer(f->ix, f->share[0].slot).max_sequence;
+}
+
+/* The first device hears this of the second. */
+static void
+say(struct testlib_world *w, const struct entry *e, int64_t prev)
+{
+	struct message m = { .type = MESSAGE_INDEX_UPDATE };
+	struct event ev = { .kind = EVENT_MESSAGE,
+		.now = testlib_world_now(w) };
+	struct effects out;
+
+	m.u.index = (struct index_message){ .folder = SLICE_LIT("f"),
+		.entry = e,
+		.entry_count = 1,
+		.last_sequence = e->sequence,
+		.prev_sequence = prev };
+	ev.u.message.device = testlib_world_engine(w, 1)->setup.self;
+	ev.u.message.message = &m;
+	engine_step(testlib_world_engine(w, 0), &ev, &out);
+}
+
+static struct testlib_world *
+pair(void)
+{
+	struct testlib_world *w = testlib_world_new(1, 2);
+
+	testlib_world_start_all(w);
+	testlib_world_write(w, 1, "a", "first");
+	assert_true(testlib_world_settle(w));
+	return w;
+}
+
+static void
+an_old_entry_that_comes_again_changes_nothing(void **state)
+{
+	struct testlib_world *w = pair();
+	struct entry old = held(w, "a"), now;
+
+	(void)state;
+	old.name = SLICE_LIT("a");
+	old.sequence = known(w);
+	testlib_world_run(w, 2 * CLOCK_S);
+	testlib_world_write(w, 1, "a", "second");
+	assert_true(testlib_world_settle(w));
+	now = held(w, "a");
+	assert_int_equal(version_compare(old.version, now.version),
+	    VERSION_OLDER);
+	say(w, &old, 0);
+	assert_true(version_equal(held(w, "a").version, now.version));
+	/* Said with a new number it is its word. */
+	old.sequence = known(w) + 1;
+	say(w, &old, 0);
+	assert_true(version_equal(held(w, "a").version, old.version));
+	testlib_world_free(w);
+	arena_fini(&arena);
+}
+
+static void
+what_is_missing_before_an_update_is_asked_for_again(void **state)
+{
+	struct testlib_world *w = pair();
+	const int64_t max = known(w);
+	struct entry e = held(w, "a");
+
+	(void)state;
+	e.name = SLICE_LIT("b");
+	e.sequence = max + 6;
+	say(w, &e, max + 5);
+	assert_int_equal(held(w, "b").size, e.size);
+	assert_int_equal(known(w), max);
+	e.name = SLICE_LIT("c");
+	e.sequence = max + 7;
+	say(w, &e, max);
+	assert_int_equal(known(w), max + 7);
+	testlib_world_free(w);
+	arena_fini(&arena);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_old_entry_that_comes_again_changes_nothing),
+		cmocka_unit_test(
+		    what_is_missing_before_an_update_is_asked_for_again),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
