@@ -371,6 +371,14 @@ faults_act(struct history *h)
 	oracle_check(&h->sim.oracle);
 }
 
+static void
+disconnect_all(struct sim *s)
+{
+	for (uint32_t a = 0; a < s->nodes; a++)
+		for (uint32_t b = 0; b < a; b++)
+			sim_disconnect(s, a, b);
+}
+
 void
 faults_heal(struct history *h)
 {
@@ -380,6 +388,11 @@ faults_heal(struct history *h)
 	memset(h->cut, 0, sizeof(h->cut));
 	memset(h->due, 0, sizeof(h->due));
 	s->lost_hints = s->failed_commits = 0;
+	s->lag_ns = s->twice = 0;
+	/* What an old index made of a peer is mended by the next session. */
+	if (s->replays > 0)
+		disconnect_all(s);
+	s->replays = 0;
 	for (uint32_t i = 0; i < s->nodes; i++) {
 		struct node *nd = &s->node[i];
 		bool changed = nd->mode != FOLDER_SEND_RECEIVE;

@@ -117,6 +117,35 @@ roll_wire(struct history *h)
 		s->features |= FEATURE_ZSTD;
 }
 
+/* One in 4 .. 512 of what is on; else 0. */
+static uint32_t
+tail_rate(const struct history *h, enum tail which, uint32_t parts)
+{
+	const uint8_t byte = choice_tail(&h->sim.choice, which);
+
+	return byte >= 256 - parts ? 4u << byte % 8 : 0;
+}
+
+static void
+roll_network(struct history *h, struct settings *set)
+{
+	static const uint64_t lag_ns[] = { CLOCK_S, 5 * CLOCK_S, CLOCK_S / 4 };
+
+	if (tail_chance(h, TAIL_LAG, 24))
+		set->lag_ns = lag_ns[choice_tail(&h->sim.choice, TAIL_LAG) % 3];
+	set->twice = tail_rate(h, TAIL_TWICE, 64);
+	set->replays = tail_rate(h, TAIL_REPLAY, 48) / 4;
+}
+
+/* The network as the settings say. */
+static void
+trouble_network(struct history *h)
+{
+	h->sim.lag_ns = h->set.lag_ns;
+	h->sim.twice = h->set.twice;
+	h->sim.replays = h->set.replays;
+}
+
 static void
 roll(struct history *h)
 {
@@ -134,6 +163,7 @@ roll(struct history *h)
 	roll_people(h, set);
 	roll_faults(h, set);
 	roll_wire(h);
+	roll_network(h, set);
 }
 
 static void
@@ -152,7 +182,9 @@ tell_settings(const struct history *h)
 	    s->spellings || s->accents ? ", spellings" : "",
 	    s->ignores ? ", ignores" : "", s->opens ? ", open files" : "",
 	    s->unflushed ? ", nothing flushed" : "");
-	printf("%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s\n", h->sim.bytes ? " bytes" : "",
+	printf("%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s\n",
+	    h->sim.bytes ? " bytes" : "", s->lag_ns > 0 ? " lag" : "",
+	    s->twice > 0 ? " twice" : "", s->replays > 0 ? " replays" : "",
 	    s->kills ? " kill" : "", s->power ? " power" : "",
 	    s->power && s->hostile ? "(hostile)" : "", s->cuts ? " cuts" : "",
 	    s->one_way ? " one-way" : "", s->full ? " full" : "",
@@ -200,6 +232,7 @@ make_world(struct history *h)
 		sim_start(s, i);
 	}
 	faults_connect(h);
+	trouble_network(h);
 	for (uint32_t i = 0; i < set->nodes; i++)
 		vdisk_set_trouble(s->node[i].disk, &s->trouble);
 }
@@ -488,6 +521,7 @@ heal_for_turn(struct history *h)
 {
 	rest_as_left(h);
 	h->writer = pick(h, h->sim.nodes);
+	trouble_network(h);
 	for (uint32_t i = 0; i < h->sim.nodes; i++)
 		vdisk_set_trouble(h->sim.node[i].disk, &h->sim.trouble);
 }

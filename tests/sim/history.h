@@ -37,6 +37,8 @@ struct settings {
 	    big, opens;
 	bool kills, power, hostile, unflushed, syncfs, reuses;
 	bool cuts, one_way, full, away, read_only;
+	uint64_t lag_ns;
+	uint32_t twice, replays; /* sim.h */
 	bool index_lost, index_restored, clocks, modes, removals;
 	bool folds[SIM_NODES], normalises[SIM_NODES], blind[SIM_NODES];
 };
@@ -45,6 +47,9 @@ struct settings {
 enum tail {
 	TAIL_WIRE,     /* devices speak in bytes */
 	TAIL_COMPRESS, /* ... compressed or not */
+	TAIL_LAG,      /* messages are late by seconds */
+	TAIL_TWICE,    /* ... come twice */
+	TAIL_REPLAY,   /* ... or again in another session */
 	TAILS
 };
 

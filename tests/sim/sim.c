@@ -54,6 +54,8 @@ const char *const sim_counter_name[COUNTERS] = {
 	[COUNT_CUT_IN_FRAME] = "a connection was cut in the middle of a frame",
 	[COUNT_PIECES_JOINED] = "pieces of a stream came as one",
 	[COUNT_SILENT] = "a peer was given up for its silence",
+	[COUNT_TWICE] = "a message came twice",
+	[COUNT_REPLAYED] = "an index of an older session came again",
 };
 
 void
@@ -211,7 +213,7 @@ sim_post(struct node *nd, uint32_t to, int32_t type, struct slice body,
 	else
 		other->first[nd->number] = l;
 	other->last[nd->number] = l;
-	at = some_time(s);
+	at = some_time(s) + choice_weather(&s->choice, s->lag_ns + 1);
 	if (at <= other->last_ns[nd->number])
 		at = other->last_ns[nd->number] + 1;
 	other->last_ns[nd->number] = at;
@@ -302,11 +304,84 @@ sim_tell_peer(struct node *nd, uint32_t other, bool up)
 	nd->ops->peer(nd, other, up);
 }
 
+/* The session that something came in still is. */
+static bool
+is_heard(const struct node *nd, uint32_t from)
+{
+	return nd->running && nd->told[from] && nd->link[from] != 0 &&
+	       nd->session[from] == nd->link[from];
+}
+
+static void
+tell_again(struct node *nd, uint32_t from, const struct message *m,
+    struct payload *p)
+{
+	struct message same = *m;
+
+	if (p != NULL)
+		same.u.response.data = payload_slice(p);
+	sim_count(nd->sim, COUNT_TWICE);
+	sim_say(nd, "hears the same %s of %s again", message_name(m->type),
+	    nd->sim->node[from].name);
+	nd->ops->message(nd, from, &same, p);
+}
+
+/* What it says in its index may be kept, for a later session. */
+static void
+keep_index(struct node *nd, uint32_t from, const struct message *m)
+{
+	struct buf body = { 0 };
+
+	if (nd->sim->replays == 0 ||
+	    (m->type != MESSAGE_INDEX && m->type != MESSAGE_INDEX_UPDATE) ||
+	    (nd->old_index[from].ptr != NULL &&
+		choice_weather(&nd->sim->choice, 2) != 0))
+		return;
+	message_encode(m, &body);
+	nd->old_index[from] = arena_dup(&nd->sim->arena, buf_slice(&body));
+	nd->old_type[from] = m->type;
+	nd->old_link[from] = nd->link[from];
+	buf_fini(&body);
+}
+
+static void
+replay(struct node *nd, uint32_t from)
+{
+	struct sim *s = nd->sim;
+	struct message m;
+	struct err err = { 0 };
+
+	if (nd->old_index[from].ptr == NULL ||
+	    nd->old_link[from] == nd->link[from] ||
+	    !choice_strikes(&s->choice, s->replays) ||
+	    message_decode(&m, nd->old_type[from], nd->old_index[from],
+		&s->arena, &err) < 0)
+		return;
+	sim_count(s, COUNT_REPLAYED);
+	sim_say(nd, "hears an old %s of %s again", message_name(m.type),
+	    s->node[from].name);
+	nd->ops->message(nd, from, &m, NULL);
+}
+
 void
 sim_tell_message(struct node *nd, uint32_t from, const struct message *m,
     struct payload *p)
 {
+	struct payload *copy = NULL;
+	const bool again = choice_strikes(&nd->sim->choice, nd->sim->twice);
+
+	if (again && p != NULL) {
+		copy = payload_new(p->len);
+		memcpy(copy->data, p->data, p->len);
+	}
+	keep_index(nd, from, m);
 	nd->ops->message(nd, from, m, p);
+	if (again && is_heard(nd, from))
+		tell_again(nd, from, m, copy);
+	else
+		payload_free(copy);
+	if (m->type == MESSAGE_CLUSTER_CONFIG && is_heard(nd, from))
+		replay(nd, from);
 }
 
 /* As a session does with what came, without one. */

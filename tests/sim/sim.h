@@ -74,6 +74,8 @@ enum rare {
 	COUNT_CUT_IN_FRAME, /* ... and its end did not */
 	COUNT_PIECES_JOINED,
 	COUNT_SILENT, /* a peer was given up for its silence */
+	COUNT_TWICE,  /* a message came twice */
+	COUNT_REPLAYED,
 	COUNTERS
 };
 
@@ -168,6 +170,9 @@ struct node {
 	uint64_t told_ns[SIM_NODES];
 	bool dark[SIM_NODES]; /* nothing of that device arrives here */
 	struct letter *first[SIM_NODES], *last[SIM_NODES];
+	struct slice old_index[SIM_NODES]; /* what it said in some session */
+	int32_t old_type[SIM_NODES];
+	uint64_t old_link[SIM_NODES];
 	struct session *wire[SIM_NODES]; /* owned; NULL: no session, or none
 					  * that is bytes */
 	bool told[SIM_NODES];            /* that the other is up */
@@ -188,6 +193,9 @@ struct sim {
 	enum message_compression compression;
 	uint64_t wire_at_ns; /* when a session wants to be woken, or before */
 	uint64_t trash_age_ns;
+	uint64_t lag_ns;  /* longest of a message, besides delay_ns */
+	uint32_t twice;   /* one message in so many comes twice */
+	uint32_t replays; /* one session in so many hears what an older said */
 	struct vdisk_trouble trouble;
 	uint32_t lost_hints; /* one in so many; 0: none */
 	uint32_t full_commits;
