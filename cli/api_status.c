@@ -487,11 +487,30 @@ api_view_choose(struct api_view *v)
 	return false;
 }
 
+static json_t *
+api_discovery(const struct api_view *v)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < v->net.discovery_count; i++) {
+		const struct net_discovery_status *s = &v->net.discovery[i];
+		json_t *o = json_object();
+
+		json_object_set_new(o, "server",
+		    api_text(slice_str(s->server)));
+		json_object_set_new(o, "announced", json_boolean(s->announced));
+		json_object_set_new(o, "error", api_text(slice_str(s->error)));
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
 static void
 api_add_network(const struct api_view *v, json_t *o)
 {
 	json_t *listen = json_array();
 
+	json_object_set_new(o, "discovery", api_discovery(v));
 	for (size_t i = 0; i < v->net.listen_count; i++)
 		json_array_append_new(listen,
 		    api_text(slice_str(v->net.listen[i])));

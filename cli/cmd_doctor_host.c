@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/cmd_doctor.h"
+#include "cli/print.h"
 #include "cli/sandbox.h"
 #include "engine/base/limits.h"
 #include "mesh/identity.h"
@@ -278,4 +279,19 @@ cmd_doctor_ports(struct cmd_doctor *d)
 	else if (cmd_bool(d->status, "announcing"))
 		cmd_doctor_add(d, DOCTOR_OK, "discovery", "", NULL,
 		    "on the local network");
+	json_array_foreach(json_object_get(d->status, "discovery"), i, item)
+	{
+		const char *why = cmd_text(item, "error");
+		const char *server = print_safe(ar, cmd_text(item, "server"));
+
+		if (why[0] != '\0')
+			cmd_doctor_add(d, DOCTOR_WARN, "discovery", server,
+			    "syncctl config get mesh.discovery", "%s",
+			    print_safe(ar, why));
+		else
+			cmd_doctor_add(d, DOCTOR_OK, "discovery", server, NULL,
+			    cmd_bool(item, "announced")
+				? "it knows where this device is"
+				: "asked for others only, so far");
+	}
 }

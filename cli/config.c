@@ -29,7 +29,8 @@ struct config_part {
 	bool set[CONFIG_ID_COUNT];
 	uint32_t at[CONFIG_ID_COUNT];
 	struct slice value[CONFIG_ID_COUNT]; /* of those that do not repeat */
-	VEC(struct slice) list;              /* of the one that repeats */
+	VEC(struct slice) list;              /* of all that repeat */
+	VEC(enum config_id) list_id;         /* which one, each */
 	VEC(uint32_t) list_line;
 };
 
@@ -185,6 +186,7 @@ config_take_item(struct config_load *ld, const struct config_item *item)
 	}
 	if (opt->repeats) {
 		*VEC_ADD(&part->list) = config_copy(ld->ar, item->value);
+		*VEC_ADD(&part->list_id) = opt->id;
 		*VEC_ADD(&part->list_line) = item->line;
 	} else if (part->set[opt->id] && part->value[opt->id].ptr != NULL) {
 		config_mistake(ld, item->line, key,
@@ -285,16 +287,14 @@ config_list_of(struct config_load *ld, const struct config_part *part,
 	const struct config_option *opt = &config_options(&options)[id];
 	struct slice *list;
 
-	*count = part->list.len;
-	if (*count == 0 && opt->fallback == NULL)
-		return NULL;
-	if (*count == 0)
-		*count = 1;
-	list = arena_array(ld->ar, *count, sizeof(*list));
-	for (size_t i = 0; i < *count; i++)
-		list[i] = part->list.len > 0
-			      ? part->list.item[i]
-			      : config_copy(ld->ar, slice_str(opt->fallback));
+	*count = 0;
+	list = arena_array(ld->ar, part->list.len + 1, sizeof(*list));
+	for (size_t i = 0; i < part->list.len; i++)
+		if (part->list_id.item[i] == id)
+			list[(*count)++] = part->list.item[i];
+	if (*count == 0 && opt->fallback != NULL)
+		list[(*count)++] =
+		    config_copy(ld->ar, slice_str(opt->fallback));
 	return list;
 }
 
@@ -504,6 +504,8 @@ config_build_node(struct config_load *ld, struct config *out)
 	out->mesh.announce = config_bool_of(mesh, CONFIG_MESH_ANNOUNCE);
 	out->mesh.announce_port =
 	    (uint16_t)config_int_of(mesh, CONFIG_MESH_ANNOUNCE_PORT);
+	out->mesh.discovery = config_list_of(ld, mesh, CONFIG_MESH_DISCOVERY,
+	    &out->mesh.discovery_count);
 }
 
 /* Devices first: shares name them. */
@@ -582,6 +584,7 @@ config_load(const struct config_item *item, size_t count,
 	}
 	for (size_t i = 0; i < ld.part.len; i++) {
 		VEC_FINI(&ld.part.item[i].list);
+		VEC_FINI(&ld.part.item[i].list_id);
 		VEC_FINI(&ld.part.item[i].list_line);
 	}
 	VEC_FINI(&ld.part);

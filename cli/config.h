@@ -50,6 +50,7 @@ enum config_type {
 	CONFIG_DEVID,
 	CONFIG_ADDRESS, /* tcp://host:port, or "dynamic" */
 	CONFIG_LISTEN,  /* tcp://host:port; the host may be missing */
+	CONFIG_SERVER,  /* https://host/?id=..., a discovery server */
 	CONFIG_PATH,    /* absolute, or ~/... */
 	CONFIG_DEVICE,  /* the name of a configured device */
 };
@@ -70,6 +71,7 @@ enum config_id {
 	CONFIG_MESH_LISTEN,
 	CONFIG_MESH_ANNOUNCE,
 	CONFIG_MESH_ANNOUNCE_PORT,
+	CONFIG_MESH_DISCOVERY,
 	CONFIG_DEVICE_ID,
 	CONFIG_DEVICE_ADDRESS,
 	CONFIG_DEVICE_PAUSED,
@@ -160,6 +162,8 @@ struct config_mesh {
 	size_t listen_count;
 	bool announce;
 	uint16_t announce_port;
+	const struct slice *discovery; /* servers; each NUL-terminated too */
+	size_t discovery_count;
 };
 
 struct config {

@@ -26,6 +26,10 @@ static const struct config_option config_table[CONFIG_ID_COUNT] = {
 	{ CONFIG_MESH_ANNOUNCE_PORT, CONFIG_MESH, "announce-port", CONFIG_INT,
 	    false, false, "21027", NULL, 1, 65535,
 	    "UDP port of local discovery" },
+	{ CONFIG_MESH_DISCOVERY, CONFIG_MESH, "discovery", CONFIG_SERVER, true,
+	    false, NULL, NULL, 0, 0,
+	    "a server that is told where this device is, and asked where "
+	    "others are; default: none" },
 
 	{ CONFIG_DEVICE_ID, CONFIG_IN_DEVICE, "id", CONFIG_DEVID, false, true,
 	    NULL, NULL, 0, 0, "its device ID, as `syncctl id` shows it there" },
@@ -271,6 +275,8 @@ config_allowed(struct arena *ar, const struct config_option *opt)
 		return "tcp://HOST:PORT or dynamic";
 	case CONFIG_LISTEN:
 		return "tcp://HOST:PORT or tcp://:PORT";
+	case CONFIG_SERVER:
+		return "https://HOST:PORT/?id=DEVICE-ID";
 	case CONFIG_PATH:
 		return "an absolute path, or one that begins with ~/";
 	case CONFIG_DEVICE:

@@ -6,6 +6,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/clock.h"
 #include "mesh/addr.h"
+#include "mesh/finder.h"
 
 static bool
 config_is_digit(uint8_t c)
@@ -289,6 +290,7 @@ config_check_value(const struct config_option *opt, struct slice value,
 	int64_t n;
 	bool on;
 	int choice;
+	struct finder_server server;
 
 	switch (opt->type) {
 	case CONFIG_TEXT:
@@ -315,6 +317,8 @@ config_check_value(const struct config_option *opt, struct slice value,
 		return config_check_address(value, false, err);
 	case CONFIG_LISTEN:
 		return config_check_address(value, true, err);
+	case CONFIG_SERVER:
+		return finder_parse_server(&server, value, err);
 	case CONFIG_PATH:
 		return config_check_path(value, err);
 	case CONFIG_DEVICE:

@@ -181,6 +181,8 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 	    arena_array(ar, su->device_count, sizeof(*peer));
 	const char **listen =
 	    arena_array(ar, sd->cfg.mesh.listen_count, sizeof(*listen));
+	const char **discovery =
+	    arena_array(ar, sd->cfg.mesh.discovery_count, sizeof(*discovery));
 
 	for (uint32_t i = 0; i < su->device_count; i++) {
 		const struct setup_device *dev = &su->device[i];
@@ -196,6 +198,8 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 			.compression = sd->cfg.device[i].compression,
 			.paused = dev->paused };
 	}
+	for (size_t i = 0; i < sd->cfg.mesh.discovery_count; i++)
+		discovery[i] = arena_str(ar, sd->cfg.mesh.discovery[i]);
 	for (size_t i = 0; i < sd->cfg.mesh.listen_count; i++)
 		listen[i] = arena_str(ar, sd->cfg.mesh.listen[i]);
 	*out = (struct net_config){ .identity = sd->identity,
@@ -206,6 +210,9 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 		.listen_count = sd->cfg.mesh.listen_count,
 		.announce = sd->cfg.mesh.announce,
 		.announce_port = sd->cfg.mesh.announce_port,
+		.discovery = discovery,
+		.discovery_count = sd->cfg.mesh.discovery_count,
+		.identity_dir = sd->home.state_dir,
 		.peer = peer,
 		.peer_count = su->device_count };
 }

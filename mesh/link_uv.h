@@ -23,6 +23,7 @@
 #include "engine/base/vec.h"
 #include "mesh/conn_uv.h"
 #include "mesh/doorman.h"
+#include "mesh/globe_uv.h"
 #include "mesh/mesh.h"
 #include "mesh/near_uv.h"
 #include "mesh/net_uv.h"
@@ -80,6 +81,8 @@ struct net {
 	struct doorman doorman;
 	struct near *near; /* NULL: discovery is off */
 	uint16_t near_port;
+	struct globe *globe; /* NULL: no server is configured */
+	uint64_t sought;     /* mesh_changes() that it knows of */
 	uv_timer_t timer;
 	uv_prepare_t prepare;
 	uv_idle_t idle; /* runs while there is work: do not wait then */

@@ -17,6 +17,7 @@
 
 #define MESH_BACKOFF_MAX_S 60
 #define MESH_FOUND_LIFE_NS (90 * CLOCK_S)
+#define MESH_LOOKED_UP_LIFE_NS CLOCK_HOUR
 #define MESH_DIALS_PEER 4 /* running at once to one peer */
 #define MESH_REDIALS 3    /* at once after a loss, within */
 #define MESH_REDIAL_SPAN_NS (120 * CLOCK_S)
@@ -49,6 +50,7 @@ struct mesh {
 	VEC(struct mesh_peer *) peer; /* in order of configuration */
 	VEC(struct mesh_stranger) stranger;
 	size_t dials; /* running */
+	uint64_t changes;
 };
 
 struct mesh *
@@ -153,6 +155,7 @@ mesh_configure(struct mesh *m, const struct mesh_peer_config *peer,
 	struct mesh_peer **next = mem_array(count + 1, sizeof(*next));
 	size_t len = 0;
 
+	m->changes++;
 	for (size_t i = 0; i < m->peer.len; i++)
 		m->peer.item[i]->keep = false;
 	for (size_t i = 0; i < count; i++) {
@@ -241,15 +244,85 @@ mesh_found(struct mesh *m, const struct devid *id, const struct addr *addr,
 	if (way == NULL) {
 		way = mesh_add_way(p, addr);
 		way->found = true;
+		way->expires_ns = 0;
 	}
 	way->instance = instance;
-	if (way->found)
+	if (way->found && way->expires_ns < now_ns + MESH_FOUND_LIFE_NS)
 		way->expires_ns = now_ns + MESH_FOUND_LIFE_NS;
 	if (fresh) {
 		way->next_ns = now_ns;
 		way->failures = 0;
 	}
 	return fresh;
+}
+
+/* Room for one more that a server told: the one it told longest ago goes. */
+static bool
+mesh_make_room(struct mesh_peer *p)
+{
+	size_t count = 0, oldest = SIZE_MAX;
+
+	for (size_t i = 0; i < p->way.len; i++) {
+		const struct mesh_address *way = &p->way.item[i];
+
+		if (!way->looked_up)
+			continue;
+		count++;
+		if (!way->dialling &&
+		    (oldest == SIZE_MAX ||
+			way->expires_ns < p->way.item[oldest].expires_ns))
+			oldest = i;
+	}
+	if (count < MESH_LOOKED_UP)
+		return p->way.len < LIMIT_PEER_ADDRESSES;
+	if (oldest == SIZE_MAX)
+		return false;
+	VEC_DROP(&p->way, oldest);
+	return true;
+}
+
+bool
+mesh_looked_up(struct mesh *m, const struct devid *id, const struct addr *addr,
+    uint64_t now_ns)
+{
+	struct mesh_peer *p = mesh_find(m, id);
+	struct mesh_address *way;
+	bool fresh;
+
+	if (p == NULL || !p->dynamic || !addr_is_dialable(addr))
+		return false;
+	way = mesh_find_way(p, addr);
+	fresh = way == NULL;
+	if (fresh && !mesh_make_room(p))
+		return false;
+	if (fresh) {
+		way = mesh_add_way(p, addr);
+		way->found = way->looked_up = true;
+		way->next_ns = now_ns;
+	}
+	if (way->found)
+		way->expires_ns = now_ns + MESH_LOOKED_UP_LIFE_NS;
+	return fresh;
+}
+
+size_t
+mesh_sought(const struct mesh *m, struct devid *out, size_t cap)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < m->peer.len && count < cap; i++) {
+		const struct mesh_peer *p = m->peer.item[i];
+
+		if (p->dynamic && !p->paused && p->state == MESH_NONE)
+			out[count++] = p->id;
+	}
+	return count;
+}
+
+uint64_t
+mesh_changes(const struct mesh *m)
+{
+	return m->changes;
 }
 
 /* --- dialling --------------------------------------------------------- */
@@ -454,6 +527,7 @@ mesh_judge(struct mesh *m, const struct devid *id,
 	if (p->state != MESH_NONE)
 		verdict = mesh_judge_second(m, p, direction, now_ns);
 	if (verdict == MESH_ACCEPT || verdict == MESH_REPLACE) {
+		m->changes++;
 		p->state = MESH_JUDGED;
 		p->direction = direction;
 		p->judged_ns = now_ns;
@@ -533,6 +607,7 @@ mesh_down(struct mesh *m, const struct devid *id, uint64_t now_ns)
 		for (size_t i = 0; i < p->way.len; i++)
 			mesh_back_off(m, p, &p->way.item[i], now_ns);
 	p->state = MESH_NONE;
+	m->changes++;
 }
 
 void

@@ -1,8 +1,9 @@
 /*
  * The mesh: which devices we want to be connected with, and what to do next.
  *
- * Holds the configured peers, the addresses known for each (configured, or
- * found by announcements, which live 90 s), when to dial which (back-off with
+ * Holds the configured peers, the addresses known for each (configured, found
+ * by announcements, which live 90 s, or told by discovery servers), when to
+ * dial which (back-off with
  * jitter), the one connection each peer may have, and strangers that asked.
  * It says what to do; net_uv.c does it.  BEP-FACTS.md 2.3.
  *
@@ -48,7 +49,8 @@ struct mesh_peer_config { /* borrowed for the call */
 /* One way to a peer, as mesh_peer_address() shows it. */
 struct mesh_address {
 	struct addr addr;
-	bool found; /* by announcement, not configured */
+	bool found;     /* by announcement, not configured */
+	bool looked_up; /* ... or by a discovery server */
 	bool dialling;
 	uint64_t next_ns;    /* next dial; monotonic */
 	uint64_t expires_ns; /* CLOCK_NEVER when configured */
@@ -99,6 +101,18 @@ const char *mesh_name(const struct mesh *m, const struct devid *id); /* or "" */
  */
 bool mesh_found(struct mesh *m, const struct devid *id, const struct addr *addr,
     int64_t instance, uint64_t now_ns);
+
+/*
+ * A discovery server told where the device may be; as mesh_found().  Such ways
+ * live for an hour, and the latest MESH_LOOKED_UP of them are kept.
+ */
+#define MESH_LOOKED_UP 16u
+bool mesh_looked_up(struct mesh *m, const struct devid *id,
+    const struct addr *addr, uint64_t now_ns);
+/* Devices to look for: configured with ADDR_DYNAMIC, not paused, not here. */
+size_t mesh_sought(const struct mesh *m, struct devid *out, size_t cap);
+/* Grows whenever mesh_sought() may have changed. */
+uint64_t mesh_changes(const struct mesh *m);
 
 /* The next dial that is due; false when none is.  It counts as running. */
 bool mesh_next(struct mesh *m, uint64_t now_ns, struct mesh_dial *out);

@@ -126,6 +126,8 @@ net_close_handles(struct net *net)
 	uv_close((uv_handle_t *)&net->idle, net_uv_closed);
 }
 
+static void net_arm(struct net *net);
+
 static bool
 net_on_near(void *arg, const struct announce *a)
 {
@@ -137,6 +139,32 @@ net_on_near(void *arg, const struct announce *a)
 			uv_hrtime()))
 			fresh = true;
 	return fresh;
+}
+
+static void
+net_on_globe(void *arg, const struct devid *id, const struct addr *addr,
+    size_t count)
+{
+	struct net *net = arg;
+
+	for (size_t i = 0; i < count; i++)
+		(void)mesh_looked_up(net->mesh, id, &addr[i], uv_hrtime());
+	net->armed_ns = CLOCK_NEVER;
+	net_arm(net);
+}
+
+static void
+net_seek(struct net *net)
+{
+	const size_t cap = net->peer.len + 1;
+	struct devid *sought;
+
+	if (net->globe == NULL || net->closing)
+		return;
+	net->sought = mesh_changes(net->mesh);
+	sought = mem_array(cap, sizeof(*sought));
+	globe_want(net->globe, sought, mesh_sought(net->mesh, sought, cap));
+	mem_free(sought);
 }
 
 /* --- the loop --------------------------------------------------------- */
@@ -164,6 +192,11 @@ net_tick(struct net *net, uint64_t now_ns)
 	}
 	if (net->near != NULL)
 		near_tick(net->near, now_ns);
+	if (net->globe != NULL) {
+		if (net->sought != mesh_changes(net->mesh))
+			net_seek(net);
+		globe_tick(net->globe, now_ns);
+	}
 	link_dial_due(net, now_ns);
 }
 
@@ -183,6 +216,10 @@ net_wake_at(const struct net *net, uint64_t now_ns)
 		return net->close_by_ns < at ? net->close_by_ns : at;
 	if (net->near != NULL && near_wake_at(net->near) < at)
 		at = near_wake_at(net->near);
+	if (net->globe != NULL && net->sought != mesh_changes(net->mesh))
+		return now_ns;
+	if (net->globe != NULL && globe_wake_at(net->globe) < at)
+		at = globe_wake_at(net->globe);
 	if (mesh_wake_at(net->mesh, now_ns) < at)
 		at = mesh_wake_at(net->mesh, now_ns);
 	return at;
@@ -253,6 +290,7 @@ net_on_prepare(uv_prepare_t *prepare)
 struct net_parsed {
 	VEC(struct addr) listen;
 	VEC(struct mesh_peer_config) peer;
+	VEC(struct finder_server) discovery;
 	struct arena arena;
 };
 
@@ -261,6 +299,7 @@ net_parsed_fini(struct net_parsed *in)
 {
 	VEC_FINI(&in->listen);
 	VEC_FINI(&in->peer);
+	VEC_FINI(&in->discovery);
 	arena_fini(&in->arena);
 }
 
@@ -317,6 +356,17 @@ net_parse(struct net_parsed *in, const struct net_config *cfg, struct err *err)
 		}
 		if (at->scheme != ADDR_TCP)
 			in->listen.len--; /* known, not spoken yet */
+	}
+	if (cfg->discovery_count > LIMIT_FINDER_SERVERS)
+		return err_set(err, ERR_LIMIT, "at most %u discovery servers",
+		    LIMIT_FINDER_SERVERS);
+	for (size_t i = 0; i < cfg->discovery_count; i++) {
+		rc = finder_parse_server(VEC_ADD(&in->discovery),
+		    slice_str(cfg->discovery[i]), err);
+		if (rc < 0) {
+			err_wrap(err, "discovery \"%s\"", cfg->discovery[i]);
+			return rc;
+		}
 	}
 	for (size_t i = 0; i < cfg->peer_count; i++) {
 		rc = net_parse_peer(in, &cfg->peer[i], err);
@@ -509,6 +559,35 @@ net_set_near(struct net *net, const struct net_config *cfg)
 	VEC_FINI(&at);
 }
 
+static void
+net_set_globe(struct net *net, const struct net_parsed *in,
+    const struct net_config *cfg)
+{
+	VEC(struct addr) at = { 0 };
+	struct err err = { 0 };
+
+	if (in->discovery.len == 0 && net->globe != NULL) {
+		globe_close(net->globe, net_handle_closed, net);
+		net->globe = NULL;
+	}
+	if (in->discovery.len > 0 && net->globe == NULL) {
+		if (globe_open(&net->globe, net->loop, cfg->identity_dir,
+			net_on_globe, net, net->log, &err) < 0) {
+			log_error(net->log, "mesh discovery: %s", err.text);
+			return;
+		}
+		net->handles++;
+	}
+	if (net->globe == NULL)
+		return;
+	for (size_t i = 0; i < net->listener.len; i++)
+		*VEC_ADD(&at) = net->listener.item[i].bound;
+	globe_set_servers(net->globe, in->discovery.item, in->discovery.len);
+	globe_set_addresses(net->globe, at.item, at.len);
+	net_seek(net);
+	VEC_FINI(&at);
+}
+
 int
 net_configure(struct net *net, const struct net_config *cfg, struct err *err)
 {
@@ -528,6 +607,7 @@ net_configure(struct net *net, const struct net_config *cfg, struct err *err)
 		net_set_peers(net, cfg);
 		net_stop_stray_dials(net);
 		net_set_near(net, cfg);
+		net_set_globe(net, &in, cfg);
 		/* Dialling begins from the loop. */
 		net->armed_ns = CLOCK_NEVER;
 		net_arm(net);
@@ -602,6 +682,10 @@ net_close(struct net *net, void (*on_closed)(void *arg), void *arg)
 		near_close(net->near, net_handle_closed, net);
 		net->near = NULL;
 	}
+	if (net->globe != NULL) {
+		globe_close(net->globe, net_handle_closed, net);
+		net->globe = NULL;
+	}
 	for (node = list_first(&net->links); node != NULL;
 	     node = list_next(&net->links, node)) {
 		struct link *l = LIST_ITEM(node, struct link, node);
@@ -668,6 +752,8 @@ net_refresh(struct net *net)
 	mesh_refresh(net->mesh, uv_hrtime());
 	if (net->near != NULL)
 		near_refresh(net->near);
+	if (net->globe != NULL)
+		globe_refresh(net->globe);
 	net->armed_ns = CLOCK_NEVER;
 	net_arm(net);
 }
@@ -768,6 +854,26 @@ net_status_pending(const struct net *net, struct net_status *out,
 	out->pending_count = count;
 }
 
+static void
+net_status_discovery(const struct net *net, struct net_status *out,
+    struct arena *ar)
+{
+	struct net_discovery_status *at =
+	    arena_array(ar, LIMIT_FINDER_SERVERS, sizeof(*at));
+	struct finder_state state;
+
+	out->discovery = at;
+	if (net->globe == NULL)
+		return;
+	while (out->discovery_count < LIMIT_FINDER_SERVERS &&
+	       globe_state_at(net->globe, out->discovery_count, &state))
+		at[out->discovery_count++] =
+		    (struct net_discovery_status){ .server = net_dup_text(ar,
+						       state.server->url),
+			    .announced = state.announced,
+			    .error = net_dup_text(ar, state.why) };
+}
+
 void
 net_status(const struct net *net, struct net_status *out, struct arena *ar)
 {
@@ -791,6 +897,7 @@ net_status(const struct net *net, struct net_status *out, struct arena *ar)
 			net_status_peer(net, net->peer.item[i],
 			    &peer[out->peer_count++], ar);
 	net_status_pending(net, out, ar);
+	net_status_discovery(net, out, ar);
 	if (net->near != NULL)
 		out->announce_error = net_dup_text(ar, near_error(net->near));
 }

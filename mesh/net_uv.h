@@ -46,13 +46,16 @@ struct net_peer_config {
 /* Borrowed for the call, but `identity`: that must outlive the net. */
 struct net_config {
 	const struct identity *identity;
-	const char *device_name;    /* told to peers that we know */
-	const char *client_version; /* "0.1.0" */
-	uint32_t features;          /* enum feature bits we speak */
-	const char *const *listen;  /* "tcp://0.0.0.0:22000"; port 0: any */
-	size_t listen_count;        /* 0: do not listen */
-	bool announce;              /* LAN discovery, both ways */
-	uint16_t announce_port;     /* 0: 21027 */
+	const char *device_name;      /* told to peers that we know */
+	const char *client_version;   /* "0.1.0" */
+	uint32_t features;            /* enum feature bits we speak */
+	const char *const *listen;    /* "tcp://0.0.0.0:22000"; port 0: any */
+	size_t listen_count;          /* 0: do not listen */
+	bool announce;                /* LAN discovery, both ways */
+	uint16_t announce_port;       /* 0: 21027 */
+	const char *const *discovery; /* servers to ask, as finder.h; none */
+	size_t discovery_count;
+	const char *identity_dir; /* has cert.pem, key.pem: for those servers */
 	const struct net_peer_config *peer;
 	size_t peer_count;
 };
@@ -164,6 +167,12 @@ struct net_pending_status {
 	int64_t wall_ns;
 };
 
+struct net_discovery_status {
+	const char *server;
+	bool announced;    /* it knows where we are */
+	const char *error; /* why it is of no use just now; "" when it is */
+};
+
 struct net_status {
 	const char *const *listen; /* really bound, with ports */
 	size_t listen_count;
@@ -173,6 +182,8 @@ struct net_status {
 	size_t pending_count;
 	bool announcing;
 	const char *announce_error; /* "" when discovery works or is off */
+	const struct net_discovery_status *discovery; /* servers */
+	size_t discovery_count;
 };
 
 /* Everything at this moment; all of it lives in `ar`. */

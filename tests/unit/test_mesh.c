@@ -277,6 +277,35 @@ mesh_forgets_announced_addresses_after_90_s(void **state)
 }
 
 static void
+mesh_keeps_the_latest_of_what_servers_tell(void **state)
+{
+	struct mesh *m = mesh_with(9, "");
+	const struct devid id = device(9);
+	struct addr addr = parse("tcp://10.0.0.1:1");
+	const struct addr near = parse("tcp://192.168.1.2:22000");
+	struct devid sought;
+	size_t count = 0;
+
+	(void)state;
+	assert_int_equal(mesh_sought(m, &sought, 1), 1);
+	assert_true(devid_equal(&sought, &id));
+	for (uint16_t i = 1; i <= 100; i++) {
+		addr.port = i;
+		assert_true(mesh_looked_up(m, &id, &addr, T0 + i));
+		assert_false(mesh_looked_up(m, &id, &addr, T0 + i));
+	}
+	/* A liar leaves room for those on the cable. */
+	assert_true(mesh_found(m, &id, &near, 1, T0));
+	while (mesh_address_at(m, &id, count) != NULL)
+		count++;
+	assert_int_equal(count, MESH_LOOKED_UP + 1);
+	/* Connected, it is not sought. */
+	assert_int_equal(mesh_judge(m, &id, MESH_ACCEPTED, T0), MESH_ACCEPT);
+	assert_int_equal(mesh_sought(m, &sought, 1), 0);
+	mesh_free(m);
+}
+
+static void
 mesh_does_not_listen_to_announcements_of_fixed_peers(void **state)
 {
 	struct mesh *m = mesh_with(9, "tcp://10.0.0.1:1");
@@ -408,6 +437,7 @@ main(void)
 		    mesh_lets_a_peer_call_again_when_its_first_call_hangs),
 		cmocka_unit_test(mesh_knows_itself_and_strangers),
 		cmocka_unit_test(mesh_forgets_announced_addresses_after_90_s),
+		cmocka_unit_test(mesh_keeps_the_latest_of_what_servers_tell),
 		cmocka_unit_test(
 		    mesh_does_not_listen_to_announcements_of_fixed_peers),
 		cmocka_unit_test(

@@ -1,0 +1,59 @@
+"""Debian's stdiscosrv and strelaysrv, on loopback and nowhere else."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Sequence
+
+import pytest
+
+from .proc import Daemon, free_port, wait_until
+
+
+class _Server(Daemon):
+    """Says its own device ID when it starts."""
+
+    pattern = ""
+
+    def __init__(self, program: str, home: Path, args: Sequence[str],
+                 wrapper: Sequence[str] = ()):
+        if shutil.which(program) is None:
+            pytest.skip(f"no {program} installed")
+        home.mkdir(parents=True, exist_ok=True)
+        super().__init__(program, [*wrapper, program, *args],
+                         home.with_name(home.name + ".log"))
+        self._id = ""
+
+    def start(self) -> "_Server":
+        start = len(self.log_text()) if self.log.exists() else 0
+        self.spawn()
+        found = wait_until(
+            lambda: re.search(self.pattern, self.log_text()[start:]), 30,
+            f"{self.name} says who it is", alive=[self])
+        self._id = found.group(1)
+        return self
+
+    @property
+    def id(self) -> str:
+        return self._id
+
+
+class Disco(_Server):
+    """A discovery server; what it was told is gone when it ends."""
+
+    pattern = r"Server device ID is ([A-Z2-7-]{63})"
+
+    def __init__(self, home: Path, host: str = "127.0.0.1",
+                 wrapper: Sequence[str] = ()):
+        self.host = host
+        self.port = free_port()
+        super().__init__("stdiscosrv", home, [
+            "-listen", f"{host}:{self.port}", "-db-dir", str(home / "db"),
+            "-cert", str(home / "cert.pem"), "-key", str(home / "key.pem"),
+            "-replication-listen", ""], wrapper)
+
+    @property
+    def url(self) -> str:
+        return f"https://{self.host}:{self.port}/v2/?id={self.id}"
