@@ -11,27 +11,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
-#if defined(__aarch64__)
-#include <sys/auxv.h>
-#endif
 
 #include <gnutls/gnutls.h>
-#include <gnutls/x509.h>
 
 #include "engine/base/assert.h"
-#include "engine/base/digest.h"
 #include "engine/base/mem.h"
+#include "mesh/tls_proof_gnutls.h"
 
-#define TLS_RECORD_LEN 16384          /* RFC 8446, 5.1 */
-#define TLS_HANDSHAKE_MAX (64 * 1024) /* bytes of a certificate message */
-#define TLS_PRIORITY_BASE                                                      \
-	"NORMAL:-VERS-ALL:+VERS-TLS1.3:-GROUP-ALL:+GROUP-X25519:"              \
-	"+GROUP-SECP256R1:+GROUP-SECP384R1:+GROUP-SECP521R1:-CIPHER-ALL"
-/* AES where the processor has it: GnuTLS's ChaCha20 is seven times slower. */
-#define TLS_PRIORITY_AES                                                       \
-	TLS_PRIORITY_BASE ":+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305"
-#define TLS_PRIORITY_CHACHA                                                    \
-	TLS_PRIORITY_BASE ":+CHACHA20-POLY1305:+AES-128-GCM:+AES-256-GCM"
+#define TLS_RECORD_LEN 16384 /* RFC 8446, 5.1 */
 
 struct tls {
 	gnutls_session_t session;
@@ -42,9 +29,7 @@ struct tls {
 	uint8_t *gather; /* owned, TLS_RECORD_LEN bytes; NULL while unused */
 	size_t gathered;
 	bool ready;
-	struct devid peer;
-	gnutls_x509_crt_t peer_cert; /* owned; after the handshake */
-	char text[96];
+	struct tls_proof proof; /* after the handshake */
 };
 
 static ssize_t
@@ -88,19 +73,6 @@ tls_push(gnutls_transport_ptr_t ptr, const giovec_t *iov, int count)
 	return (ssize_t)sum;
 }
 
-static bool
-tls_has_fast_aes(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	return __builtin_cpu_supports("aes") &&
-	       __builtin_cpu_supports("pclmul");
-#elif defined(__aarch64__)
-	return (getauxval(AT_HWCAP) & (1 << 3)) != 0; /* HWCAP_AES */
-#else
-	return false;
-#endif
-}
-
 static int
 tls_fail(struct err *err, int rc, const char *what)
 {
@@ -111,42 +83,15 @@ int
 tls_open(struct tls **out, const struct identity *id, enum tls_role role,
     struct err *err)
 {
-	static unsigned char alpn_name[] = "bep/1.0";
-	const gnutls_datum_t alpn = { alpn_name, sizeof(alpn_name) - 1 };
 	struct tls *tls = mem_zalloc(sizeof(*tls));
-	unsigned flags =
-	    GNUTLS_NONBLOCK | GNUTLS_NO_TICKETS | GNUTLS_NO_AUTO_SEND_TICKET;
 	int rc;
 
 	*out = NULL;
-	flags |= role == TLS_SERVER ? GNUTLS_SERVER
-				    : GNUTLS_CLIENT | GNUTLS_FORCE_CLIENT_CERT;
-	rc = gnutls_init(&tls->session, flags);
+	rc = tls_proof_session(&tls->session, id, role, TLS_PROOF_TCP, err);
 	if (rc < 0) {
 		mem_free(tls);
-		return tls_fail(err, rc, "TLS");
+		return rc;
 	}
-	rc = gnutls_priority_set_direct(tls->session,
-	    tls_has_fast_aes() ? TLS_PRIORITY_AES : TLS_PRIORITY_CHACHA, NULL);
-	if (rc >= 0)
-		rc = gnutls_credentials_set(tls->session,
-		    GNUTLS_CRD_CERTIFICATE, identity_credentials(id));
-	/*
-	 * A server refuses a client whose list lacks ours, as Syncthing does;
-	 * no list at all passes.
-	 */
-	if (rc >= 0)
-		rc = gnutls_alpn_set_protocols(tls->session, &alpn, 1,
-		    role == TLS_SERVER ? GNUTLS_ALPN_MANDATORY : 0);
-	if (rc < 0) {
-		tls_close(tls);
-		return tls_fail(err, rc, "TLS");
-	}
-	if (role == TLS_SERVER)
-		gnutls_certificate_server_set_request(tls->session,
-		    GNUTLS_CERT_REQUIRE);
-	gnutls_handshake_set_max_packet_length(tls->session, TLS_HANDSHAKE_MAX);
-	gnutls_handshake_set_timeout(tls->session, 0); /* ours is outside */
 	gnutls_transport_set_ptr(tls->session, tls);
 	gnutls_transport_set_pull_function(tls->session, tls_pull);
 	gnutls_transport_set_pull_timeout_function(tls->session,
@@ -161,8 +106,7 @@ tls_close(struct tls *tls)
 {
 	if (tls == NULL)
 		return;
-	if (tls->peer_cert != NULL)
-		gnutls_x509_crt_deinit(tls->peer_cert);
+	tls_proof_fini(&tls->proof);
 	gnutls_deinit(tls->session);
 	mem_free(tls->in);
 	mem_free(tls->gather);
@@ -199,47 +143,6 @@ void
 tls_input_end(struct tls *tls)
 {
 	tls->in_ended = true;
-}
-
-static void
-tls_describe(struct tls *tls)
-{
-	const gnutls_session_t s = tls->session;
-	const char *group = gnutls_group_get_name(gnutls_group_get(s));
-
-	snprintf(tls->text, sizeof(tls->text), "%s %s %s",
-	    gnutls_protocol_get_name(gnutls_protocol_get_version(s)),
-	    gnutls_cipher_get_name(gnutls_cipher_get(s)),
-	    group != NULL ? group : "");
-}
-
-/* Exactly one certificate: it is the device. */
-static int
-tls_take_peer(struct tls *tls, struct err *err)
-{
-	const gnutls_datum_t *certs;
-	struct digest digest;
-	unsigned count = 0;
-	int rc;
-
-	certs = gnutls_certificate_get_peers(tls->session, &count);
-	if (certs == NULL || count != 1)
-		return err_set(err, ERR_PROTOCOL,
-		    "TLS: the peer showed %u certificates, not one",
-		    certs == NULL ? 0 : count);
-	digest_of(slice_of(certs[0].data, certs[0].size), &digest);
-	rc = gnutls_x509_crt_init(&tls->peer_cert);
-	if (rc >= 0)
-		rc = gnutls_x509_crt_import(tls->peer_cert, &certs[0],
-		    GNUTLS_X509_FMT_DER);
-	if (rc < 0)
-		return tls_fail(err, rc, "TLS: the peer's certificate");
-	rc = devid_from_bytes(&tls->peer, slice_of(digest.b, DIGEST_LEN), err);
-	if (rc < 0)
-		return rc;
-	tls_describe(tls);
-	tls->ready = true;
-	return 1;
 }
 
 /* Words a person can act on, where GnuTLS's own do not help. */
@@ -279,47 +182,29 @@ tls_handshake(struct tls *tls, struct err *err)
 		gnutls_alert_send_appropriate(tls->session, rc);
 		return failed;
 	}
-	return tls_take_peer(tls, err);
+	rc = tls_proof_take(&tls->proof, tls->session, err);
+	tls->ready = rc == 0;
+	return rc == 0 ? 1 : rc;
 }
 
 const struct devid *
 tls_peer(const struct tls *tls)
 {
 	ASSERT(tls->ready);
-	return &tls->peer;
+	return &tls->proof.peer;
 }
 
 int
 tls_check_name(const struct tls *tls, const char *name, struct err *err)
 {
-	char text[256];
-	size_t len = sizeof(text);
-
 	ASSERT(tls->ready);
-	if (gnutls_x509_crt_get_dn_by_oid(tls->peer_cert,
-		GNUTLS_OID_X520_COMMON_NAME, 0, 0, text, &len) >= 0 &&
-	    len == strlen(name) && memcmp(text, name, len) == 0)
-		return 0;
-	for (unsigned i = 0; i < 64; i++) {
-		int kind;
-
-		len = sizeof(text);
-		kind = gnutls_x509_crt_get_subject_alt_name(tls->peer_cert, i,
-		    text, &len, NULL);
-		if (kind == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
-			break;
-		if (kind == GNUTLS_SAN_DNSNAME && len == strlen(name) &&
-		    memcmp(text, name, len) == 0)
-			return 0;
-	}
-	return err_set(err, ERR_DENIED,
-	    "the peer's certificate is not made out to \"%s\"", name);
+	return tls_proof_check_name(&tls->proof, name, err);
 }
 
 const char *
 tls_text(const struct tls *tls)
 {
-	return tls->text;
+	return tls->proof.text;
 }
 
 bool
