@@ -43,13 +43,8 @@ meta_make_staged(const struct fs_root *root, const struct fs_at *at,
 	struct stat st;
 	int fd, rc;
 
-	if (fstatat(at->dir, at->base, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-		if (root->facts.folds_case &&
-		    fs_posix_walk_is_spelled(at->dir, at->base) == 0)
-			return err_set(err, ERR_EXISTS,
-			    "the name is taken in another spelling");
+	if (fstatat(at->dir, at->base, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return 0; /* whatever it is, the caller looks */
-	}
 	if (stage.dir < 0 ||
 	    (fstat(at->dir, &st) == 0 && (st.st_mode & S_ISGID) != 0))
 		goto in_place;
@@ -85,6 +80,11 @@ FS_POSIX_EFFECT(make_dir)
 	if (rc < 0)
 		return rc;
 	rc = meta_make_staged(root, &at, &effect->u.meta, err);
+	/* Only now: another worker may have made it in the other spelling. */
+	if (rc == 0 && root->facts.folds_case &&
+	    fs_posix_walk_is_spelled(at.dir, at.base) == 0)
+		rc = err_set(err, ERR_EXISTS,
+		    "the name is taken in another spelling");
 	if (rc < 0)
 		goto out;
 	fd = openat(at.dir, at.base,

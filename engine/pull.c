@@ -275,11 +275,26 @@ pull_parent_is_parked(const struct pull *pl, struct slice path)
 	return false;
 }
 
+static bool
+pull_is_gone(const struct pull *pl, struct slice path)
+{
+	const struct row *row =
+	    index_row(pl->f->ix, path, core_scratch(pl->f->en));
+
+	return row == NULL || row_local(row) == NULL ||
+	       row_local(row)->entry.deleted;
+}
+
 void
 pull_stir(struct pull *pl, struct slice path)
 {
 	if (map_count(&pl->parked) == 0)
 		return;
+	if (pl->f->root.folds_case && pull_is_gone(pl, path)) {
+		pl->name_freed = true;
+		pl->again = true;
+		pull_plan_soon(pl);
+	}
 	for (path = path_parent(path); path.len > 0; path = path_parent(path)) {
 		struct parked *pk = map_find(&pl->parked, path);
 
@@ -287,6 +302,20 @@ pull_stir(struct pull *pl, struct slice path)
 			continue;
 		pk->retry_ns = 0;
 		pk->tries = 0;
+	}
+}
+
+/* Which two names are one is the disk's affair: all that clash try again. */
+static void
+pull_retry_clashes(struct pull *pl)
+{
+	pl->name_freed = false;
+	for (struct map_item *it = NULL;
+	     (it = map_next(&pl->parked, it)) != NULL;) {
+		struct parked *pk = it->value;
+
+		if (pk->reason == REASON_NAME_CLASH)
+			pk->retry_ns = 0;
 	}
 }
 
@@ -953,6 +982,8 @@ pull_begin_pass(struct pull *pl, enum pull_pass pass)
 		pl->pass_no++;
 		brake_pass_began(pl->f);
 		map_fini(&pl->no_move);
+		if (pl->name_freed)
+			pull_retry_clashes(pl);
 	}
 }
 

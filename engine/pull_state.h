@@ -99,6 +99,7 @@ struct pull {
 	struct map parked; /* path -> struct parked, owned */
 	struct map below;  /* directory -> struct below, owned */
 	struct map owned;  /* path -> PULL_QUIET or PULL_ASKED */
+	bool name_freed;   /* one of two spellings is gone since that pass */
 	struct map temps; /* staging names that may be resumed -> path, owned */
 	uint64_t temps_ns; /* when the last came to be in it */
 	uint32_t item_count;
@@ -133,7 +134,8 @@ struct slice pull_temp_name(struct item *it, struct slice path,
 void pull_park(struct pull *pl, struct slice path, enum reason reason,
     const char *text);
 void pull_unpark(struct pull *pl, struct slice path); /* it went well */
-/* A row changed: directories above it that could not go are tried again. */
+/* A row changed: directories above it that could not go are tried again, and,
+ * where it went, what could not come because of its name. */
 void pull_stir(struct pull *pl, struct slice path);
 uint64_t pull_sign(const struct row *row);
 /* The row's version with its whole block list, owned by the item. */
