@@ -66,7 +66,8 @@ const char *tls_text(const struct tls *tls);
 bool tls_has_alpn(const struct tls *tls); /* did it agree to bep/1.0? */
 
 /*
- * Plaintext, at most `len` bytes.  1 and *n > 0; 0: more input is needed;
+ * Plaintext, at most `len` bytes; what is behind them in `out` may be
+ * overwritten.  1 and *n > 0; 0: more input is needed;
  * ERR_CLOSED: the peer ended it; ERR_PROTOCOL: damaged, drop it.
  */
 int tls_read(struct tls *tls, uint8_t *out, size_t len, size_t *n,

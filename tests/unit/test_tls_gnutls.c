@@ -1,6 +1,7 @@
 /*
  * TLS between two memory buffers, and against raw GnuTLS peers that do what a
- * device must not.  "bench" as argument measures one direction.
+ * device must not, or may but seldom does.  "bench" as argument measures one
+ * direction, "renew" goes past the life of a key.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -335,6 +336,96 @@ raw_push(gnutls_transport_ptr_t ptr, const void *data, size_t len)
 	return (ssize_t)len;
 }
 
+static void
+raw_open(struct raw *r, unsigned flags, const char *priority, const char *alpn)
+{
+	gnutls_datum_t name;
+
+	memset(r, 0, sizeof(*r));
+	gnutls_certificate_allocate_credentials(&r->cred);
+	gnutls_init(&r->s, flags | GNUTLS_NONBLOCK | GNUTLS_FORCE_CLIENT_CERT);
+	assert_int_equal(gnutls_priority_set_direct(r->s, priority, NULL), 0);
+	gnutls_credentials_set(r->s, GNUTLS_CRD_CERTIFICATE, r->cred);
+	if (alpn != NULL) {
+		name = (gnutls_datum_t){ (unsigned char *)(uintptr_t)alpn,
+			(unsigned)strlen(alpn) };
+		gnutls_alpn_set_protocols(r->s, &name, 1, 0);
+	}
+	gnutls_transport_set_ptr(r->s, r);
+	gnutls_transport_set_pull_function(r->s, raw_pull);
+	gnutls_transport_set_pull_timeout_function(r->s, raw_pull_timeout);
+	gnutls_transport_set_push_function(r->s, raw_push);
+}
+
+/* Show `count` certificates; all of them the same. */
+static void
+raw_certify(struct raw *r, unsigned count)
+{
+	gnutls_pcert_st chain[2];
+	gnutls_privkey_t key;
+	struct pems p;
+
+	pems_make(&p, GNUTLS_PK_EDDSA_ED25519, 256, "syncthing", NULL);
+	for (unsigned i = 0; i < count; i++)
+		assert_int_equal(gnutls_pcert_import_x509_raw(&chain[i],
+				     &p.cert, GNUTLS_X509_FMT_PEM, 0),
+		    0);
+	gnutls_privkey_init(&key);
+	assert_int_equal(gnutls_privkey_import_x509_raw(key, &p.key,
+			     GNUTLS_X509_FMT_PEM, NULL, 0),
+	    0);
+	assert_int_equal(gnutls_certificate_set_key(r->cred, NULL, 0, chain,
+			     (int)count, key),
+	    0);
+	pems_free(&p);
+}
+
+static void
+raw_close(struct raw *r)
+{
+	gnutls_deinit(r->s);
+	gnutls_certificate_free_credentials(r->cred);
+	buf_fini(&r->in);
+	buf_fini(&r->out);
+}
+
+/* Carry what the raw peer said to `tls`, then what that said back. */
+static void
+raw_to_tls(struct raw *r, struct tls *tls)
+{
+	size_t len;
+
+	memcpy(tls_input_space(tls, &len), r->out.ptr, r->out.len);
+	tls_input_add(tls, r->out.len);
+	buf_clear(&r->out);
+}
+
+static void
+tls_to_raw(struct tls *tls, struct raw *r)
+{
+	struct buf out = { 0 };
+
+	tls_output_take(tls, &out);
+	buf_put(&r->in, buf_slice(&out));
+	buf_fini(&out);
+}
+
+static int
+raw_meet(struct raw *r, struct tls *tls, struct err *err)
+{
+	int rc = 0;
+
+	for (int i = 0; i < 10 && rc == 0; i++) {
+		(void)gnutls_handshake(r->s);
+		raw_to_tls(r, tls);
+		rc = tls_handshake(tls, err);
+		tls_to_raw(tls, r);
+	}
+	if (rc == 1)
+		(void)gnutls_handshake(r->s);
+	return rc;
+}
+
 /*
  * A raw client with `certs` certificates and ALPN name `alpn` meets our
  * server.  What the server says of it.
@@ -343,64 +434,18 @@ static int
 meet_raw(const char *priority, unsigned certs, const char *alpn,
     struct err *err)
 {
-	struct raw r = { 0 };
 	struct identity *id = identity_new();
-	struct pems p;
-	gnutls_datum_t name;
 	struct tls *tls;
-	int rc = 0;
+	struct raw r;
+	int rc;
 
-	pems_make(&p, GNUTLS_PK_EDDSA_ED25519, 256, "syncthing", NULL);
-	gnutls_certificate_allocate_credentials(&r.cred);
-	if (certs > 0) {
-		gnutls_pcert_st chain[2];
-		gnutls_privkey_t key;
-
-		for (unsigned i = 0; i < certs; i++)
-			assert_int_equal(gnutls_pcert_import_x509_raw(&chain[i],
-					     &p.cert, GNUTLS_X509_FMT_PEM, 0),
-			    0);
-		gnutls_privkey_init(&key);
-		assert_int_equal(gnutls_privkey_import_x509_raw(key, &p.key,
-				     GNUTLS_X509_FMT_PEM, NULL, 0),
-		    0);
-		assert_int_equal(gnutls_certificate_set_key(r.cred, NULL, 0,
-				     chain, (int)certs, key),
-		    0);
-	}
-	gnutls_init(&r.s,
-	    GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_FORCE_CLIENT_CERT);
-	assert_int_equal(gnutls_priority_set_direct(r.s, priority, NULL), 0);
-	gnutls_credentials_set(r.s, GNUTLS_CRD_CERTIFICATE, r.cred);
-	if (alpn != NULL) {
-		name = (gnutls_datum_t){ (unsigned char *)(uintptr_t)alpn,
-			(unsigned)strlen(alpn) };
-		gnutls_alpn_set_protocols(r.s, &name, 1, 0);
-	}
-	gnutls_transport_set_ptr(r.s, &r);
-	gnutls_transport_set_pull_function(r.s, raw_pull);
-	gnutls_transport_set_pull_timeout_function(r.s, raw_pull_timeout);
-	gnutls_transport_set_push_function(r.s, raw_push);
+	raw_open(&r, GNUTLS_CLIENT, priority, alpn);
+	if (certs > 0)
+		raw_certify(&r, certs);
 	assert_int_equal(tls_open(&tls, id, TLS_SERVER, NULL), 0);
-	for (int i = 0; i < 10 && rc == 0; i++) {
-		struct buf out = { 0 };
-		size_t len;
-
-		(void)gnutls_handshake(r.s);
-		memcpy(tls_input_space(tls, &len), r.out.ptr, r.out.len);
-		tls_input_add(tls, r.out.len);
-		buf_clear(&r.out);
-		rc = tls_handshake(tls, err);
-		tls_output_take(tls, &out);
-		buf_put(&r.in, buf_slice(&out));
-		buf_fini(&out);
-	}
+	rc = raw_meet(&r, tls, err);
 	tls_close(tls);
-	gnutls_deinit(r.s);
-	gnutls_certificate_free_credentials(r.cred);
-	buf_fini(&r.in);
-	buf_fini(&r.out);
-	pems_free(&p);
+	raw_close(&r);
 	identity_close(id);
 	return rc;
 }
@@ -474,6 +519,361 @@ tls_refuses_noise(void **state)
 	}
 }
 
+/* --- records that are not plain data ------------------------------------ */
+
+struct odd {
+	struct identity *id;
+	struct tls *tls;
+	struct raw raw;
+	uint64_t said[2]; /* bytes so far: by us, by the raw peer */
+};
+
+static void
+odd_open_as(struct odd *o, enum tls_role role, const char *priority)
+{
+	const bool client = role == TLS_CLIENT;
+	struct err err = { 0 };
+
+	memset(o, 0, sizeof(*o));
+	o->id = identity_new();
+	raw_open(&o->raw, client ? GNUTLS_SERVER : GNUTLS_CLIENT, priority,
+	    "bep/1.0");
+	raw_certify(&o->raw, 1);
+	if (client)
+		gnutls_certificate_server_set_request(o->raw.s,
+		    GNUTLS_CERT_REQUIRE);
+	assert_int_equal(tls_open(&o->tls, o->id, role, NULL), 0);
+	if (client) {
+		assert_int_equal(tls_handshake(o->tls, &err), 0);
+		tls_to_raw(o->tls, &o->raw);
+	}
+	if (raw_meet(&o->raw, o->tls, &err) != 1)
+		fail_msg("handshake: %s", err.text);
+}
+
+static void
+odd_open(struct odd *o, enum tls_role role)
+{
+	odd_open_as(o, role, TLS13);
+}
+
+static void
+odd_close(struct odd *o)
+{
+	tls_close(o->tls);
+	raw_close(&o->raw);
+	identity_close(o->id);
+}
+
+static uint8_t
+odd_byte(unsigned who, uint64_t at)
+{
+	return (uint8_t)(at * 13 + at / 257 + who);
+}
+
+/* The raw peer says `len` bytes in one record with `pad` bytes of padding. */
+static void
+odd_hear(struct odd *o, size_t len, size_t pad)
+{
+	uint8_t data[16384] = { 0 }, got[40000];
+	struct err err = { 0 };
+	size_t have = 0, n;
+	int rc;
+
+	for (size_t i = 0; i < len; i++)
+		data[i] = odd_byte(1, o->said[1] + i);
+	assert_int_equal(gnutls_record_send2(o->raw.s, data, len, pad, 0), len);
+	raw_to_tls(&o->raw, o->tls);
+	while (have < len) {
+		/* Into a large place, or bit by bit. */
+		const size_t room = len % 2 == 0 ? sizeof(got) - have : 999;
+
+		rc = tls_read(o->tls, got + have, room, &n, &err);
+		if (rc != 1)
+			fail_msg("after %zu bytes: %s", have, err.text);
+		have += n;
+	}
+	assert_memory_equal(got, data, len);
+	assert_int_equal(tls_read(o->tls, got, sizeof(got), &n, &err), 0);
+	o->said[1] += len;
+}
+
+static void
+odd_say(struct odd *o, size_t len)
+{
+	uint8_t data[40000] = { 0 }, got[40000];
+	struct err err = { 0 };
+	size_t have = 0;
+
+	for (size_t i = 0; i < len; i++)
+		data[i] = odd_byte(0, o->said[0] + i);
+	assert_int_equal(tls_write(o->tls, slice_of(data, len), &err), 0);
+	assert_int_equal(tls_flush(o->tls, &err), 0);
+	tls_to_raw(o->tls, &o->raw);
+	while (have < len) {
+		const ssize_t n =
+		    gnutls_record_recv(o->raw.s, got + have, len - have);
+
+		if (n == GNUTLS_E_AGAIN) /* it took a new key */
+			continue;
+		if (n <= 0)
+			fail_msg("%s", gnutls_strerror((int)n));
+		have += (size_t)n;
+	}
+	assert_memory_equal(got, data, len);
+	o->said[0] += len;
+}
+
+static void
+odd_talk(struct odd *o)
+{
+	odd_hear(o, 7, 0);
+	odd_say(o, 40000);
+	odd_hear(o, 16384, 0);
+	odd_hear(o, 16383, 0);
+	odd_say(o, 1);
+	odd_say(o, 16384);
+}
+
+static void
+tls_takes_and_gives_new_keys(void **state)
+{
+	static const enum tls_role roles[] = { TLS_SERVER, TLS_CLIENT };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct odd o;
+
+		odd_open(&o, roles[i]);
+		odd_talk(&o);
+		/* A new key of theirs. */
+		assert_int_equal(gnutls_session_key_update(o.raw.s, 0), 0);
+		odd_talk(&o);
+		/* And one with the wish for ours; once a second, no more. */
+		nanosleep(&(struct timespec){ .tv_sec = 1, .tv_nsec = 1000000 },
+		    NULL);
+		assert_int_equal(
+		    gnutls_session_key_update(o.raw.s, GNUTLS_KU_PEER), 0);
+		odd_talk(&o);
+		odd_talk(&o);
+		odd_close(&o);
+	}
+}
+
+static void
+tls_ends_a_peer_that_renews_its_key_without_end(void **state)
+{
+	struct err err = { 0 };
+	uint8_t got[10];
+	struct odd o;
+	size_t n;
+	int rc = 0;
+
+	(void)state;
+	odd_open(&o, TLS_SERVER);
+	for (int i = 0; i < 20 && rc == 0; i++) {
+		assert_int_equal(gnutls_session_key_update(o.raw.s, 0), 0);
+		raw_to_tls(&o.raw, o.tls);
+		rc = tls_read(o.tls, got, sizeof(got), &n, &err);
+	}
+	assert_int_equal(rc, ERR_PROTOCOL);
+	odd_close(&o);
+}
+
+static void
+tls_overlooks_tickets(void **state)
+{
+	gnutls_datum_t key;
+	struct odd o;
+
+	(void)state;
+	odd_open(&o, TLS_CLIENT);
+	assert_int_equal(gnutls_session_ticket_key_generate(&key), 0);
+	assert_int_equal(gnutls_session_ticket_enable_server(o.raw.s, &key), 0);
+	odd_talk(&o);
+	(void)gnutls_session_ticket_send(o.raw.s, 2, 0);
+	odd_talk(&o);
+	gnutls_free(key.data);
+	odd_close(&o);
+}
+
+static void
+tls_takes_padding_away(void **state)
+{
+	struct odd o;
+
+	(void)state;
+	odd_open(&o, TLS_SERVER);
+	odd_hear(&o, 100, 1);
+	odd_hear(&o, 101, 16000);
+	odd_hear(&o, 16000, 300);
+	odd_talk(&o);
+	odd_close(&o);
+}
+
+static void
+tls_speaks_every_cipher_of_tls_13(void **state)
+{
+	static const char *const cipher[] = {
+		TLS13 ":-CIPHER-ALL:+AES-128-GCM",
+		TLS13 ":-CIPHER-ALL:+AES-256-GCM",
+		TLS13 ":-CIPHER-ALL:+CHACHA20-POLY1305",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cipher) / sizeof(cipher[0]); i++) {
+		struct odd o;
+
+		odd_open_as(&o, TLS_SERVER, cipher[i]);
+		odd_talk(&o);
+		assert_int_equal(
+		    gnutls_session_key_update(o.raw.s, GNUTLS_KU_PEER), 0);
+		odd_talk(&o);
+		odd_close(&o);
+	}
+}
+
+static void
+tls_says_why_it_ends(void **state)
+{
+	struct err err = { 0 };
+	uint8_t got[100];
+	struct odd o;
+	size_t n;
+
+	(void)state;
+	odd_open(&o, TLS_SERVER);
+	odd_talk(&o);
+	assert_int_equal(gnutls_record_send(o.raw.s, "abc", 3), 3);
+	o.raw.out.ptr[o.raw.out.len - 1] ^= 0x80;
+	raw_to_tls(&o.raw, o.tls);
+	assert_int_equal(tls_read(o.tls, got, sizeof(got), &n, &err),
+	    ERR_PROTOCOL);
+	tls_to_raw(o.tls, &o.raw);
+	assert_int_equal(gnutls_record_recv(o.raw.s, got, sizeof(got)),
+	    GNUTLS_E_FATAL_ALERT_RECEIVED);
+	assert_int_equal(gnutls_alert_get(o.raw.s), GNUTLS_A_BAD_RECORD_MAC);
+	odd_close(&o);
+}
+
+static void
+tls_hears_why_the_peer_ends(void **state)
+{
+	struct err err = { 0 };
+	uint8_t got[100];
+	struct odd o;
+	size_t n;
+
+	(void)state;
+	odd_open(&o, TLS_SERVER);
+	odd_talk(&o);
+	gnutls_alert_send(o.raw.s, GNUTLS_AL_FATAL, GNUTLS_A_ACCESS_DENIED);
+	raw_to_tls(&o.raw, o.tls);
+	assert_int_equal(tls_read(o.tls, got, sizeof(got), &n, &err),
+	    ERR_PROTOCOL);
+	assert_non_null(strstr(err.text, "refused"));
+	odd_close(&o);
+	/* A goodbye, and our own. */
+	odd_open(&o, TLS_CLIENT);
+	odd_talk(&o);
+	tls_end(o.tls);
+	tls_to_raw(o.tls, &o.raw);
+	assert_int_equal(gnutls_record_recv(o.raw.s, got, sizeof(got)), 0);
+	gnutls_bye(o.raw.s, GNUTLS_SHUT_WR);
+	raw_to_tls(&o.raw, o.tls);
+	assert_int_equal(tls_read(o.tls, got, sizeof(got), &n, &err),
+	    ERR_CLOSED);
+	odd_close(&o);
+}
+
+static void
+tls_refuses_records_no_one_may_send(void **state)
+{
+	static const char *const bad[] = {
+		"\x17\x03\x03\xff\xff"
+		"abcdefghijklmnopqrstuvwxyz", /* long */
+		"\x17\x03\x03\x00\x01"
+		"a", /* short */
+		"\x17\x03\x03\x00\x10"
+		"abcdefghijklmnop",             /* a tag alone */
+		"\x14\x03\x03\x00\x01\x01",     /* too late */
+		"\x15\x03\x03\x00\x02\x02\x28", /* not sealed */
+		"GET / HTTP/1.1\r\n\r\n",
+	};
+	static const size_t len[] = { 31, 6, 21, 6, 7, 18 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct err err = { 0 };
+		uint8_t got[100];
+		struct odd o;
+		size_t n;
+
+		odd_open(&o, TLS_SERVER);
+		odd_talk(&o);
+		buf_put(&o.raw.out, slice_of(bad[i], len[i]));
+		raw_to_tls(&o.raw, o.tls);
+		if (tls_read(o.tls, got, sizeof(got), &n, &err) != ERR_PROTOCOL)
+			fail_msg("record %zu", i);
+		odd_close(&o);
+	}
+}
+
+static void
+tls_sees_an_end_within_a_record(void **state)
+{
+	struct err err = { 0 };
+	uint8_t got[100];
+	struct odd o;
+	size_t n;
+
+	(void)state;
+	for (size_t keep = 0; keep < 30; keep += 3) {
+		odd_open(&o, TLS_SERVER);
+		odd_talk(&o);
+		assert_int_equal(gnutls_record_send(o.raw.s, "abcdefgh", 8), 8);
+		assert_true(keep < o.raw.out.len);
+		o.raw.out.len = keep;
+		raw_to_tls(&o.raw, o.tls);
+		assert_int_equal(tls_read(o.tls, got, sizeof(got), &n, &err),
+		    0);
+		tls_input_end(o.tls);
+		assert_true(tls_read(o.tls, got, sizeof(got), &n, &err) < 0);
+		odd_close(&o);
+	}
+}
+
+/*
+ * Past 2^24 records, where AES-GCM wants a new key.  Half a minute, so by hand
+ * only: "renew" as argument.
+ */
+static void
+renew(void)
+{
+	const uint32_t end = (1u << 24) + 1000;
+	unsigned keys = 0;
+	struct odd o;
+
+	odd_open(&o, TLS_CLIENT);
+	for (uint32_t i = 0; i < end; i++) {
+		uint8_t byte = (uint8_t)i, got[2];
+		struct err err = { 0 };
+		ssize_t n;
+
+		if (tls_write(o.tls, slice_of(&byte, 1), &err) < 0 ||
+		    tls_flush(o.tls, &err) < 0)
+			fail_msg("record %u: %s", i, err.text);
+		tls_to_raw(o.tls, &o.raw);
+		while ((n = gnutls_record_recv(o.raw.s, got, 2)) < 0 &&
+		       n == GNUTLS_E_AGAIN)
+			keys++;
+		if (n != 1 || got[0] != byte)
+			fail_msg("record %u: %zd", i, n);
+	}
+	printf("tls: %u records, %u new keys\n", end, keys);
+	odd_close(&o);
+}
+
 static double
 cpu_s(void)
 {
@@ -541,10 +941,24 @@ main(int argc, char **argv)
 		cmocka_unit_test(tls_wants_exactly_one_certificate),
 		cmocka_unit_test(tls_refuses_older_versions),
 		cmocka_unit_test(tls_refuses_noise),
+		cmocka_unit_test(tls_takes_and_gives_new_keys),
+		cmocka_unit_test(
+		    tls_ends_a_peer_that_renews_its_key_without_end),
+		cmocka_unit_test(tls_overlooks_tickets),
+		cmocka_unit_test(tls_takes_padding_away),
+		cmocka_unit_test(tls_speaks_every_cipher_of_tls_13),
+		cmocka_unit_test(tls_says_why_it_ends),
+		cmocka_unit_test(tls_hears_why_the_peer_ends),
+		cmocka_unit_test(tls_refuses_records_no_one_may_send),
+		cmocka_unit_test(tls_sees_an_end_within_a_record),
 	};
 
 	if (argc == 2 && strcmp(argv[1], "bench") == 0) {
 		bench();
+		return 0;
+	}
+	if (argc == 2 && strcmp(argv[1], "renew") == 0) {
+		renew();
 		return 0;
 	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
