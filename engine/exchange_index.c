@@ -13,9 +13,9 @@
 #include "engine/pull.h"
 #include "engine/scan.h"
 
-/* Forget all that this device told us. */
+/* Forget all that the device in this slot told us. */
 static void
-exchange_forget(struct folder *f, struct share *sh)
+exchange_forget(struct folder *f, uint32_t slot)
 {
 	struct arena arena = { 0 };
 	struct slice cursor = SLICE_EMPTY;
@@ -23,8 +23,8 @@ exchange_forget(struct folder *f, struct share *sh)
 	arena_init(&arena);
 	/* In one step: it happens when a peer lost its index, and a message
 	 * that follows must not meet a half-forgotten one. */
-	while (index_forget_step(f->ix, sh->slot, &cursor, LIMIT_STEP_ROWS,
-	    &arena)) {
+	while (
+	    index_forget_step(f->ix, slot, &cursor, LIMIT_STEP_ROWS, &arena)) {
 		struct slice keep =
 		    slice_of(mem_dup(cursor.ptr, cursor.len), cursor.len);
 
@@ -33,6 +33,29 @@ exchange_forget(struct folder *f, struct share *sh)
 		mem_free((void *)(uintptr_t)keep.ptr);
 	}
 	arena_fini(&arena);
+}
+
+static bool
+exchange_is_shared(const struct folder *f, uint32_t slot)
+{
+	for (uint32_t i = 0; i < f->share_count; i++)
+		if (f->share[i].slot == slot)
+			return true;
+	return false;
+}
+
+void
+exchange_index_leave(struct folder *f)
+{
+	for (uint32_t slot = ROW_SELF + 1; slot < index_slots(f->ix); slot++) {
+		const struct peer_state st = index_peer(f->ix, slot);
+
+		if ((st.index_id == 0 && st.max_sequence == 0) ||
+		    exchange_is_shared(f, slot))
+			continue;
+		exchange_forget(f, slot);
+		index_put_peer(f->ix, slot, (struct peer_state){ 0 });
+	}
 }
 
 void
@@ -45,7 +68,7 @@ exchange_index_theirs(struct folder *f, struct share *sh,
 		return;
 	if ((st.index_id != 0 || st.max_sequence != 0) &&
 	    !MUTANT(MUTANT_STALE_INDEX_KEPT))
-		exchange_forget(f, sh);
+		exchange_forget(f, sh->slot);
 	index_put_peer(f->ix, sh->slot,
 	    (struct peer_state){ .index_id = theirs->index_id });
 }
@@ -335,6 +358,7 @@ exchange_is_replayed(struct folder *f, const struct share *sh,
     const struct entry *e, int64_t told)
 {
 	const struct row *row;
+	enum version_order order;
 
 	if (e->sequence > told)
 		return false;
@@ -342,10 +366,12 @@ exchange_is_replayed(struct folder *f, const struct share *sh,
 	for (uint32_t i = 0; row != NULL && i < row->version_count; i++) {
 		const struct row_version *v = &row->version[i];
 
-		if (devset_has(&v->holders, sh->slot) ||
-		    devset_has(&v->shadows, sh->slot))
-			return version_compare(e->version, v->entry.version) ==
-			       VERSION_OLDER;
+		if (!devset_has(&v->holders, sh->slot) &&
+		    !devset_has(&v->shadows, sh->slot))
+			continue;
+		/* Concurrent: it gave its own for another's since. */
+		order = version_compare(e->version, v->entry.version);
+		return order == VERSION_OLDER || order == VERSION_CONCURRENT;
 	}
 	return false;
 }
@@ -433,7 +459,7 @@ exchange_index_came(struct peer *p, const struct message *m)
 		return;
 	st = index_peer(f->ix, sh->slot);
 	if (m->type == MESSAGE_INDEX && st.max_sequence != 0) {
-		exchange_forget(f, sh);
+		exchange_forget(f, sh->slot);
 		st.max_sequence = 0;
 	}
 	told = st.max_sequence;

@@ -13,6 +13,12 @@ void exchange_index_theirs(struct folder *f, struct share *sh,
 /* Our entry in it: what has it of ours? */
 void exchange_index_ours(struct folder *f, struct share *sh,
     const struct peer_state *ours);
+/*
+ * Devices the folder is not shared with any more: what they alone have can not
+ * be had, and what they said is not waited for.  Once shared again they are
+ * asked for all of it.
+ */
+void exchange_index_leave(struct folder *f);
 /* An Index or IndexUpdate. */
 void exchange_index_came(struct peer *p, const struct message *m);
 

@@ -14,6 +14,7 @@
 #include "engine/brake.h"
 #include "engine/core_state.h"
 #include "engine/exchange.h"
+#include "engine/exchange_index.h"
 #include "engine/exchange_progress.h"
 #include "engine/pull.h"
 #include "engine/scan.h"
@@ -570,6 +571,8 @@ folder_bind(struct folder *f)
 		if (f->ix != NULL && index_slot(f->ix, &f->share[i].device,
 					 &f->share[i].slot, &err) < 0)
 			log_error(core_log(f->en), "folder slot: %s", err.text);
+	if (f->ix != NULL)
+		exchange_index_leave(f);
 	exchange_bind_shares(f);
 }
 

@@ -118,6 +118,53 @@ what_is_missing_before_an_update_is_asked_for_again(void **state)
 	arena_fini(&arena);
 }
 
+/* The first device shares with the second, or with nobody. */
+static void
+share(struct testlib_world *w, bool on)
+{
+	struct engine *en = testlib_world_engine(w, 0);
+	struct event ev = { .kind = EVENT_SETUP, .now = testlib_world_now(w) };
+	struct arena mine = { 0 };
+	struct setup_folder sf;
+	struct effects out;
+
+	setup_copy(&ev.u.setup, &en->setup, &mine);
+	sf = ev.u.setup.folder[0];
+	sf.device = &ev.u.setup.device[0].id;
+	sf.device_count = on;
+	ev.u.setup.folder = &sf;
+	engine_step(en, &ev, &out);
+	arena_fini(&mine);
+}
+
+static void
+what_only_a_removed_device_has_is_not_waited_for(void **state)
+{
+	struct testlib_world *w = pair();
+	struct entry e = held(w, "a");
+	struct folder *f = folder_of(w);
+
+	(void)state;
+	testlib_world_disconnect(w, 0, 1);
+	testlib_world_run(w, CLOCK_S);
+	e.name = SLICE_LIT("b");
+	e.sequence = known(w) + 1;
+	assert_int_equal(index_put_remote(f->ix, f->share[0].slot, &e, NULL),
+	    0);
+	assert_int_equal(index_need_totals(f->ix, ROW_SELF).items, 1);
+	share(w, false);
+	assert_int_equal(index_need_totals(f->ix, ROW_SELF).items, 0);
+	assert_null(index_row(f->ix, SLICE_LIT("b"), &arena));
+	/* Shared with again it is asked for all it has. */
+	share(w, true);
+	assert_int_equal(known(w), 0);
+	testlib_world_connect(w, 0, 1);
+	assert_true(testlib_world_settle(w));
+	assert_int_equal(held(w, "a").size, 5);
+	testlib_world_free(w);
+	arena_fini(&arena);
+}
+
 int
 main(void)
 {
@@ -125,6 +172,8 @@ main(void)
 		cmocka_unit_test(an_old_entry_that_comes_again_changes_nothing),
 		cmocka_unit_test(
 		    what_is_missing_before_an_update_is_asked_for_again),
+		cmocka_unit_test(
+		    what_only_a_removed_device_has_is_not_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
