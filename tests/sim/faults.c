@@ -230,6 +230,15 @@ is_peer_away(const struct history *h, uint32_t node)
 	return false;
 }
 
+/* Numbers of another index say nothing of this one, and no message tells of
+ * which it is: only a session's ClusterConfig does. */
+static void
+forget_replays(struct history *h, uint32_t node)
+{
+	for (uint32_t i = 0; i < h->sim.nodes; i++)
+		h->sim.node[i].old_index[node] = SLICE_EMPTY;
+}
+
 static void
 forget(struct history *h, uint32_t node)
 {
@@ -243,6 +252,7 @@ forget(struct history *h, uint32_t node)
 	store_mem_free(nd->store);
 	nd->store = store_mem_new();
 	h->amnesia = true;
+	forget_replays(h, node);
 	/* Counters are seconds: nobody loses an index and is back in one. */
 	sim_run(&h->sim, 2 * CLOCK_S);
 	if (choice_weather(&h->sim.choice, 2) == 0)
@@ -265,6 +275,7 @@ restore(struct history *h, uint32_t node)
 		nd->store = h->backup[node];
 		h->backup[node] = NULL;
 		h->amnesia = true;
+		forget_replays(h, node);
 		sim_say(nd, "has its old index again");
 		sim_run(&h->sim, 2 * CLOCK_S);
 	}
@@ -403,13 +414,30 @@ faults_heal(struct history *h)
 		vdisk_set_trouble(nd->disk, &none);
 		nd->mode = FOLDER_SEND_RECEIVE;
 		for (uint32_t k = 0; k < s->nodes; k++) {
-			changed = changed || !nd->knows[k];
-			nd->knows[k] = true;
+			/* Who lies is put out. */
+			const bool honest = k < history_honest(h);
+
+			changed = changed || nd->knows[k] != honest;
+			nd->knows[k] = honest;
+			if (!honest)
+				sim_disconnect(s, i, k);
 			sim_darken(s, i, k, false);
 		}
 		if (nd->running && changed)
 			nd->ops->setup(nd);
 		sim_start(s, i);
+	}
+	faults_connect(h);
+}
+
+void
+faults_admit(struct history *h)
+{
+	struct sim *s = &h->sim;
+
+	for (uint32_t i = 0; i < s->nodes && h->set.liar; i++) {
+		s->node[i].knows[s->nodes - 1] = true;
+		setup(&s->node[i]);
 	}
 	faults_connect(h);
 }

@@ -164,6 +164,8 @@ roll(struct history *h)
 	roll_faults(h, set);
 	roll_wire(h);
 	roll_network(h, set);
+	set->liar = tail_chance(h, TAIL_LIAR, 24);
+	h->sim.oracle.liar = set->liar;
 }
 
 static void
@@ -182,13 +184,14 @@ tell_settings(const struct history *h)
 	    s->spellings || s->accents ? ", spellings" : "",
 	    s->ignores ? ", ignores" : "", s->opens ? ", open files" : "",
 	    s->unflushed ? ", nothing flushed" : "");
-	printf("%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s\n",
+	printf("%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s\n",
 	    h->sim.bytes ? " bytes" : "", s->lag_ns > 0 ? " lag" : "",
 	    s->twice > 0 ? " twice" : "", s->replays > 0 ? " replays" : "",
-	    s->kills ? " kill" : "", s->power ? " power" : "",
-	    s->power && s->hostile ? "(hostile)" : "", s->cuts ? " cuts" : "",
-	    s->one_way ? " one-way" : "", s->full ? " full" : "",
-	    s->away ? " unmount" : "", s->read_only ? " read-only" : "",
+	    s->liar ? " liar" : "", s->kills ? " kill" : "",
+	    s->power ? " power" : "", s->power && s->hostile ? "(hostile)" : "",
+	    s->cuts ? " cuts" : "", s->one_way ? " one-way" : "",
+	    s->full ? " full" : "", s->away ? " unmount" : "",
+	    s->read_only ? " read-only" : "",
 	    s->index_lost ? " index-lost" : "",
 	    s->index_restored ? " index-restored" : "",
 	    s->clocks ? " clocks" : "", s->modes ? " modes" : "",
@@ -198,6 +201,12 @@ tell_settings(const struct history *h)
 		    0
 		? " errors"
 		: "");
+}
+
+uint32_t
+history_honest(const struct history *h)
+{
+	return h->set.liar ? h->sim.nodes - 1 : h->sim.nodes;
 }
 
 static void
@@ -219,7 +228,10 @@ make_world(struct history *h)
 			.reuses = set->reuses,
 		};
 
-		sim_add(s, &node_engine_ops, &make);
+		sim_add(s,
+		    set->liar && i + 1 == set->nodes ? &node_liar_ops
+						     : &node_engine_ops,
+		    &make);
 		s->clashes = s->clashes || make.names != VDISK_EXACT;
 	}
 	for (uint32_t i = 0; i < set->nodes; i++) {
@@ -257,7 +269,7 @@ rest(struct history *h, const char *after)
 static void
 rescan(struct history *h)
 {
-	for (uint32_t i = 0; i < h->sim.nodes && is_sound(h); i++)
+	for (uint32_t i = 0; i < history_honest(h) && is_sound(h); i++)
 		h->sim.node[i].ops->scan(&h->sim.node[i]);
 }
 
@@ -332,7 +344,7 @@ drop_spellings(struct history *h, char *text)
 	struct spellings sp = { 0 };
 	char *to = text;
 
-	for (uint32_t i = 0; i < h->sim.nodes; i++)
+	for (uint32_t i = 0; i < history_honest(h); i++)
 		for (char *line =
 			 vdisk_dump(h->sim.node[i].disk, &h->sim.arena);
 		     *line != '\0'; line = strchr(line, '\n') + 1)
@@ -383,7 +395,7 @@ is_same(struct history *h)
 {
 	const char *first = tree(h, 0);
 
-	for (uint32_t i = 1; i < h->sim.nodes; i++)
+	for (uint32_t i = 1; i < history_honest(h); i++)
 		if (strcmp(first, tree(h, i)) != 0)
 			return false;
 	return true;
@@ -394,10 +406,10 @@ check_well(struct history *h)
 {
 	const char *first = tree(h, 0);
 
-	for (uint32_t i = 1; i < h->sim.nodes; i++)
+	for (uint32_t i = 1; i < history_honest(h); i++)
 		if (strcmp(first, tree(h, i)) != 0)
 			tell_difference(h, "no convergence", first, tree(h, i));
-	for (uint32_t i = 0; i < h->sim.nodes && is_sound(h); i++)
+	for (uint32_t i = 0; i < history_honest(h) && is_sound(h); i++)
 		h->sim.node[i].ops->is_well(&h->sim.node[i]);
 }
 
@@ -437,7 +449,7 @@ static bool
 is_exact(const struct history *h)
 {
 	return h->set.writers != WRITERS_ALL && !h->amnesia && !h->set.modes &&
-	       !h->sim.clashes && !h->set.opens;
+	       !h->set.liar && !h->sim.clashes && !h->set.opens;
 }
 
 static void
@@ -449,7 +461,7 @@ rest_as_left(struct history *h)
 	vdisk_set_away(h->sim.node[h->writer].disk, VDISK_HERE);
 	left = tree(h, h->writer);
 	come_to_rest(h);
-	for (uint32_t i = 0; i < h->sim.nodes && is_sound(h) && exact; i++)
+	for (uint32_t i = 0; i < history_honest(h) && is_sound(h) && exact; i++)
 		if (strcmp(left, tree(h, i)) != 0)
 			tell_difference(h, "not as its writer left it", left,
 			    tree(h, i));
@@ -460,7 +472,7 @@ static void
 pay_debts(struct history *h)
 {
 	h->sim.debts = false;
-	for (uint32_t i = 0; i < h->sim.nodes && is_sound(h); i++)
+	for (uint32_t i = 0; i < history_honest(h) && is_sound(h); i++)
 		sim_stop(&h->sim, i, false);
 	if (is_sound(h))
 		come_to_rest(h);
@@ -482,7 +494,7 @@ stay_at_rest(struct history *h)
 		    (unsigned long long)(h->sim.messages - messages));
 	if (is_sound(h) && strcmp(before, tree(h, 0)) != 0)
 		tell_difference(h, "a scan changed", before, tree(h, 0));
-	for (uint32_t i = 0; i < h->sim.nodes && is_sound(h); i++)
+	for (uint32_t i = 0; i < history_honest(h) && is_sound(h); i++)
 		sim_stop(&h->sim, i, false);
 	if (!is_sound(h))
 		return;
@@ -512,7 +524,7 @@ time_passes(struct history *h)
 			people_write_on(h);
 	if (h->sim.now.mono_ns - before < FLUSH_NS)
 		return;
-	for (uint32_t i = 0; i < h->sim.nodes; i++)
+	for (uint32_t i = 0; i < history_honest(h); i++)
 		vdisk_flush(h->sim.node[i].disk);
 }
 
@@ -520,9 +532,10 @@ static void
 heal_for_turn(struct history *h)
 {
 	rest_as_left(h);
-	h->writer = pick(h, h->sim.nodes);
+	h->writer = pick(h, history_honest(h));
 	trouble_network(h);
-	for (uint32_t i = 0; i < h->sim.nodes; i++)
+	faults_admit(h);
+	for (uint32_t i = 0; i < history_honest(h); i++)
 		vdisk_set_trouble(h->sim.node[i].disk, &h->sim.trouble);
 }
 
@@ -536,9 +549,11 @@ live(struct history *h)
 		}
 		if (pick(h, h->set.fault_rate) == h->set.fault_rate - 1) {
 			faults_act(h);
+		} else if (h->set.liar && pick(h, 3) == 2) {
+			node_liar_act(h, h->sim.nodes - 1);
 		} else {
 			people_act(h, h->set.writers == WRITERS_ALL
-					  ? pick(h, h->sim.nodes)
+					  ? pick(h, history_honest(h))
 					  : h->writer);
 			faults_strike(h);
 		}
@@ -552,12 +567,12 @@ check_end(struct history *h)
 {
 	struct vdisk *disk[SIM_NODES];
 
-	for (uint32_t i = 0; i < h->sim.nodes; i++)
+	for (uint32_t i = 0; i < history_honest(h); i++)
 		disk[i] = h->sim.node[i].disk;
 	/* A failed flush is final: what was just put is then as if it had not
 	 * been, and who deletes it then deletes what was there before. */
-	oracle_check_end(&h->sim.oracle, disk, h->sim.nodes,
-	    !h->amnesia && !h->set.modes && !h->sim.clashes &&
+	oracle_check_end(&h->sim.oracle, disk, history_honest(h),
+	    !h->amnesia && !h->set.liar && !h->set.modes && !h->sim.clashes &&
 		h->sim.trouble.sync_io == 0,
 	    is_exact(h));
 }
@@ -565,7 +580,7 @@ check_end(struct history *h)
 static void
 tell_end(struct history *h)
 {
-	for (uint32_t i = 0; i < h->sim.nodes; i++)
+	for (uint32_t i = 0; i < history_honest(h); i++)
 		printf("--- %s\n%s", h->sim.node[i].name,
 		    vdisk_dump(h->sim.node[i].disk, &h->sim.arena));
 	fflush(stdout);

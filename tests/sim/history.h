@@ -37,6 +37,7 @@ struct settings {
 	    big, opens;
 	bool kills, power, hostile, unflushed, syncfs, reuses;
 	bool cuts, one_way, full, away, read_only;
+	bool liar; /* the last device is node_liar.c */
 	uint64_t lag_ns;
 	uint32_t twice, replays; /* sim.h */
 	bool index_lost, index_restored, clocks, modes, removals;
@@ -50,6 +51,7 @@ enum tail {
 	TAIL_LAG,      /* messages are late by seconds */
 	TAIL_TWICE,    /* ... come twice */
 	TAIL_REPLAY,   /* ... or again in another session */
+	TAIL_LIAR,     /* the last device lies */
 	TAILS
 };
 
@@ -86,10 +88,17 @@ struct history_result {
 void history_run(const uint8_t *byte, size_t len, bool story, bool debug,
     struct history_result *out);
 
-/* people.c: a person does something on the disk of `node`. */
+/* The devices that tell the truth: the first so many. */
+uint32_t history_honest(const struct history *h);
+
+/* people.c: one of the names that everybody uses. */
+void people_path(struct history *h, char path[HISTORY_PATH_LEN]);
+/* A person does something on the disk of `node`. */
 void people_act(struct history *h, uint32_t node);
 /* ... and programs that have a file open go on writing to it. */
 void people_write_on(struct history *h);
+/* node_liar.c: the device that lies says something. */
+void node_liar_act(struct history *h, uint32_t node);
 /* faults.c: something breaks, or is mended. */
 void faults_act(struct history *h);
 /* What waits for a device to change names may strike now. */
@@ -97,6 +106,8 @@ void faults_strike(struct history *h);
 /* Everything is mended, and everybody is connected as the shape says. */
 void faults_heal(struct history *h);
 void faults_connect(struct history *h);
+/* The device that lies is let in again. */
+void faults_admit(struct history *h);
 void faults_fini(struct history *h);
 
 #endif

@@ -58,6 +58,7 @@ struct oracle {
 	VEC(struct token *) suspects; /* lost a name since the last check */
 	bool person;                  /* what changes now is a person's doing */
 	bool machine;                 /* ... is the power's */
+	bool liar; /* a device takes away what it likes: to the trash cans */
 	char why[400]; /* the first thing found; "": nothing yet */
 };
 

@@ -26,8 +26,8 @@ node_of(struct history *h, uint32_t node)
 }
 
 /* Names: a few, so that people meet; some below others. */
-static void
-pick_path(struct history *h, char path[HISTORY_PATH_LEN])
+void
+people_path(struct history *h, char path[HISTORY_PATH_LEN])
 {
 	static const char *const dir[] = { "", "d/", "e/", "d/d/" };
 	static const char *const name[] = { "a", "b", "c", "d", "e", "f", "g",
@@ -454,8 +454,8 @@ people_act(struct history *h, uint32_t node)
 	char path[HISTORY_PATH_LEN], to[HISTORY_PATH_LEN];
 	const uint32_t what = pick(h, 100);
 
-	pick_path(h, path);
-	pick_path(h, to);
+	people_path(h, path);
+	people_path(h, to);
 	meet(h, node, path);
 	h->sim.oracle.person = true;
 	vdisk_set_time(node_of(h, node)->disk,

@@ -56,6 +56,8 @@ const char *const sim_counter_name[COUNTERS] = {
 	[COUNT_SILENT] = "a peer was given up for its silence",
 	[COUNT_TWICE] = "a message came twice",
 	[COUNT_REPLAYED] = "an index of an older session came again",
+	[COUNT_LIED] = "a lie was told",
+	[COUNT_LIED_BYTES] = "a lie in the bytes of a block",
 };
 
 void
@@ -332,7 +334,7 @@ keep_index(struct node *nd, uint32_t from, const struct message *m)
 {
 	struct buf body = { 0 };
 
-	if (nd->sim->replays == 0 ||
+	if (nd->sim->replays == 0 || sim_is_liar(&nd->sim->node[from]) ||
 	    (m->type != MESSAGE_INDEX && m->type != MESSAGE_INDEX_UPDATE) ||
 	    (nd->old_index[from].ptr != NULL &&
 		choice_weather(&nd->sim->choice, 2) != 0))

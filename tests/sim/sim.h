@@ -76,6 +76,8 @@ enum rare {
 	COUNT_SILENT, /* a peer was given up for its silence */
 	COUNT_TWICE,  /* a message came twice */
 	COUNT_REPLAYED,
+	COUNT_LIED,       /* a device said what none would say */
+	COUNT_LIED_BYTES, /* ... and gave other bytes than were asked for */
 	COUNTERS
 };
 
@@ -261,5 +263,6 @@ void sim_say(struct node *nd, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
 extern const struct node_ops node_engine_ops;
+extern const struct node_ops node_liar_ops;
 
 #endif
