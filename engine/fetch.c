@@ -12,9 +12,12 @@
 #include "engine/exchange.h"
 #include "engine/reuse.h"
 
-/* Bytes asked and being written: of one file, so that others find room, and
- * of all, which is what a slow disk makes us hold. */
-#define FETCH_FILE_BYTES (16 * MIB)
+/*
+ * Bytes asked and being written: of one file, so that others find room, and of
+ * all, which is what a slow disk makes us hold.  A file's are enough for eight
+ * blocks of 4 MiB: two on the wire while each of three writers has two.
+ */
+#define FETCH_FILE_BYTES (32 * MIB)
 #define FETCH_ALL_BYTES (64 * MIB)
 /* Copies from this disk at once. */
 #define FETCH_FILE_COPIES 8u
