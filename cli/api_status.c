@@ -296,6 +296,23 @@ api_peer(const struct api_view *v, const struct devid *id)
 	return NULL;
 }
 
+/* Why a way is not direct. */
+static enum reason
+api_detour(enum mesh_detour detour)
+{
+	switch (detour) {
+	case MESH_DIRECT:
+		return REASON_NONE;
+	case MESH_NO_DIRECT_WAY:
+		return REASON_NO_DIRECT_WAY;
+	case MESH_DIRECT_FAILED:
+		return REASON_DIRECT_FAILED;
+	case MESH_DIRECT_UNTRIED:
+		return REASON_DIRECT_UNTRIED;
+	}
+	return REASON_NONE;
+}
+
 static json_t *
 api_device_path(const struct net_peer_status *p)
 {
@@ -305,7 +322,10 @@ api_device_path(const struct net_peer_status *p)
 		json_object_set_new(o, "kind", json_string("none"));
 		return o;
 	}
-	json_object_set_new(o, "kind", json_string("direct"));
+	json_object_set_new(o, "kind",
+	    json_string(p->relayed ? "relay" : "direct"));
+	json_object_set_new(o, "why",
+	    json_string(reason_name(api_detour(p->detour))));
 	json_object_set_new(o, "network", json_string(p->lan ? "lan" : "wan"));
 	json_object_set_new(o, "address", api_text(slice_str(p->address)));
 	json_object_set_new(o, "dialled", json_boolean(p->dialled));
@@ -505,12 +525,31 @@ api_discovery(const struct api_view *v)
 	return list;
 }
 
+static json_t *
+api_relays(const struct api_view *v)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < v->net.relay_count; i++) {
+		const struct net_relay_status *r = &v->net.relay[i];
+		json_t *o = json_object();
+
+		json_object_set_new(o, "address",
+		    api_text(slice_str(r->address)));
+		json_object_set_new(o, "joined", json_boolean(r->joined));
+		json_object_set_new(o, "error", api_text(slice_str(r->error)));
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
 static void
 api_add_network(const struct api_view *v, json_t *o)
 {
 	json_t *listen = json_array();
 
 	json_object_set_new(o, "discovery", api_discovery(v));
+	json_object_set_new(o, "relays", api_relays(v));
 	for (size_t i = 0; i < v->net.listen_count; i++)
 		json_array_append_new(listen,
 		    api_text(slice_str(v->net.listen[i])));

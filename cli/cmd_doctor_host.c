@@ -254,6 +254,7 @@ void
 cmd_doctor_ports(struct cmd_doctor *d)
 {
 	const json_t *listen = json_object_get(d->status, "listen");
+	const json_t *relays = json_object_get(d->status, "relays");
 	const char *lan = cmd_text(d->status, "announce_error");
 	struct arena *ar = &d->call->ar;
 	const char *all = NULL;
@@ -265,7 +266,8 @@ cmd_doctor_ports(struct cmd_doctor *d)
 	json_array_foreach(listen, i, item) all =
 	    arena_printf(ar, "%s%s%s", all == NULL ? "" : all,
 		all == NULL ? "" : ", ", json_string_value(item));
-	if (d->has_cfg && json_array_size(listen) < d->cfg.mesh.listen_count)
+	if (d->has_cfg && json_array_size(listen) + json_array_size(relays) <
+			      d->cfg.mesh.listen_count)
 		cmd_doctor_add(d, DOCTOR_FAIL, "ports", "",
 		    "ss -ltnp: who has the port?",
 		    "listening at %s, but %zu are configured",
@@ -279,6 +281,20 @@ cmd_doctor_ports(struct cmd_doctor *d)
 	else if (cmd_bool(d->status, "announcing"))
 		cmd_doctor_add(d, DOCTOR_OK, "discovery", "", NULL,
 		    "on the local network");
+	json_array_foreach(relays, i, item)
+	{
+		const char *why = cmd_text(item, "error");
+		const char *relay = print_safe(ar, cmd_text(item, "address"));
+
+		if (!cmd_bool(item, "joined"))
+			cmd_doctor_add(d, DOCTOR_WARN, "relay", relay,
+			    "syncctl config get mesh.listen", "%s",
+			    why[0] != '\0' ? print_safe(ar, why)
+					   : "no answer yet");
+		else
+			cmd_doctor_add(d, DOCTOR_OK, "relay", relay, NULL,
+			    "others can ask for this device there");
+	}
 	json_array_foreach(json_object_get(d->status, "discovery"), i, item)
 	{
 		const char *why = cmd_text(item, "error");

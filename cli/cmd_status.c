@@ -226,6 +226,9 @@ cmd_status_path(struct arena *ar, const json_t *d)
 
 	if (cmd_bool(d, "paused"))
 		return "paused";
+	if (strcmp(cmd_text(path, "kind"), "relay") == 0)
+		return arena_printf(ar, "relay %s (%s)",
+		    cmd_text(path, "address"), cmd_text(path, "why"));
 	if (strcmp(cmd_text(path, "kind"), "direct") != 0)
 		return "–";
 	return arena_printf(ar, "direct %s (%s)", cmd_text(path, "address"),

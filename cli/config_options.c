@@ -272,9 +272,11 @@ config_allowed(struct arena *ar, const struct config_option *opt)
 	case CONFIG_DEVID:
 		return "a device ID, as `syncctl id` prints it";
 	case CONFIG_ADDRESS:
-		return "tcp://HOST:PORT or dynamic";
+		return "tcp://HOST:PORT, relay://HOST:PORT/?id=DEVICE-ID or "
+		       "dynamic";
 	case CONFIG_LISTEN:
-		return "tcp://HOST:PORT or tcp://:PORT";
+		return "tcp://HOST:PORT, tcp://:PORT or "
+		       "relay://HOST:PORT/?id=DEVICE-ID";
 	case CONFIG_SERVER:
 		return "https://HOST:PORT/?id=DEVICE-ID";
 	case CONFIG_PATH:

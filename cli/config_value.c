@@ -205,9 +205,13 @@ config_check_address(struct slice text, bool listen, struct err *err)
 	rc = addr_parse(&addr, text, err);
 	if (rc < 0)
 		return rc;
-	if (listen && addr.scheme != ADDR_TCP)
+	if (addr.scheme == ADDR_RELAY && !addr_is_dialable(&addr))
 		return err_set(err, ERR_INVALID,
-		    "must be tcp://HOST:PORT or tcp://:PORT");
+		    "must name a relay: relay://HOST:PORT/?id=DEVICE-ID");
+	if (listen && addr.scheme != ADDR_TCP && addr.scheme != ADDR_RELAY)
+		return err_set(err, ERR_INVALID,
+		    "must be tcp://HOST:PORT, tcp://:PORT or "
+		    "relay://HOST:PORT/?id=DEVICE-ID");
 	if (!listen && addr.scheme == ADDR_TCP && addr_is_unspecified(&addr))
 		return err_set(err, ERR_INVALID,
 		    "must name a host: tcp://HOST:PORT or dynamic");

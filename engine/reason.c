@@ -175,6 +175,17 @@ static const struct reason_row reason_table[REASON_COUNT] = {
 	    "It broke the protocol, and the connection was ended.",
 	    "Nothing it said last was believed.",
 	    "Update the software there; syncctl events says more." },
+	[REASON_NO_DIRECT_WAY] = { "no-direct-way", REASON_INFO,
+	    "No address of the device itself is known.",
+	    "What goes to it takes the way through the relay.",
+	    "syncctl device show %s" },
+	[REASON_DIRECT_FAILED] = { "direct-failed", REASON_INFO,
+	    "Nothing answered at the addresses that are known of it.",
+	    "What goes to it takes the way through the relay.",
+	    "syncctl device show %s" },
+	[REASON_DIRECT_UNTRIED] = { "direct-untried", REASON_INFO,
+	    "Its own addresses are being tried.",
+	    "Until one answers, the way leads through the relay.", NULL },
 };
 
 static const struct reason_row *

@@ -55,6 +55,10 @@ enum reason {
 	REASON_PEER_PAUSED,      /* it paused the folder */
 	REASON_PEER_NOT_SHARING, /* it does not share the folder with us */
 	REASON_PROTOCOL,         /* it broke the protocol */
+	/* Why a device is connected through a relay. */
+	REASON_NO_DIRECT_WAY,  /* no address of its own is known */
+	REASON_DIRECT_FAILED,  /* each was tried in vain */
+	REASON_DIRECT_UNTRIED, /* they are being tried */
 	REASON_COUNT
 };
 

@@ -21,6 +21,7 @@ static const struct {
 	{ "quic", ADDR_QUIC, ADDR_ANY },
 	{ "quic4", ADDR_QUIC, ADDR_V4 },
 	{ "quic6", ADDR_QUIC, ADDR_V6 },
+	{ "relay", ADDR_RELAY, ADDR_ANY },
 };
 
 #define ADDR_SCHEMES (sizeof(addr_schemes) / sizeof(addr_schemes[0]))
@@ -244,7 +245,7 @@ addr_parse_scheme(struct addr *out, struct slice scheme, struct err *err)
 	}
 	return err_set(err, ERR_INVALID,
 	    "unknown scheme \"%.*s\"; allowed: tcp, tcp4, tcp6, quic, quic4, "
-	    "quic6",
+	    "quic6, relay",
 	    (int)(scheme.len > 32 ? 32 : scheme.len), (const char *)scheme.ptr);
 }
 
@@ -289,6 +290,46 @@ addr_parse_authority(struct addr *out, struct slice rest, struct err *err)
 	return addr_parse_host(out, host, bracketed, err);
 }
 
+static int
+addr_parse_token(struct addr *out, struct slice token, struct err *err)
+{
+	if (token.len > ADDR_TOKEN_MAX)
+		return err_set(err, ERR_INVALID,
+		    "a relay's token has at most %d bytes", ADDR_TOKEN_MAX);
+	for (size_t i = 0; i < token.len; i++)
+		if (token.ptr[i] <= ' ' || token.ptr[i] > '~')
+			return err_set(err, ERR_INVALID,
+			    "a relay's token is printable");
+	if (token.len > 0)
+		memcpy(out->token, token.ptr, token.len);
+	return 0;
+}
+
+/* The "?id=...&token=..." of a relay; others are others'. */
+static int
+addr_parse_options(struct addr *out, struct slice text, struct err *err)
+{
+	size_t at = slice_find(text, '?');
+	int rc = 0;
+
+	text = at == SIZE_MAX ? SLICE_EMPTY : slice_from(text, at + 1);
+	while (rc == 0 && text.len > 0) {
+		struct slice opt;
+
+		at = slice_find(text, '&');
+		opt = slice_to(text, at == SIZE_MAX ? text.len : at);
+		text = slice_from(text, at == SIZE_MAX ? text.len : at + 1);
+		if (slice_has_prefix(opt, SLICE_LIT("id=")))
+			rc = devid_parse(&out->relay, slice_from(opt, 3), err) <
+				     0
+				 ? ERR_INVALID
+				 : 0;
+		else if (slice_has_prefix(opt, SLICE_LIT("token=")))
+			rc = addr_parse_token(out, slice_from(opt, 6), err);
+	}
+	return rc;
+}
+
 int
 addr_parse(struct addr *out, struct slice text, struct err *err)
 {
@@ -306,16 +347,21 @@ addr_parse(struct addr *out, struct slice text, struct err *err)
 	if (at + 3 > text.len)
 		return err_set(err, ERR_INVALID,
 		    "an address is written tcp://HOST:PORT, or \"dynamic\"");
-	if (slice_equal(slice_to(text, at), SLICE_LIT("relay"))) {
-		*out = (struct addr){ .scheme = ADDR_RELAY };
-		return 0;
-	}
 	rc = addr_parse_scheme(out, slice_to(text, at), err);
 	if (rc < 0)
 		return rc;
 	text = slice_from(text, at + 3);
-	/* Others append "/?options"; none concerns us. */
+	if (out->scheme == ADDR_RELAY) {
+		out->port = ADDR_PORT_RELAY;
+		rc = addr_parse_options(out, text, err);
+		if (rc < 0)
+			return rc;
+	}
+	/* Others append "/?options"; no other concerns us. */
 	at = slice_find(text, '/');
+	if (at != SIZE_MAX)
+		text = slice_to(text, at);
+	at = slice_find(text, '?');
 	if (at != SIZE_MAX)
 		text = slice_to(text, at);
 	return addr_parse_authority(out, text, err);
@@ -410,15 +456,12 @@ addr_text_host(const struct addr *a, char out[ADDR_TEXT_MAX])
 void
 addr_text(const struct addr *a, char out[ADDR_TEXT_MAX])
 {
+	char id[DEVID_TEXT_LEN + 1];
 	size_t at = 0;
 
 	out[0] = '\0';
 	if (a->scheme == ADDR_DYNAMIC) {
 		addr_put(out, 0, "dynamic");
-		return;
-	}
-	if (a->scheme == ADDR_RELAY) {
-		addr_put(out, 0, "relay://");
 		return;
 	}
 	for (size_t i = 0; i < ADDR_SCHEMES; i++)
@@ -428,7 +471,12 @@ addr_text(const struct addr *a, char out[ADDR_TEXT_MAX])
 			break;
 		}
 	at = addr_put(out, at, "://");
-	addr_put_host(out, at, a);
+	at = addr_put_host(out, at, a);
+	if (a->scheme == ADDR_RELAY && !devid_is_none(&a->relay)) {
+		at = addr_put(out, at, "/?id=");
+		devid_text(&a->relay, id);
+		addr_put(out, at, id);
+	}
 }
 
 bool
@@ -437,7 +485,9 @@ addr_equal(const struct addr *a, const struct addr *b)
 	const size_t ip_len = a->host == ADDR_IP4 ? 4 : 16;
 
 	if (a->scheme != b->scheme || a->family != b->family ||
-	    a->host != b->host || a->port != b->port)
+	    a->host != b->host || a->port != b->port ||
+	    !devid_equal(&a->relay, &b->relay) ||
+	    strcmp(a->token, b->token) != 0)
 		return false;
 	switch (a->host) {
 	case ADDR_NONE:
@@ -527,10 +577,16 @@ addr_is_lan(const struct addr *a)
 }
 
 bool
+addr_is_relayed(const struct addr *a)
+{
+	return a->scheme == ADDR_RELAY;
+}
+
+bool
 addr_is_dialable(const struct addr *a)
 {
-	return a->scheme == ADDR_TCP && !addr_is_unspecified(a) &&
-	       !addr_is_multicast(a) && a->port != 0;
+	return (a->scheme == ADDR_TCP || a->scheme == ADDR_RELAY) &&
+	       !addr_is_unspecified(a) && !addr_is_multicast(a) && a->port != 0;
 }
 
 void

@@ -12,10 +12,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "blockproto/devid.h"
 #include "engine/base/err.h"
 #include "engine/base/slice.h"
 
 #define ADDR_PORT_DEFAULT 22000
+#define ADDR_PORT_RELAY 22067
+#define ADDR_TOKEN_MAX 64                   /* bytes of a relay's token */
 #define ADDR_HOST_MAX 255                   /* bytes of a host name */
 #define ADDR_TEXT_MAX (ADDR_HOST_MAX + 128) /* of addr_text(), with NUL */
 
@@ -34,15 +37,18 @@ struct addr {
 	uint16_t port;  /* host order; 0 = any, for listening */
 	char zone[32];  /* of a link-local IPv6 address; "" without */
 	char name[ADDR_HOST_MAX + 1]; /* ADDR_NAME, lower case; else "" */
+	/* ADDR_RELAY: who it must be (none: anyone), and what lets us in. */
+	struct devid relay;
+	char token[ADDR_TOKEN_MAX + 1];
 };
 
 /*
  * From "tcp://host:port".  Without a port, 22000.  ERR_INVALID says what is
- * wrong and what is allowed.  A relay address is ADDR_RELAY and keeps nothing
- * else.
+ * wrong and what is allowed.  Of "relay://host:port/?id=...&token=..." those
+ * two options are kept; without a port, 22067.
  */
 int addr_parse(struct addr *out, struct slice text, struct err *err);
-/* The canonical text; IPv6 as RFC 5952 says; NUL-terminated. */
+/* The canonical text; IPv6 as RFC 5952 says; NUL-terminated.  No token. */
 void addr_text(const struct addr *a, char out[ADDR_TEXT_MAX]);
 /* "host:port" alone, as logs show it. */
 void addr_text_host(const struct addr *a, char out[ADDR_TEXT_MAX]);
@@ -57,6 +63,8 @@ bool addr_is_link_local(const struct addr *a);
  * needs no list of interfaces.  Names are not.
  */
 bool addr_is_lan(const struct addr *a);
+/* Is it a way around?  Bytes go through somebody else. */
+bool addr_is_relayed(const struct addr *a);
 /* Can this build dial it? */
 bool addr_is_dialable(const struct addr *a);
 /* The same address with the host of `ip` (its port and scheme unchanged). */

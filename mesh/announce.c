@@ -37,9 +37,11 @@ announce_encode(const struct announce *a, struct buf *out)
 static bool
 announce_judge(struct addr *a, struct slice text, const struct addr *source)
 {
-	if (addr_parse(a, text, NULL) < 0 || a->scheme != ADDR_TCP ||
-	    a->port == 0)
+	if (addr_parse(a, text, NULL) < 0 || a->port == 0 ||
+	    (a->scheme != ADDR_TCP && a->scheme != ADDR_RELAY))
 		return false;
+	if (a->scheme == ADDR_RELAY && addr_is_unspecified(a))
+		return false; /* the device is not its own relay */
 	if (addr_is_unspecified(a)) {
 		if ((a->family == ADDR_V4 && source->host != ADDR_IP4) ||
 		    (a->family == ADDR_V6 && source->host != ADDR_IP6))

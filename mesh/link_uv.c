@@ -9,6 +9,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
+#include "mesh/stream_relay_uv.h"
 #include "mesh/stream_tls_uv.h"
 
 static const char *
@@ -68,10 +69,40 @@ link_unlink_peer(struct link *l, const char *why)
 	link_forget_removed(net);
 }
 
+/* The connection that was to take a relayed one's place is no more. */
+static void
+link_drop_better(struct link *l)
+{
+	struct net_peer *p = net_find(l->net, &l->id);
+
+	if (!l->better)
+		return;
+	l->better = false;
+	mesh_better_down(l->net->mesh, &l->id);
+	if (p != NULL && p->better == l)
+		p->better = NULL;
+}
+
+/* The relayed one ended first: what was to take its place has it now. */
+static void
+link_promote_better(struct net *net, const struct devid *id)
+{
+	struct net_peer *p = net_find(net, id);
+	struct link *l = p != NULL ? p->better : NULL;
+
+	if (l == NULL || p->link != NULL)
+		return;
+	p->better = NULL;
+	p->link = l;
+	l->better = false;
+	l->peer = p;
+}
+
 static void
 link_ended(struct link *l)
 {
 	l->ended = true;
+	link_drop_better(l);
 	if (list_has(&l->work))
 		list_remove(&l->net->work, &l->work);
 }
@@ -133,6 +164,8 @@ link_on_end(void *arg, const struct err *err)
 		    address, err->text);
 	if (p != NULL)
 		link_unlink_peer(l, err->text);
+	if (counted)
+		link_promote_better(net, &l->id);
 }
 
 static void
@@ -185,6 +218,7 @@ link_replace_stuck(struct net_peer *p)
 	link_abort(old);
 	mesh_down(old->net->mesh, &p->id, uv_hrtime());
 	link_unlink_peer(old, "it stopped answering and called anew");
+	link_promote_better(old->net, &old->id);
 	return true;
 }
 
@@ -194,14 +228,50 @@ link_judge(struct link *l)
 	struct net *net = l->net;
 	const enum mesh_direction direction =
 	    l->dialled ? MESH_DIALLED : MESH_ACCEPTED;
+	const bool relayed = addr_is_relayed(conn_address(l->conn));
 	struct net_peer *p = net_find(net, &l->id);
 	enum mesh_verdict verdict;
 
-	verdict = mesh_judge(net->mesh, &l->id, direction, uv_hrtime());
+	verdict =
+	    mesh_judge(net->mesh, &l->id, direction, relayed, uv_hrtime());
 	if (verdict == MESH_SURPLUS && !l->dialled && p != NULL &&
 	    link_replace_stuck(p))
-		verdict = mesh_judge(net->mesh, &l->id, direction, uv_hrtime());
+		verdict = mesh_judge(net->mesh, &l->id, direction, relayed,
+		    uv_hrtime());
 	return verdict;
+}
+
+/* Direct, while a relayed one is up: it goes on beside it. */
+static void
+link_take_better(struct net_peer *p, struct link *l)
+{
+	struct link *old = p->better;
+
+	if (old != NULL) {
+		/* Its place is taken already: nothing to give back. */
+		p->better = NULL;
+		old->better = false;
+		link_abort(old);
+	}
+	p->better = l;
+	l->better = true;
+}
+
+/* It has said a good Hello: the relayed one goes, and it is the peer's. */
+static void
+link_be_better(struct net_peer *p, struct link *l)
+{
+	struct link *old = p->link;
+
+	ASSERT(p->better == l && old != NULL);
+	p->better = NULL;
+	l->better = false;
+	mesh_better_up(l->net->mesh, &p->id, l->dialling ? &l->dial : NULL);
+	l->dialling = false;
+	link_abort(old);
+	link_unlink_peer(old, "a direct way replaces the relay");
+	l->peer = p;
+	p->link = l;
 }
 
 static int
@@ -223,6 +293,11 @@ link_on_peer(void *arg, const struct devid *id, struct session_config *cfg,
 	case MESH_ACCEPT:
 	case MESH_REPLACE:
 		break;
+	case MESH_BETTER:
+		ASSERT(p != NULL);
+		link_take_better(p, l);
+		link_fill_session(net, l, cfg);
+		return 0;
 	case MESH_OWN:
 		return err_set(err, ERR_DENIED, "that is this device itself");
 	case MESH_UNKNOWN:
@@ -288,14 +363,17 @@ link_on_stranger(struct link *l, const struct hello *hello, struct err *err)
 static void
 link_stop_dials(struct net *net, const struct link *up)
 {
+	const bool relayed = addr_is_relayed(conn_address(up->conn));
 	struct list_node *node = list_first(&net->links);
 
 	while (node != NULL) {
 		struct link *l = LIST_ITEM(node, struct link, node);
 
 		node = list_next(&net->links, node);
+		/* But for those that lead past the relay. */
 		if (l != up && l->dialled && !l->ended &&
-		    devid_equal(&l->dial.id, &up->id))
+		    devid_equal(&l->dial.id, &up->id) &&
+		    (!relayed || addr_is_relayed(&l->dial.addr)))
 			link_abort(l);
 	}
 }
@@ -305,7 +383,7 @@ link_on_hello(void *arg, const struct hello *hello, struct err *err)
 {
 	struct link *l = arg;
 	struct net *net = l->net;
-	struct net_peer *p = l->peer;
+	struct net_peer *p = l->better ? net_find(net, &l->id) : l->peer;
 	char address[ADDR_TEXT_MAX];
 	struct net_peer_info info;
 	struct devid id;
@@ -313,11 +391,17 @@ link_on_hello(void *arg, const struct hello *hello, struct err *err)
 
 	if (l->stranger)
 		return link_on_stranger(l, hello, err);
-	ASSERT(p != NULL && p->link == l && !p->up);
+	ASSERT(p != NULL);
 	rc = conn_check_name(l->conn, p->cert_name, err);
 	if (rc < 0)
 		return rc;
-	mesh_up(net->mesh, &p->id, l->dialling ? &l->dial : NULL, uv_hrtime());
+	if (l->better) {
+		link_be_better(p, l);
+	} else {
+		ASSERT(p->link == l && !p->up);
+		mesh_up(net->mesh, &p->id, l->dialling ? &l->dial : NULL,
+		    uv_hrtime());
+	}
 	l->dialling = false;
 	link_stop_dials(net, l);
 	link_note_client(p, hello);
@@ -328,13 +412,17 @@ link_on_hello(void *arg, const struct hello *hello, struct err *err)
 	link_address_text(l, address);
 	info = (struct net_peer_info){ .address = address,
 		.dialled = l->dialled,
-		.lan = addr_is_lan(conn_address(l->conn)),
+		.lan = !addr_is_relayed(conn_address(l->conn)) &&
+		       addr_is_lan(conn_address(l->conn)),
+		.relayed = addr_is_relayed(conn_address(l->conn)),
 		.tls = conn_tls_text(l->conn),
 		.features = conn_features(l->conn),
 		.generation = l->generation };
 	log_info(net->log,
-	    "mesh up device=%s address=%s by=%s client=\"%s\" tls=\"%s\"",
-	    p->name, address, l->dialled ? "us" : "peer", p->client, info.tls);
+	    "mesh up device=%s path=%s address=%s by=%s client=\"%s\" "
+	    "tls=\"%s\"",
+	    p->name, info.relayed ? "relay" : "direct", address,
+	    l->dialled ? "us" : "peer", p->client, info.tls);
 	id = p->id;
 	net->cb.on_peer_up(net->arg, &id, hello, &info);
 	return 0;
@@ -479,7 +567,27 @@ link_on_accept(void *arg, struct tcp *tcp, const struct addr *from)
 		link_take(net, stream_tls_over(net->identity, tcp, TLS_SERVER));
 }
 
+void
+link_on_relayed(void *arg, struct stream *stream, const struct addr *from)
+{
+	struct net *net = arg;
+
+	if (net->closing || !link_make_room(net, from))
+		stream_close(stream, NULL, net_handle_closed, net);
+	else
+		link_take(net, stream);
+}
+
 /* --- dialling --------------------------------------------------------- */
+
+static struct stream *
+link_dial_stream(const struct net *net, const struct mesh_dial *dial)
+{
+	if (addr_is_relayed(&dial->addr))
+		return stream_relay_dial(net->loop, net->identity, &dial->addr,
+		    &dial->id);
+	return stream_tls_dial(net->loop, net->identity, &dial->addr);
+}
 
 void
 link_dial_due(struct net *net, uint64_t now_ns)
@@ -491,8 +599,7 @@ link_dial_due(struct net *net, uint64_t now_ns)
 
 		l->dialled = l->dialling = true;
 		l->dial = dial;
-		l->conn = conn_open(
-		    stream_tls_dial(net->loop, net->identity, &dial.addr), true,
+		l->conn = conn_open(link_dial_stream(net, &dial), true,
 		    &link_conn_callbacks, l);
 	}
 }

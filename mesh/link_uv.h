@@ -28,6 +28,7 @@
 #include "mesh/near_uv.h"
 #include "mesh/net_uv.h"
 #include "mesh/tcp_uv.h"
+#include "mesh/waiting_uv.h"
 
 struct link;
 
@@ -36,8 +37,9 @@ struct net_peer {
 	char *name, *cert_name; /* owned */
 	enum message_compression compression;
 	bool paused, removed, keep;
-	struct link *link; /* the one that counts; NULL when there is none */
-	bool up;           /* on_peer_up() was called for it */
+	struct link *link;   /* the one that counts; NULL when there is none */
+	struct link *better; /* direct, has had TLS, waits for its Hello */
+	bool up;             /* on_peer_up() was called for it */
 	uint64_t bytes_in, bytes_out; /* of connections that are over */
 	int64_t since_wall_ns, seen_wall_ns;
 	char client[128];
@@ -52,11 +54,17 @@ struct link {
 	struct net_peer *peer;  /* NULL until TLS is done, and for strangers */
 	bool dialled, dialling; /* we called; the mesh counts the dial */
 	bool ended;
+	bool better; /* it is its peer's `better`; `peer` is NULL as yet */
 	struct mesh_dial dial;
 	struct devid id; /* after TLS */
 	bool stranger;
 	bool heard; /* a message came after the Hello */
 	uint64_t generation;
+};
+
+struct net_relay {
+	struct waiting *waiting;
+	bool keep;
 };
 
 struct net_listener {
@@ -77,6 +85,7 @@ struct net {
 	VEC(struct net_peer *) peer; /* in order of configuration */
 	struct map by_id;            /* devid -> struct net_peer */
 	VEC(struct net_listener) listener;
+	VEC(struct net_relay) relay; /* where we wait to be asked for */
 	struct list links, work;
 	struct doorman doorman;
 	struct near *near; /* NULL: discovery is off */
@@ -110,6 +119,8 @@ void net_close_handles(struct net *net);
 
 /* A tcp_accept_fn; `arg` is the net. */
 void link_on_accept(void *arg, struct tcp *tcp, const struct addr *from);
+/* A stream that somebody dialled through a relay at `from`; takes it. */
+void link_on_relayed(void *arg, struct stream *stream, const struct addr *from);
 /* Start every dial that is due. */
 void link_dial_due(struct net *net, uint64_t now_ns);
 /* End a link whose connection did nothing wrong; tells nobody. */

@@ -2,7 +2,8 @@
  * The mesh; see mesh.h.
  *
  * A peer's connection goes NONE -> JUDGED (TLS done) -> UP (Hello done) and
- * back to NONE.  Dials run only while it is NONE.
+ * back to NONE.  Dials run only while it is NONE; those to direct ways also
+ * while it is UP by a relay.
  */
 #include "mesh/mesh.h"
 
@@ -26,6 +27,7 @@
 #define MESH_EAGER_PAUSE_S 2
 #define MESH_REDIAL_YIELD_NS (300 * CLOCK_MS)
 #define MESH_STALE_NS (2 * CLOCK_S) /* a twin without Hello may go then */
+#define MESH_DETOUR_NS CLOCK_S      /* relays come after the rest */
 #define MESH_STRANGER_NS ((int64_t)(3600 * CLOCK_S)) /* told again after */
 
 enum mesh_state { MESH_NONE, MESH_JUDGED, MESH_UP };
@@ -37,8 +39,13 @@ struct mesh_peer {
 	bool settled; /* the connection that is up brought a message */
 	uint64_t eager_until_ns;
 	enum mesh_state state;
+	bool relayed; /* the connection */
 	enum mesh_direction direction;
 	uint64_t judged_ns;
+	bool has_better; /* a direct one has had TLS, while UP by a relay */
+	enum mesh_direction better_direction;
+	uint64_t better_ns;
+	uint64_t free_ns;                 /* since when it is NONE */
 	uint64_t redial_ns[MESH_REDIALS]; /* ring of the last ones */
 	unsigned redial_at;
 	VEC(struct mesh_address) way;
@@ -168,12 +175,14 @@ mesh_configure(struct mesh *m, const struct mesh_peer_config *peer,
 		if (p == NULL) {
 			p = mem_zalloc(sizeof(*p));
 			p->id = peer[i].id;
+			p->free_ns = now_ns;
 		}
 		p->keep = true;
 		mem_free(p->name);
 		p->name = mem_strdup(peer[i].name != NULL ? peer[i].name : "");
 		if (p->paused && !peer[i].paused) {
 			p->eager_until_ns = now_ns + MESH_EAGER_NS;
+			p->free_ns = now_ns;
 			for (size_t w = 0; w < p->way.len; w++)
 				p->way.item[w].next_ns = now_ns;
 		}
@@ -256,6 +265,15 @@ mesh_found(struct mesh *m, const struct devid *id, const struct addr *addr,
 	return fresh;
 }
 
+/* A way is wanted to it: any, or one better than a relay's. */
+static bool
+mesh_wants(const struct mesh_peer *p)
+{
+	return !p->paused &&
+	       (p->state == MESH_NONE ||
+		   (p->state == MESH_UP && p->relayed && !p->has_better));
+}
+
 /* Room for one more that a server told: the one it told longest ago goes. */
 static bool
 mesh_make_room(struct mesh_peer *p)
@@ -313,7 +331,7 @@ mesh_sought(const struct mesh *m, struct devid *out, size_t cap)
 	for (size_t i = 0; i < m->peer.len && count < cap; i++) {
 		const struct mesh_peer *p = m->peer.item[i];
 
-		if (p->dynamic && !p->paused && p->state == MESH_NONE)
+		if (p->dynamic && mesh_wants(p))
 			out[count++] = p->id;
 	}
 	return count;
@@ -352,12 +370,6 @@ mesh_back_off(struct mesh *m, const struct mesh_peer *p,
 	way->next_ns = now_ns + mesh_jitter(m, seconds * CLOCK_S);
 }
 
-static bool
-mesh_wants(const struct mesh_peer *p)
-{
-	return !p->paused && p->state == MESH_NONE;
-}
-
 static void
 mesh_expire(struct mesh_peer *p, uint64_t now_ns)
 {
@@ -368,6 +380,29 @@ mesh_expire(struct mesh_peer *p, uint64_t now_ns)
 		else
 			i++;
 	}
+}
+
+static bool
+mesh_has_direct_way(const struct mesh_peer *p)
+{
+	for (size_t i = 0; i < p->way.len; i++)
+		if (!addr_is_relayed(&p->way.item[i].addr))
+			return true;
+	return false;
+}
+
+/* When a way may be dialled; CLOCK_NEVER: not as things are. */
+static uint64_t
+mesh_way_at(const struct mesh_peer *p, const struct mesh_address *way)
+{
+	const uint64_t after_ns = p->free_ns + MESH_DETOUR_NS;
+
+	if (!addr_is_relayed(&way->addr))
+		return way->next_ns;
+	if (p->state == MESH_UP)
+		return CLOCK_NEVER;
+	return way->next_ns < after_ns && mesh_has_direct_way(p) ? after_ns
+								 : way->next_ns;
 }
 
 static struct mesh_address *
@@ -381,7 +416,7 @@ mesh_due(struct mesh_peer *p, uint64_t now_ns)
 
 		if (way->dialling)
 			running++;
-		else if (way->next_ns <= now_ns &&
+		else if (mesh_way_at(p, way) <= now_ns &&
 			 (due == NULL || way->next_ns < due->next_ns))
 			due = way;
 	}
@@ -434,8 +469,8 @@ mesh_wake_at(const struct mesh *m, uint64_t now_ns)
 			if (way->dialling)
 				running++;
 			else if (way->expires_ns > now_ns &&
-				 way->next_ns < first)
-				first = way->next_ns;
+				 mesh_way_at(p, way) < first)
+				first = mesh_way_at(p, way);
 		}
 		if (running < MESH_DIALS_PEER && first < at)
 			at = first;
@@ -494,12 +529,33 @@ mesh_prefers(const struct mesh *m, const struct mesh_peer *p,
 	return (direction == MESH_DIALLED) == own_smaller;
 }
 
+/* A direct one, while a relayed one is up: with others of its kind as ever. */
+static enum mesh_verdict
+mesh_judge_better(struct mesh *m, struct mesh_peer *p,
+    enum mesh_direction direction, uint64_t now_ns)
+{
+	const bool again = direction == MESH_ACCEPTED &&
+			   direction == p->better_direction &&
+			   now_ns - p->better_ns >= MESH_STALE_NS;
+
+	if (p->has_better && !again &&
+	    (direction == p->better_direction ||
+		!mesh_prefers(m, p, direction)))
+		return MESH_SURPLUS;
+	p->has_better = true;
+	p->better_direction = direction;
+	p->better_ns = now_ns;
+	return MESH_BETTER;
+}
+
 static enum mesh_verdict
 mesh_judge_second(const struct mesh *m, const struct mesh_peer *p,
-    enum mesh_direction direction, uint64_t now_ns)
+    enum mesh_direction direction, bool relayed, uint64_t now_ns)
 {
 	if (p->state == MESH_UP)
 		return MESH_SURPLUS;
+	if (p->relayed != relayed)
+		return relayed ? MESH_SURPLUS : MESH_REPLACE;
 	if (p->direction != direction)
 		return mesh_prefers(m, p, direction) ? MESH_REPLACE
 						     : MESH_SURPLUS;
@@ -512,7 +568,7 @@ mesh_judge_second(const struct mesh *m, const struct mesh_peer *p,
 
 enum mesh_verdict
 mesh_judge(struct mesh *m, const struct devid *id,
-    enum mesh_direction direction, uint64_t now_ns)
+    enum mesh_direction direction, bool relayed, uint64_t now_ns)
 {
 	struct mesh_peer *p;
 	enum mesh_verdict verdict = MESH_ACCEPT;
@@ -524,11 +580,14 @@ mesh_judge(struct mesh *m, const struct devid *id,
 		return MESH_UNKNOWN;
 	if (p->paused)
 		return MESH_PAUSED;
+	if (p->state == MESH_UP && p->relayed && !relayed)
+		return mesh_judge_better(m, p, direction, now_ns);
 	if (p->state != MESH_NONE)
-		verdict = mesh_judge_second(m, p, direction, now_ns);
+		verdict = mesh_judge_second(m, p, direction, relayed, now_ns);
 	if (verdict == MESH_ACCEPT || verdict == MESH_REPLACE) {
 		m->changes++;
 		p->state = MESH_JUDGED;
+		p->relayed = relayed;
 		p->direction = direction;
 		p->judged_ns = now_ns;
 	}
@@ -552,6 +611,54 @@ mesh_up(struct mesh *m, const struct devid *id, const struct mesh_dial *dial,
 	way = mesh_dial_over(m, dial);
 	if (way != NULL)
 		way->error[0] = '\0';
+}
+
+void
+mesh_better_up(struct mesh *m, const struct devid *id,
+    const struct mesh_dial *dial)
+{
+	struct mesh_peer *p = mesh_find(m, id);
+	struct mesh_address *way;
+
+	ASSERT(p != NULL);
+	ASSERT(p->state == MESH_UP && p->has_better);
+	p->has_better = false;
+	p->relayed = false;
+	p->direction = p->better_direction;
+	p->settled = false;
+	m->changes++;
+	way = dial != NULL ? mesh_dial_over(m, dial) : NULL;
+	if (way != NULL)
+		way->error[0] = '\0';
+}
+
+void
+mesh_better_down(struct mesh *m, const struct devid *id)
+{
+	struct mesh_peer *p = mesh_find(m, id);
+
+	if (p != NULL)
+		p->has_better = false;
+}
+
+enum mesh_detour
+mesh_detour(const struct mesh *m, const struct devid *id)
+{
+	const struct mesh_peer *p = mesh_find(m, id);
+	enum mesh_detour detour = MESH_NO_DIRECT_WAY;
+
+	if (p == NULL || p->state != MESH_UP || !p->relayed)
+		return MESH_DIRECT;
+	for (size_t i = 0; i < p->way.len; i++) {
+		const struct mesh_address *way = &p->way.item[i];
+
+		if (addr_is_relayed(&way->addr))
+			continue;
+		if (way->error[0] == '\0')
+			return MESH_DIRECT_UNTRIED;
+		detour = MESH_DIRECT_FAILED;
+	}
+	return detour;
 }
 
 void
@@ -607,7 +714,15 @@ mesh_down(struct mesh *m, const struct devid *id, uint64_t now_ns)
 		for (size_t i = 0; i < p->way.len; i++)
 			mesh_back_off(m, p, &p->way.item[i], now_ns);
 	p->state = MESH_NONE;
+	p->free_ns = now_ns;
 	m->changes++;
+	if (p->has_better) {
+		p->has_better = false;
+		p->state = MESH_JUDGED;
+		p->relayed = false;
+		p->direction = p->better_direction;
+		p->judged_ns = p->better_ns;
+	}
 }
 
 void
@@ -616,6 +731,7 @@ mesh_refresh(struct mesh *m, uint64_t now_ns)
 	for (size_t i = 0; i < m->peer.len; i++) {
 		struct mesh_peer *p = m->peer.item[i];
 
+		p->free_ns = now_ns;
 		for (size_t w = 0; w < p->way.len; w++) {
 			p->way.item[w].next_ns = now_ns;
 			p->way.item[w].failures = 0;

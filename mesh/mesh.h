@@ -10,6 +10,9 @@
  * Rules
  *   - one connection a device; an established one is never replaced by another
  *     of the same kind, the surplus one ends before its Hello.
+ *   - direct before relayed: relays are dialled a second after the rest, and
+ *     while a relayed connection is up the direct ways are dialled on.  A
+ *     direct one takes its place with its Hello, not before.
  *   - two that were dialled at the same moment, one by each side: both ends
  *     keep the one that the smaller device ID dialled.
  *   - back-off 1, 2, 4 ... 60 s, each +-25 %; after a lost connection at once,
@@ -66,6 +69,7 @@ enum mesh_verdict {
 	MESH_OWN,     /* it is ourselves */
 	MESH_UNKNOWN, /* not configured: hear its Hello, remember, drop */
 	MESH_PAUSED,
+	MESH_BETTER,  /* as well, for now: direct, beside one that is relayed */
 	MESH_SURPLUS, /* there is one already */
 };
 
@@ -128,9 +132,17 @@ void mesh_dial_ended(struct mesh *m, const struct mesh_dial *dial);
  * A connection of `id` finished TLS: may it go on?  After MESH_ACCEPT or
  * MESH_REPLACE it counts as the peer's connection until mesh_down(); a
  * replaced one is ended without a mesh_down() of its own.
+ *
+ * After MESH_BETTER it is the peer's other connection (the one that was this
+ * before is ended) until mesh_better_up() or mesh_better_down(); a mesh_down()
+ * of the first makes it the first.
  */
 enum mesh_verdict mesh_judge(struct mesh *m, const struct devid *id,
-    enum mesh_direction direction, uint64_t now_ns);
+    enum mesh_direction direction, bool relayed, uint64_t now_ns);
+/* It said a good Hello, and is the peer's only one now: as mesh_up(). */
+void mesh_better_up(struct mesh *m, const struct devid *id,
+    const struct mesh_dial *dial);
+void mesh_better_down(struct mesh *m, const struct devid *id);
 /* It said a good Hello: established.  `dial` NULL when it was accepted. */
 void mesh_up(struct mesh *m, const struct devid *id,
     const struct mesh_dial *dial, uint64_t now_ns);
@@ -141,6 +153,14 @@ void mesh_settled(struct mesh *m, const struct devid *id);
  * never established, mesh_dial_failed() comes right after.
  */
 void mesh_down(struct mesh *m, const struct devid *id, uint64_t now_ns);
+/* Why a device is connected through a relay, if it is. */
+enum mesh_detour {
+	MESH_DIRECT,
+	MESH_NO_DIRECT_WAY,  /* none is known */
+	MESH_DIRECT_FAILED,  /* each was tried in vain */
+	MESH_DIRECT_UNTRIED, /* one is being tried, or will be soon */
+};
+enum mesh_detour mesh_detour(const struct mesh *m, const struct devid *id);
 /* Try every address now. */
 void mesh_refresh(struct mesh *m, uint64_t now_ns);
 

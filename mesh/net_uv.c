@@ -90,6 +90,7 @@ net_try_free(struct net *net)
 	}
 	VEC_FINI(&net->peer);
 	VEC_FINI(&net->listener);
+	VEC_FINI(&net->relay);
 	map_fini(&net->by_id);
 	mesh_free(net->mesh);
 	mem_free(net->device_name);
@@ -197,6 +198,8 @@ net_tick(struct net *net, uint64_t now_ns)
 			net_seek(net);
 		globe_tick(net->globe, now_ns);
 	}
+	for (size_t i = 0; i < net->relay.len; i++)
+		waiting_tick(net->relay.item[i].waiting, now_ns);
 	link_dial_due(net, now_ns);
 }
 
@@ -220,6 +223,9 @@ net_wake_at(const struct net *net, uint64_t now_ns)
 		return now_ns;
 	if (net->globe != NULL && globe_wake_at(net->globe) < at)
 		at = globe_wake_at(net->globe);
+	for (size_t i = 0; i < net->relay.len; i++)
+		if (waiting_wake_at(net->relay.item[i].waiting) < at)
+			at = waiting_wake_at(net->relay.item[i].waiting);
 	if (mesh_wake_at(net->mesh, now_ns) < at)
 		at = mesh_wake_at(net->mesh, now_ns);
 	return at;
@@ -289,6 +295,7 @@ net_on_prepare(uv_prepare_t *prepare)
 
 struct net_parsed {
 	VEC(struct addr) listen;
+	VEC(struct addr) relay;
 	VEC(struct mesh_peer_config) peer;
 	VEC(struct finder_server) discovery;
 	struct arena arena;
@@ -298,6 +305,7 @@ static void
 net_parsed_fini(struct net_parsed *in)
 {
 	VEC_FINI(&in->listen);
+	VEC_FINI(&in->relay);
 	VEC_FINI(&in->peer);
 	VEC_FINI(&in->discovery);
 	arena_fini(&in->arena);
@@ -354,8 +362,10 @@ net_parse(struct net_parsed *in, const struct net_config *cfg, struct err *err)
 			err_wrap(err, "listen \"%s\"", cfg->listen[i]);
 			return rc;
 		}
+		if (at->scheme == ADDR_RELAY)
+			*VEC_ADD(&in->relay) = *at;
 		if (at->scheme != ADDR_TCP)
-			in->listen.len--; /* known, not spoken yet */
+			in->listen.len--; /* none, or not spoken yet */
 	}
 	if (cfg->discovery_count > LIMIT_FINDER_SERVERS)
 		return err_set(err, ERR_LIMIT, "at most %u discovery servers",
@@ -506,6 +516,8 @@ net_set_peers(struct net *net, const struct net_config *cfg)
 			p->removed = true;
 			*VEC_ADD(&next) = p;
 		}
+		if (p->better != NULL && (p->removed || p->paused))
+			link_abort(p->better);
 		if (p->link != NULL && (p->removed || p->paused))
 			conn_close(p->link->conn,
 			    p->removed ? "device removed" : "device paused");
@@ -534,12 +546,85 @@ net_stop_stray_dials(struct net *net)
 	}
 }
 
+/* --- being found ------------------------------------------------------ */
+
+/* Where others may find us: our listeners, and relays where we have a place. */
+static void
+net_tell_addresses(struct net *net)
+{
+	VEC(struct addr) at = { 0 };
+
+	for (size_t i = 0; i < net->listener.len; i++)
+		*VEC_ADD(&at) = net->listener.item[i].bound;
+	for (size_t i = 0; i < net->relay.len; i++)
+		if (waiting_has_place(net->relay.item[i].waiting))
+			*VEC_ADD(&at) =
+			    *waiting_address(net->relay.item[i].waiting);
+	if (net->near != NULL)
+		near_set_addresses(net->near, at.item, at.len);
+	if (net->globe != NULL)
+		globe_set_addresses(net->globe, at.item, at.len);
+	VEC_FINI(&at);
+}
+
+static void
+net_on_relay_change(void *arg)
+{
+	struct net *net = arg;
+
+	net_tell_addresses(net);
+	net->armed_ns = CLOCK_NEVER;
+	net_arm(net);
+}
+
+static void
+net_drop_relays(struct net *net)
+{
+	for (size_t i = 0; i < net->relay.len;) {
+		if (net->relay.item[i].keep) {
+			i++;
+			continue;
+		}
+		waiting_close(net->relay.item[i].waiting, net_handle_closed,
+		    net);
+		VEC_DROP(&net->relay, i);
+	}
+}
+
+static void
+net_set_relays(struct net *net, const struct net_parsed *in)
+{
+	static const struct waiting_callbacks callbacks = {
+		.on_stream = link_on_relayed,
+		.on_change = net_on_relay_change,
+	};
+
+	for (size_t i = 0; i < net->relay.len; i++)
+		net->relay.item[i].keep = false;
+	for (size_t k = 0; k < in->relay.len; k++) {
+		struct net_relay *r = NULL;
+
+		for (size_t i = 0; i < net->relay.len; i++)
+			if (addr_equal(
+				waiting_address(net->relay.item[i].waiting),
+				&in->relay.item[k]))
+				r = &net->relay.item[i];
+		if (r == NULL) {
+			r = VEC_ADD(&net->relay);
+			net->handles++;
+			r->waiting = waiting_open(net->loop, net->identity,
+			    &in->relay.item[k], &callbacks, net, net->log);
+		}
+		r->keep = true;
+	}
+	net_drop_relays(net);
+}
+
 static void
 net_set_near(struct net *net, const struct net_config *cfg)
 {
 	const uint16_t port =
 	    cfg->announce_port != 0 ? cfg->announce_port : ANNOUNCE_PORT;
-	VEC(struct addr) at = { 0 };
 
 	if (net->near != NULL && (!cfg->announce || port != net->near_port)) {
 		near_close(net->near, net_handle_closed, net);
@@ -551,19 +636,12 @@ net_set_near(struct net *net, const struct net_config *cfg)
 		    port, net_on_near, net, net->log);
 		net->handles++;
 	}
-	if (net->near == NULL)
-		return;
-	for (size_t i = 0; i < net->listener.len; i++)
-		*VEC_ADD(&at) = net->listener.item[i].bound;
-	near_set_addresses(net->near, at.item, at.len);
-	VEC_FINI(&at);
 }
 
 static void
 net_set_globe(struct net *net, const struct net_parsed *in,
     const struct net_config *cfg)
 {
-	VEC(struct addr) at = { 0 };
 	struct err err = { 0 };
 
 	if (in->discovery.len == 0 && net->globe != NULL) {
@@ -580,12 +658,8 @@ net_set_globe(struct net *net, const struct net_parsed *in,
 	}
 	if (net->globe == NULL)
 		return;
-	for (size_t i = 0; i < net->listener.len; i++)
-		*VEC_ADD(&at) = net->listener.item[i].bound;
 	globe_set_servers(net->globe, in->discovery.item, in->discovery.len);
-	globe_set_addresses(net->globe, at.item, at.len);
 	net_seek(net);
-	VEC_FINI(&at);
 }
 
 int
@@ -608,6 +682,8 @@ net_configure(struct net *net, const struct net_config *cfg, struct err *err)
 		net_stop_stray_dials(net);
 		net_set_near(net, cfg);
 		net_set_globe(net, &in, cfg);
+		net_set_relays(net, &in);
+		net_tell_addresses(net);
 		/* Dialling begins from the loop. */
 		net->armed_ns = CLOCK_NEVER;
 		net_arm(net);
@@ -686,6 +762,9 @@ net_close(struct net *net, void (*on_closed)(void *arg), void *arg)
 		globe_close(net->globe, net_handle_closed, net);
 		net->globe = NULL;
 	}
+	for (size_t i = 0; i < net->relay.len; i++)
+		net->relay.item[i].keep = false;
+	net_drop_relays(net);
 	for (node = list_first(&net->links); node != NULL;
 	     node = list_next(&net->links, node)) {
 		struct link *l = LIST_ITEM(node, struct link, node);
@@ -754,6 +833,8 @@ net_refresh(struct net *net)
 		near_refresh(net->near);
 	if (net->globe != NULL)
 		globe_refresh(net->globe);
+	for (size_t i = 0; i < net->relay.len; i++)
+		waiting_refresh(net->relay.item[i].waiting);
 	net->armed_ns = CLOCK_NEVER;
 	net_arm(net);
 }
@@ -819,7 +900,9 @@ net_status_peer(const struct net *net, const struct net_peer *p,
 	if (l == NULL)
 		return;
 	out->dialled = l->dialled;
-	out->lan = addr_is_lan(conn_address(l->conn));
+	out->relayed = addr_is_relayed(conn_address(l->conn));
+	out->detour = mesh_detour(net->mesh, &p->id);
+	out->lan = !out->relayed && addr_is_lan(conn_address(l->conn));
 	addr_text_host(conn_address(l->conn), text);
 	out->address = net_dup_text(ar, text);
 	out->tls = net_dup_text(ar, conn_tls_text(l->conn));
@@ -874,6 +957,28 @@ net_status_discovery(const struct net *net, struct net_status *out,
 			    .error = net_dup_text(ar, state.why) };
 }
 
+static void
+net_status_relays(const struct net *net, struct net_status *out,
+    struct arena *ar)
+{
+	struct net_relay_status *at =
+	    arena_array(ar, net->relay.len + 1, sizeof(*at));
+	char text[ADDR_TEXT_MAX];
+
+	out->relay = at;
+	out->relay_count = net->relay.len;
+	for (size_t i = 0; i < net->relay.len; i++) {
+		const struct waiting *w = net->relay.item[i].waiting;
+
+		addr_text(waiting_address(w), text);
+		at[i] = (struct net_relay_status){
+			.address = net_dup_text(ar, text),
+			.joined = waiting_has_place(w),
+			.error = net_dup_text(ar, waiting_error(w)),
+		};
+	}
+}
+
 void
 net_status(const struct net *net, struct net_status *out, struct arena *ar)
 {
@@ -898,6 +1003,7 @@ net_status(const struct net *net, struct net_status *out, struct arena *ar)
 			    &peer[out->peer_count++], ar);
 	net_status_pending(net, out, ar);
 	net_status_discovery(net, out, ar);
+	net_status_relays(net, out, ar);
 	if (net->near != NULL)
 		out->announce_error = net_dup_text(ar, near_error(net->near));
 }

@@ -29,6 +29,7 @@
 #include "engine/base/log.h"
 #include "engine/base/payload.h"
 #include "mesh/identity.h"
+#include "mesh/mesh.h"
 
 /* Opaque. */
 struct net;
@@ -65,6 +66,7 @@ struct net_peer_info {
 	const char *address; /* "192.168.1.23:22000" */
 	bool dialled;        /* we called it */
 	bool lan;
+	bool relayed;        /* `address` is the relay's */
 	const char *tls;     /* "TLS1.3 AES-128-GCM ..." */
 	uint32_t features;   /* enum feature bits both ends announced */
 	uint64_t generation; /* grows with each connection of this net */
@@ -146,8 +148,9 @@ struct net_peer_status {
 	const char *name;
 	bool connected;
 	bool paused;
-	bool dialled, lan;
-	const char *address; /* "" when not connected */
+	bool dialled, lan, relayed;
+	enum mesh_detour detour; /* why relayed */
+	const char *address;     /* "" when not connected */
 	const char *tls;
 	const char *client; /* "syncthing v1.19.2"; "" before the first Hello */
 	uint32_t features;
@@ -167,6 +170,12 @@ struct net_pending_status {
 	int64_t wall_ns;
 };
 
+struct net_relay_status { /* where we wait to be asked for */
+	const char *address;
+	bool joined;
+	const char *error; /* why not, or why not lately; "" when all is well */
+};
+
 struct net_discovery_status {
 	const char *server;
 	bool announced;    /* it knows where we are */
@@ -182,6 +191,8 @@ struct net_status {
 	size_t pending_count;
 	bool announcing;
 	const char *announce_error; /* "" when discovery works or is off */
+	const struct net_relay_status *relay;
+	size_t relay_count;
 	const struct net_discovery_status *discovery; /* servers */
 	size_t discovery_count;
 };

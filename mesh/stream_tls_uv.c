@@ -16,6 +16,7 @@ struct stream_tls {
 	struct stream stream;
 	const struct identity *identity; /* borrowed */
 	enum tls_role role;
+	enum tls_protocol protocol;
 	struct tcp *tcp;
 	struct tls *tls; /* NULL while dialling */
 	struct addr address;
@@ -195,7 +196,7 @@ stream_tls_start(struct stream *st)
 
 	ASSERT(s->tls == NULL);
 	s->address = *tcp_peer(s->tcp);
-	if (tls_open(&s->tls, s->identity, s->role, &err) < 0) {
+	if (tls_open(&s->tls, s->identity, s->role, s->protocol, &err) < 0) {
 		st->cb.on_end(st->arg, &err);
 		return;
 	}
@@ -395,4 +396,10 @@ stream_tls_over(const struct identity *id, struct tcp *tcp, enum tls_role role)
 	tcp_set_owner(tcp, &stream_tls_tcp_callbacks, s);
 	s->address = *tcp_peer(tcp);
 	return &s->stream;
+}
+
+void
+stream_tls_speak_relay(struct stream *st)
+{
+	stream_tls_of(st)->protocol = TLS_RELAY;
 }

@@ -24,4 +24,7 @@ struct stream *stream_tls_dial(uv_loop_t *loop, const struct identity *id,
 struct stream *stream_tls_over(const struct identity *id, struct tcp *tcp,
     enum tls_role role);
 
+/* Speak with a relay, not with a device; right after one of the above. */
+void stream_tls_speak_relay(struct stream *st);
+
 #endif

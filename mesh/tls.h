@@ -3,8 +3,8 @@
  *
  * Both ends show exactly one certificate; no authority is asked: the peer is
  * the SHA-256 of what it showed, and judging that ID is the caller's (net_uv).
- * ALPN "bep/1.0" is offered; its absence is tolerated on TCP.  No tickets, no
- * resumption, no early data.  BEP-FACTS.md 2.1.
+ * One protocol (ALPN) is offered; its absence is tolerated on TCP.  No tickets,
+ * no resumption, no early data.  BEP-FACTS.md 2.1.
  *
  * Ciphertext comes in through tls_input_space()/tls_input_add() and goes out
  * through tls_output_take(); plaintext is read straight into the caller's
@@ -29,6 +29,8 @@
 #define TLS_INPUT_LEN (256 * 1024)  /* bytes of ciphertext held, at most */
 #define TLS_OUTPUT_LEN (256 * 1024) /* bytes to encrypt in one go: advice */
 
+enum tls_protocol { TLS_BEP, TLS_RELAY }; /* "bep/1.0", "bep-relay" */
+
 enum tls_role { TLS_CLIENT, TLS_SERVER };
 
 /* Opaque. */
@@ -36,7 +38,7 @@ struct tls;
 
 /* Borrows `id` for its whole life. */
 int tls_open(struct tls **out, const struct identity *id, enum tls_role role,
-    struct err *err);
+    enum tls_protocol protocol, struct err *err);
 void tls_close(struct tls *tls); /* accepts NULL; sends nothing */
 
 /*
@@ -63,7 +65,7 @@ const struct devid *tls_peer(const struct tls *tls);
 int tls_check_name(const struct tls *tls, const char *name, struct err *err);
 /* "TLS1.3 AES-128-GCM X25519": for people. */
 const char *tls_text(const struct tls *tls);
-bool tls_has_alpn(const struct tls *tls); /* did it agree to bep/1.0? */
+bool tls_has_alpn(const struct tls *tls); /* did it agree to one? */
 
 /*
  * Plaintext, at most `len` bytes; what is behind them in `out` may be

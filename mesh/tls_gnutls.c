@@ -103,13 +103,14 @@ tls_fail(struct err *err, int rc, const char *what)
 
 int
 tls_open(struct tls **out, const struct identity *id, enum tls_role role,
-    struct err *err)
+    enum tls_protocol protocol, struct err *err)
 {
 	struct tls *tls = mem_zalloc(sizeof(*tls));
 	int rc;
 
 	*out = NULL;
-	rc = tls_proof_session(&tls->session, id, role, TLS_PROOF_TCP, err);
+	rc = tls_proof_session(&tls->session, id, role,
+	    protocol == TLS_RELAY ? TLS_PROOF_RELAY : TLS_PROOF_TCP, err);
 	if (rc < 0) {
 		mem_free(tls);
 		return rc;

@@ -60,8 +60,9 @@ int
 tls_proof_session(gnutls_session_t *out, const struct identity *id,
     enum tls_role role, enum tls_proof_way way, struct err *err)
 {
-	static unsigned char alpn_name[] = "bep/1.0";
-	const gnutls_datum_t alpn = { alpn_name, sizeof(alpn_name) - 1 };
+	static unsigned char bep[] = "bep/1.0", relay[] = "bep-relay";
+	const gnutls_datum_t alpn = { way == TLS_PROOF_RELAY ? relay : bep,
+		(way == TLS_PROOF_RELAY ? sizeof(relay) : sizeof(bep)) - 1 };
 	const bool must = role == TLS_SERVER || way == TLS_PROOF_QUIC;
 	gnutls_session_t session = NULL;
 	unsigned flags =

@@ -16,7 +16,7 @@
 #include "mesh/identity.h"
 #include "mesh/tls.h"
 
-enum tls_proof_way { TLS_PROOF_TCP, TLS_PROOF_QUIC };
+enum tls_proof_way { TLS_PROOF_TCP, TLS_PROOF_QUIC, TLS_PROOF_RELAY };
 
 /* Zeroed: nothing is known. */
 struct tls_proof {
@@ -26,8 +26,9 @@ struct tls_proof {
 };
 
 /*
- * A session with our certificate, TLS 1.3 alone and ALPN "bep/1.0", which QUIC
- * requires and TCP does not.  Borrows `id` for its life.
+ * A session with our certificate, TLS 1.3 alone and ALPN "bep/1.0" (with a
+ * relay "bep-relay"), which QUIC requires and TCP does not.  Borrows `id` for
+ * its life.
  */
 int tls_proof_session(gnutls_session_t *out, const struct identity *id,
     enum tls_role role, enum tls_proof_way way, struct err *err);

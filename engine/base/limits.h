@@ -78,6 +78,7 @@
 #define LIMIT_PEER_ADDRESSES 32u      /* known ways to one device */
 #define LIMIT_STRANGERS 64u           /* pending devices remembered */
 #define LIMIT_ANNOUNCE_LEN 4096u      /* bytes of a discovery datagram */
+#define LIMIT_RELAY_NS 20000000000ull /* to come through a relay */
 #define LIMIT_FINDER_LEN (64 * KIB)   /* bytes a discovery server answers */
 #define LIMIT_FINDER_ASKS 4u          /* questions put at once */
 #define LIMIT_FINDER_SERVERS 8u       /* configured */

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -122,7 +123,7 @@ addr_dials_only_what_can_be_dialled(void **state)
 	static const char *const no[] = { "dynamic", "quic://1.2.3.4",
 		"tcp://0.0.0.0", "tcp://", "tcp://[::]", "tcp://1.2.3.4:0",
 		"tcp://224.0.0.1", "tcp://255.255.255.255", "tcp://[ff02::1]",
-		"relay://x/?id=1" };
+		"relay://", "relay://0.0.0.0:22067", "relay://x:0" };
 	struct addr a = parse("tcp://hub:1");
 
 	(void)state;
@@ -131,6 +132,34 @@ addr_dials_only_what_can_be_dialled(void **state)
 		a = parse(no[i]);
 		assert_false(addr_is_dialable(&a));
 	}
+}
+
+static void
+addr_keeps_what_a_relay_is_asked_with(void **state)
+{
+	static const char text[] =
+	    "relay://r.example:443/?id=MFZWI3D-BONSGYC-YLTMRWG-C43ENR5-QXGZDMM"
+	    "-FZWI3DP-BONSGYY-LTMRWAD";
+	char full[200], out[ADDR_TEXT_MAX];
+	struct addr a, b = parse(text);
+
+	(void)state;
+	snprintf(full, sizeof(full), "%s&token=s3cret&pingInterval=1m0s", text);
+	a = parse(full);
+	assert_true(addr_is_dialable(&a) && addr_is_relayed(&a));
+	assert_string_equal(a.token, "s3cret");
+	assert_false(addr_equal(&a, &b));
+	/* It is told to nobody. */
+	addr_text(&a, out);
+	assert_string_equal(out, text);
+	a = parse("relay://1.2.3.4");
+	assert_int_equal(a.port, 22067);
+	assert_true(devid_is_none(&a.relay));
+	assert_int_equal(addr_parse(&a, SLICE_LIT("relay://x/?id=wrong"), NULL),
+	    ERR_INVALID);
+	assert_int_equal(
+	    addr_parse(&a, SLICE_LIT("relay://x/?token=with space"), NULL),
+	    ERR_INVALID);
 }
 
 int
@@ -142,6 +171,7 @@ main(void)
 		cmocka_unit_test(addr_refuses_with_words),
 		cmocka_unit_test(addr_knows_near_from_far),
 		cmocka_unit_test(addr_dials_only_what_can_be_dialled),
+		cmocka_unit_test(addr_keeps_what_a_relay_is_asked_with),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

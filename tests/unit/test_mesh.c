@@ -99,12 +99,14 @@ mesh_does_not_dial_who_is_connected_or_paused(void **state)
 	struct mesh_dial d;
 
 	(void)state;
-	assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, T0), MESH_ACCEPT);
+	assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, false, T0),
+	    MESH_ACCEPT);
 	assert_false(mesh_next(m, T0, &d));
 	mesh_down(m, &peer, T0);
 	mesh_configure(m, &cfg, 1, T0);
 	assert_false(mesh_next(m, T0 + 100 * CLOCK_S, &d));
-	assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, T0), MESH_PAUSED);
+	assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, false, T0),
+	    MESH_PAUSED);
 	cfg.paused = false;
 	mesh_configure(m, &cfg, 1, T0 + 1);
 	assert_true(mesh_next(m, T0 + 1, &d));
@@ -122,7 +124,8 @@ mesh_redials_a_lost_peer_at_once_but_not_for_ever(void **state)
 	for (int i = 0; i < 4; i++) {
 		const uint64_t now = T0 + (uint64_t)i * CLOCK_S;
 
-		assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, now),
+		assert_int_equal(
+		    mesh_judge(m, &peer, MESH_ACCEPTED, false, now),
 		    MESH_ACCEPT);
 		mesh_up(m, &peer, NULL, now);
 		mesh_settled(m, &peer);
@@ -132,7 +135,8 @@ mesh_redials_a_lost_peer_at_once_but_not_for_ever(void **state)
 			mesh_dial_ended(m, &d);
 	}
 	/* Two minutes later it may again. */
-	assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, T0), MESH_ACCEPT);
+	assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, false, T0),
+	    MESH_ACCEPT);
 	mesh_up(m, &peer, NULL, T0);
 	mesh_settled(m, &peer);
 	mesh_down(m, &peer, T0 + 130 * CLOCK_S);
@@ -153,7 +157,7 @@ mesh_asks_again_soon_where_nobody_knows_us_yet(void **state)
 	(void)state;
 	while (now < T0 + 600 * CLOCK_S) {
 		assert_true(mesh_next(m, now, &d));
-		assert_int_equal(mesh_judge(m, &peer, MESH_DIALLED, now),
+		assert_int_equal(mesh_judge(m, &peer, MESH_DIALLED, false, now),
 		    MESH_ACCEPT);
 		mesh_up(m, &peer, &d, now);
 		mesh_down(m, &peer, now);
@@ -175,7 +179,7 @@ mesh_lets_the_smaller_id_redial_first(void **state)
 	struct mesh_dial d;
 
 	(void)state;
-	mesh_judge(m, &peer, MESH_ACCEPTED, T0);
+	mesh_judge(m, &peer, MESH_ACCEPTED, false, T0);
 	mesh_up(m, &peer, NULL, T0);
 	mesh_settled(m, &peer);
 	mesh_down(m, &peer, T0);
@@ -193,29 +197,29 @@ mesh_keeps_what_the_smaller_id_dialled(void **state)
 
 	(void)state;
 	/* We are 5; 3 is smaller: its call wins over ours. */
-	assert_int_equal(mesh_judge(big, &three, MESH_DIALLED, T0),
+	assert_int_equal(mesh_judge(big, &three, MESH_DIALLED, false, T0),
 	    MESH_ACCEPT);
-	assert_int_equal(mesh_judge(big, &three, MESH_ACCEPTED, T0),
+	assert_int_equal(mesh_judge(big, &three, MESH_ACCEPTED, false, T0),
 	    MESH_REPLACE);
-	assert_int_equal(mesh_judge(big, &three, MESH_DIALLED, T0),
+	assert_int_equal(mesh_judge(big, &three, MESH_DIALLED, false, T0),
 	    MESH_SURPLUS);
 	/* 9 is bigger: ours wins, whichever came first. */
-	assert_int_equal(mesh_judge(small, &nine, MESH_DIALLED, T0),
+	assert_int_equal(mesh_judge(small, &nine, MESH_DIALLED, false, T0),
 	    MESH_ACCEPT);
-	assert_int_equal(mesh_judge(small, &nine, MESH_ACCEPTED, T0),
+	assert_int_equal(mesh_judge(small, &nine, MESH_ACCEPTED, false, T0),
 	    MESH_SURPLUS);
 	mesh_down(small, &nine, T0);
-	assert_int_equal(mesh_judge(small, &nine, MESH_ACCEPTED, T0),
+	assert_int_equal(mesh_judge(small, &nine, MESH_ACCEPTED, false, T0),
 	    MESH_ACCEPT);
-	assert_int_equal(mesh_judge(small, &nine, MESH_DIALLED, T0),
+	assert_int_equal(mesh_judge(small, &nine, MESH_DIALLED, false, T0),
 	    MESH_REPLACE);
 	/* An established one stays, whoever dials. */
 	mesh_up(small, &nine, NULL, T0);
 	assert_int_equal(
-	    mesh_judge(small, &nine, MESH_DIALLED, T0 + CLOCK_HOUR),
+	    mesh_judge(small, &nine, MESH_DIALLED, false, T0 + CLOCK_HOUR),
 	    MESH_SURPLUS);
 	assert_int_equal(
-	    mesh_judge(small, &nine, MESH_ACCEPTED, T0 + CLOCK_HOUR),
+	    mesh_judge(small, &nine, MESH_ACCEPTED, false, T0 + CLOCK_HOUR),
 	    MESH_SURPLUS);
 	mesh_free(big);
 	mesh_free(small);
@@ -228,10 +232,12 @@ mesh_lets_a_peer_call_again_when_its_first_call_hangs(void **state)
 	const struct devid peer = device(9);
 
 	(void)state;
-	mesh_judge(m, &peer, MESH_ACCEPTED, T0);
-	assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, T0 + CLOCK_S),
+	mesh_judge(m, &peer, MESH_ACCEPTED, false, T0);
+	assert_int_equal(
+	    mesh_judge(m, &peer, MESH_ACCEPTED, false, T0 + CLOCK_S),
 	    MESH_SURPLUS);
-	assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, T0 + 3 * CLOCK_S),
+	assert_int_equal(
+	    mesh_judge(m, &peer, MESH_ACCEPTED, false, T0 + 3 * CLOCK_S),
 	    MESH_REPLACE);
 	mesh_free(m);
 }
@@ -243,8 +249,9 @@ mesh_knows_itself_and_strangers(void **state)
 	const struct devid own = device(5), other = device(7);
 
 	(void)state;
-	assert_int_equal(mesh_judge(m, &own, MESH_DIALLED, T0), MESH_OWN);
-	assert_int_equal(mesh_judge(m, &other, MESH_ACCEPTED, T0),
+	assert_int_equal(mesh_judge(m, &own, MESH_DIALLED, false, T0),
+	    MESH_OWN);
+	assert_int_equal(mesh_judge(m, &other, MESH_ACCEPTED, false, T0),
 	    MESH_UNKNOWN);
 	mesh_free(m);
 }
@@ -300,8 +307,110 @@ mesh_keeps_the_latest_of_what_servers_tell(void **state)
 		count++;
 	assert_int_equal(count, MESH_LOOKED_UP + 1);
 	/* Connected, it is not sought. */
-	assert_int_equal(mesh_judge(m, &id, MESH_ACCEPTED, T0), MESH_ACCEPT);
+	assert_int_equal(mesh_judge(m, &id, MESH_ACCEPTED, false, T0),
+	    MESH_ACCEPT);
 	assert_int_equal(mesh_sought(m, &sought, 1), 0);
+	mesh_free(m);
+}
+
+/* Device 9 at a relay, and at `direct` unless that is "". */
+static struct mesh *
+mesh_at_relay(const char *direct)
+{
+	const struct devid own = device(5);
+	struct mesh *m = mesh_new(&own, 1);
+	const struct addr at[] = { parse("relay://r:1"),
+		parse(direct[0] != '\0' ? direct : "dynamic") };
+	const struct mesh_peer_config cfg = { .id = device(9),
+		.name = "peer",
+		.address = at,
+		.address_count = 2 };
+
+	mesh_configure(m, &cfg, 1, T0);
+	return m;
+}
+
+static void
+mesh_tries_relays_after_the_rest(void **state)
+{
+	struct mesh *m = mesh_at_relay("tcp://hub:1");
+	struct mesh_dial d;
+
+	(void)state;
+	assert_true(mesh_next(m, T0, &d));
+	assert_false(addr_is_relayed(&d.addr));
+	assert_false(mesh_next(m, T0, &d));
+	assert_true(mesh_wake_at(m, T0) == T0 + CLOCK_S);
+	assert_true(mesh_next(m, T0 + CLOCK_S, &d));
+	assert_true(addr_is_relayed(&d.addr));
+	mesh_free(m);
+	m = mesh_at_relay("");
+	assert_true(mesh_next(m, T0, &d));
+	assert_true(addr_is_relayed(&d.addr));
+	mesh_free(m);
+}
+
+static void
+mesh_puts_a_direct_connection_in_a_relayed_ones_place(void **state)
+{
+	struct mesh *m = mesh_at_relay("tcp://hub:1");
+	const struct devid id = device(9);
+	struct mesh_dial direct, relayed;
+
+	(void)state;
+	assert_true(mesh_next(m, T0, &direct));
+	assert_true(mesh_next(m, T0 + CLOCK_S, &relayed));
+	assert_int_equal(mesh_judge(m, &id, MESH_DIALLED, true, T0 + CLOCK_S),
+	    MESH_ACCEPT);
+	mesh_up(m, &id, &relayed, T0 + CLOCK_S);
+	mesh_settled(m, &id);
+	assert_int_equal(mesh_detour(m, &id), MESH_DIRECT_UNTRIED);
+	mesh_dial_failed(m, &direct, "refused", at(T0 + 2 * CLOCK_S));
+	assert_int_equal(mesh_detour(m, &id), MESH_DIRECT_FAILED);
+	/* It goes on trying, but for the relay. */
+	assert_true(mesh_next(m, T0 + 10 * CLOCK_S, &direct));
+	assert_false(addr_is_relayed(&direct.addr));
+	assert_false(mesh_next(m, T0 + 100 * CLOCK_S, &relayed));
+	/* Another relayed one is one too many, a direct one is not. */
+	assert_int_equal(
+	    mesh_judge(m, &id, MESH_ACCEPTED, true, T0 + 11 * CLOCK_S),
+	    MESH_SURPLUS);
+	assert_int_equal(
+	    mesh_judge(m, &id, MESH_DIALLED, false, T0 + 11 * CLOCK_S),
+	    MESH_BETTER);
+	/* Own 5 is smaller: what we dialled stays. */
+	assert_int_equal(
+	    mesh_judge(m, &id, MESH_ACCEPTED, false, T0 + 11 * CLOCK_S),
+	    MESH_SURPLUS);
+	mesh_better_up(m, &id, &direct);
+	assert_int_equal(mesh_detour(m, &id), MESH_DIRECT);
+	assert_int_equal(
+	    mesh_judge(m, &id, MESH_ACCEPTED, false, T0 + 12 * CLOCK_S),
+	    MESH_SURPLUS);
+	assert_false(mesh_next(m, T0 + 500 * CLOCK_S, &direct));
+	mesh_free(m);
+}
+
+static void
+mesh_keeps_the_better_one_when_the_relayed_one_ends_first(void **state)
+{
+	struct mesh *m = mesh_at_relay("");
+	const struct devid id = device(9);
+	struct mesh_dial d;
+
+	(void)state;
+	assert_true(mesh_next(m, T0, &d));
+	assert_int_equal(mesh_judge(m, &id, MESH_DIALLED, true, T0),
+	    MESH_ACCEPT);
+	mesh_up(m, &id, &d, T0);
+	assert_int_equal(mesh_detour(m, &id), MESH_NO_DIRECT_WAY);
+	assert_int_equal(mesh_judge(m, &id, MESH_ACCEPTED, false, T0),
+	    MESH_BETTER);
+	mesh_down(m, &id, T0);
+	/* It counts now: nobody is dialled, and it comes up. */
+	assert_false(mesh_next(m, T0 + 100 * CLOCK_S, &d));
+	mesh_up(m, &id, NULL, T0);
+	assert_int_equal(mesh_detour(m, &id), MESH_DIRECT);
 	mesh_free(m);
 }
 
@@ -438,6 +547,11 @@ main(void)
 		cmocka_unit_test(mesh_knows_itself_and_strangers),
 		cmocka_unit_test(mesh_forgets_announced_addresses_after_90_s),
 		cmocka_unit_test(mesh_keeps_the_latest_of_what_servers_tell),
+		cmocka_unit_test(mesh_tries_relays_after_the_rest),
+		cmocka_unit_test(
+		    mesh_puts_a_direct_connection_in_a_relayed_ones_place),
+		cmocka_unit_test(
+		    mesh_keeps_the_better_one_when_the_relayed_one_ends_first),
 		cmocka_unit_test(
 		    mesh_does_not_listen_to_announcements_of_fixed_peers),
 		cmocka_unit_test(

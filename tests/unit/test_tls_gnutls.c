@@ -124,8 +124,8 @@ two_open(struct two *t, struct identity *ia, struct identity *ib)
 
 	t->ia = ia;
 	t->ib = ib;
-	assert_int_equal(tls_open(&t->a, ia, TLS_CLIENT, NULL), 0);
-	assert_int_equal(tls_open(&t->b, ib, TLS_SERVER, NULL), 0);
+	assert_int_equal(tls_open(&t->a, ia, TLS_CLIENT, TLS_BEP, NULL), 0);
+	assert_int_equal(tls_open(&t->b, ib, TLS_SERVER, TLS_BEP, NULL), 0);
 	for (int i = 0; i < 10 && (ra == 0 || rb == 0); i++) {
 		ra = tls_handshake(t->a, &err);
 		carry(t->a, t->b);
@@ -442,7 +442,7 @@ meet_raw(const char *priority, unsigned certs, const char *alpn,
 	raw_open(&r, GNUTLS_CLIENT, priority, alpn);
 	if (certs > 0)
 		raw_certify(&r, certs);
-	assert_int_equal(tls_open(&tls, id, TLS_SERVER, NULL), 0);
+	assert_int_equal(tls_open(&tls, id, TLS_SERVER, TLS_BEP, NULL), 0);
 	rc = raw_meet(&r, tls, err);
 	tls_close(tls);
 	raw_close(&r);
@@ -509,7 +509,8 @@ tls_refuses_noise(void **state)
 		struct tls *tls;
 		size_t len;
 
-		assert_int_equal(tls_open(&tls, id, TLS_SERVER, NULL), 0);
+		assert_int_equal(tls_open(&tls, id, TLS_SERVER, TLS_BEP, NULL),
+		    0);
 		memcpy(tls_input_space(tls, &len), noise[i], strlen(noise[i]));
 		tls_input_add(tls, strlen(noise[i]));
 		tls_input_end(tls);
@@ -542,7 +543,7 @@ odd_open_as(struct odd *o, enum tls_role role, const char *priority)
 	if (client)
 		gnutls_certificate_server_set_request(o->raw.s,
 		    GNUTLS_CERT_REQUIRE);
-	assert_int_equal(tls_open(&o->tls, o->id, role, NULL), 0);
+	assert_int_equal(tls_open(&o->tls, o->id, role, TLS_BEP, NULL), 0);
 	if (client) {
 		assert_int_equal(tls_handshake(o->tls, &err), 0);
 		tls_to_raw(o->tls, &o->raw);

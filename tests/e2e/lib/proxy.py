@@ -17,7 +17,8 @@ class Proxy:
     """Listens on loopback and forwards to `target` (tcp://HOST:PORT).
 
     `up` counts bytes from the dialler, `down` bytes to it.  `rate` limits
-    each direction in bytes a second; None is no limit.
+    each direction in bytes a second; None is no limit.  A list in `heard`
+    gets all that passes.
     """
 
     def __init__(self, target: str, rate: Optional[float] = None):
@@ -26,6 +27,7 @@ class Proxy:
         self.rate = rate
         self.up = self.down = 0
         self.connections = 0
+        self.heard: Optional[list[bytes]] = None
         self._refuse = False
         self._live: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -101,6 +103,8 @@ class Proxy:
                 sink.sendall(data)
                 with self._lock:
                     setattr(self, name, getattr(self, name) + len(data))
+                    if self.heard is not None:
+                        self.heard.append(data)
                 if rate is not None:
                     time.sleep(len(data) / rate)
         except OSError:

@@ -57,3 +57,19 @@ class Disco(_Server):
     @property
     def url(self) -> str:
         return f"https://{self.host}:{self.port}/v2/?id={self.id}"
+
+
+class Relay(_Server):
+    """A relay that tells no pool of itself."""
+
+    pattern = r"(?:URI: )?relay://\S*[?&]id=([A-Z2-7-]{63})"
+
+    def __init__(self, home: Path, *more: str, port: int = 0):
+        self.port = port or free_port()
+        super().__init__("strelaysrv", home, [
+            "-listen", f"127.0.0.1:{self.port}", "-keys", str(home),
+            "-pools=", "-status-srv=", *more])
+
+    @property
+    def url(self) -> str:
+        return f"relay://127.0.0.1:{self.port}/?id={self.id}"

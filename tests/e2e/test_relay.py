@@ -1,0 +1,318 @@
+"""Through a relay: Debian's strelaysrv, and one that lies."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import struct
+import threading
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from lib import bep, tree
+from lib.node import Node
+from lib.proc import free_port, open_fds, wait_until
+from lib.proxy import Proxy
+from lib.servers import Relay
+from lib.world import FOLDER, World, settle
+
+
+@pytest.fixture
+def relay(world: World) -> Relay:
+    made = Relay(world.base / "relay")
+    world.daemons.append(made)
+    made.start()
+    return made
+
+
+def joined(node: Node) -> bool:
+    return all(r["joined"] for r in node.status()["relays"])
+
+
+def path_of(node: Node, name: str) -> dict:
+    return node.device(name)["path"]
+
+
+def hidden(world: World, name: str, *relays: str) -> Node:
+    """A node that can be reached through relays alone."""
+    made = world.node(name, start=False)
+    made.ctl("config", "unset", "mesh.listen")
+    made.config("mesh.listen", f"tcp://127.0.0.1:{made.port}")
+    for url in relays:
+        made.ctl("config", "set", "--add", "mesh.listen", url)
+    return made
+
+
+MakeRelayed = Callable[..., tuple[list[Node], list[Path]]]
+
+
+@pytest.fixture
+def make_relayed(world: World) -> MakeRelayed:
+    def make(url: str) -> tuple[list[Node], list[Path]]:
+        """A waits at the relay, B asks for it there."""
+        a, b = hidden(world, "A", url), hidden(world, "B")
+        dirs = [world.dir("a"), world.dir("b")]
+        a.device_add(b.id, "B")
+        b.device_add(a.id, "A", url)
+        a.folder_add(dirs[0], FOLDER, "B")
+        b.folder_add(dirs[1], FOLDER, "A")
+        a.start()
+        wait_until(lambda: joined(a), 60, "A has a place", alive=[a])
+        b.start()
+        wait_until(lambda: a.connected("B") and b.connected("A"), 60,
+                   "connected", alive=[a, b])
+        return [a, b], dirs
+
+    return make
+
+
+def test_two_of_ours_meet_at_a_relay(make_relayed: MakeRelayed,
+                                     relay: Relay) -> None:
+    nodes, dirs = make_relayed(relay.url)
+    tree.write(dirs[0] / "down", tree.noise(3_000_000, 1))
+    tree.write(dirs[1] / "up", tree.noise(3_000_000, 2))
+    settle(nodes, dirs, 60)
+    for node, other in zip(nodes, "BA"):
+        path = path_of(node, other)
+        assert path["kind"] == "relay", path
+        assert path["why"] == "no-direct-way", path
+        assert f"relay 127.0.0.1:{relay.port}" in node.ctl(
+            "status", check=False).out
+    assert path_of(nodes[1], "A")["dialled"]
+    assert "others can ask for this device" in nodes[0].ctl(
+        "doctor", check=False).out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asks", ["ours", "theirs"])
+def test_a_syncthing_meets_us_at_a_relay(world: World, relay: Relay,
+                                         asks: str) -> None:
+    """The one that asks waits nowhere, so the other one is invited."""
+    options = {"relaysEnabled": "true", "relayReconnectIntervalM": "1"}
+    if asks == "ours":
+        options["listenAddress"] = relay.url
+    theirs = world.syncthing(options=options)
+    ours = hidden(world, "A", *([relay.url] if asks == "theirs" else []))
+    dirs = [world.dir("a"), world.dir("b")]
+    ours.device_add(theirs.id, "S",
+                    *([relay.url] if asks == "ours" else []))
+    ours.folder_add(dirs[0], FOLDER, "S")
+    ours.start()
+    wait_until(lambda: joined(ours), 60, "a place", alive=[ours])
+    theirs.folder_add(FOLDER, dirs[1], [ours.id])
+    theirs.device_add(ours.id, "A",
+                      relay.url if asks == "theirs" else "dynamic")
+    theirs.folder_set(FOLDER, devices=[{"deviceID": theirs.id},
+                                       {"deviceID": ours.id}])
+    tree.write(dirs[0] / "ours", tree.noise(1_000_000, 1))
+    tree.write(dirs[1] / "theirs", tree.noise(1_000_000, 2))
+    wait_until(lambda: ours.connected("S"), 90, "connected",
+               alive=[ours, theirs])
+    assert path_of(ours, "S")["kind"] == "relay"
+    assert path_of(ours, "S")["dialled"] == (asks == "ours")
+    wait_until(lambda: tree.same(*dirs), 60, "the same",
+               alive=[ours, theirs])
+
+
+def test_a_direct_way_takes_the_relays_place(
+        make_relayed: MakeRelayed, relay: Relay) -> None:
+    """In the middle of a file, and nothing of it is lost or torn."""
+    (a, b), dirs = make_relayed(relay.url)
+    tree.write(dirs[0] / "big", tree.noise(60_000_000, 3))
+    wait_until(lambda: b.device("A")["bytes_in"] > 1_000_000, 60, "it flows",
+               alive=[a, b])
+    b.ctl("config", "set", "--add", "device.A.address", a.addr)
+    wait_until(lambda: path_of(b, "A")["kind"] == "direct"
+               and path_of(a, "B")["kind"] == "direct", 60, "direct",
+               alive=[a, b])
+    settle([a, b], dirs, 90)
+    assert not tree.conflicts(dirs[1])
+
+
+def test_the_relay_is_the_way_when_nothing_answers(
+        make_relayed: MakeRelayed, relay: Relay) -> None:
+    (a, b), dirs = make_relayed(relay.url)
+    b.ctl("config", "set", "--add", "device.A.address",
+          f"tcp://127.0.0.1:{free_port()}")
+    wait_until(lambda: path_of(b, "A").get("why") == "direct-failed", 60,
+               "it says why", alive=[a, b])
+    tree.write(dirs[0] / "still", b"here")
+    settle([a, b], dirs, 60)
+
+
+def test_a_relay_that_ends_is_found_again(make_relayed: MakeRelayed,
+                                          relay: Relay) -> None:
+    (a, b), dirs = make_relayed(relay.url)
+    relay.end()
+    wait_until(lambda: not a.connected("B") and not joined(a), 60, "lost",
+               alive=[a, b])
+    relay.start()
+
+    def back() -> bool:
+        for node in (a, b):
+            node.http("POST", "/v1/refresh")
+        return joined(a) and a.connected("B") and b.connected("A")
+
+    wait_until(back, 90, "back", alive=[a, b])
+    tree.write(dirs[0] / "again", b"here")
+    settle([a, b], dirs, 60)
+
+
+def test_what_passes_the_relay_tells_nothing(
+        world: World, make_relayed: MakeRelayed) -> None:
+    """No content and no name, in all that the relay hears and says."""
+    port = free_port()
+    tap = Proxy(f"tcp://127.0.0.1:{port}")
+    tap.heard = []
+    relay = Relay(world.base / "relay", "-ext-address",
+                  f"127.0.0.1:{tap.port}", port=port)
+    world.daemons.append(relay)
+    relay.start()
+    canary = os.urandom(24).hex().encode()
+    name = "canary-" + os.urandom(8).hex()
+    try:
+        nodes, dirs = make_relayed(
+            f"relay://127.0.0.1:{tap.port}/?id={relay.id}")
+        tree.write(dirs[0] / name, b"".join(
+            canary + os.urandom(8) for _ in range(2000)))
+        settle(nodes, dirs, 60)
+        assert path_of(nodes[0], "B")["kind"] == "relay"
+    finally:
+        tap.close()
+    wire = b"".join(tap.heard)
+    assert len(wire) > 2000 * len(canary)
+    assert canary not in wire and name.encode() not in wire
+    assert b"bep-relay" in wire  # it is looked at as it was sent
+
+
+# ---- a relay that lies -----------------------------------------------------
+
+MAGIC = 0x9E79BC40
+
+
+def message(kind: int, payload: bytes = b"") -> bytes:
+    return struct.pack(">III", MAGIC, kind, len(payload)) + payload
+
+
+def opaque(data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + data + bytes(-len(data) % 4)
+
+
+def invitation(who: str, port: int, ip: bytes = b"") -> bytes:
+    return message(6, opaque(bep.device_raw(who)) + opaque(os.urandom(32))
+                   + opaque(ip) + struct.pack(">II", port, 1))
+
+
+class LyingRelay:
+    """Takes everyone in, then says what it was told to."""
+
+    def __init__(self, lie: Callable[[], bytes], times: int = 1):
+        self.identity = bep.Identity.make()
+        self.lie, self.times = lie, times
+        self.joins = 0
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.set_alpn_protocols(["bep-relay"])
+        self.identity.load(self.context)
+        self.sock = socket.socket()
+        self.sock.bind(("127.0.0.1", 0))
+        self.sock.listen(64)
+        self.port = self.sock.getsockname()[1]
+        self.url = f"relay://127.0.0.1:{self.port}/?id={self.identity.id}"
+        self.plain: list[bytes] = []  # what came that was no TLS
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                raw, _ = self.sock.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(raw,),
+                             daemon=True).start()
+
+    def _serve(self, raw: socket.socket) -> None:
+        try:
+            raw.settimeout(60)
+            first = raw.recv(12, socket.MSG_PEEK)
+            if first[:1] != b"\x16":
+                self.plain.append(first)
+                raw.recv(1 << 16)
+                raw.sendall(message(4, struct.pack(">I", 1) + opaque(b"")))
+                raw.close()
+                return
+            sock = self.context.wrap_socket(raw, server_side=True)
+            sock.recv(1 << 12)
+            self.joins += 1
+            sock.sendall(message(4, struct.pack(">I", 0) + opaque(b"")))
+            for _ in range(self.times):
+                sock.sendall(self.lie())
+            while sock.recv(1 << 12):
+                pass
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+@pytest.mark.parametrize("lie", [
+    lambda: os.urandom(4096),
+    lambda: message(6, b"\xff" * 64),
+    lambda: struct.pack(">III", MAGIC, 6, 1 << 30),
+    lambda: message(5, opaque(bytes(32))),
+    lambda: message(7)], ids=["noise", "damaged", "huge", "wrong", "full"])
+def test_a_relay_that_lies_is_left(world: World,
+                                   lie: Callable[[], bytes]) -> None:
+    liar = LyingRelay(lie)
+    try:
+        made = hidden(world, "A", liar.url).start()
+        wait_until(lambda: liar.joins and not joined(made)
+                   and made.status()["relays"][0]["error"], 60, "it left",
+                   alive=[made])
+        assert not made.ctl("doctor", check=False).out.count(
+            "others can ask for this device")
+    finally:
+        liar.close()
+
+
+def test_a_relay_of_another_name_is_told_nothing(world: World) -> None:
+    liar = LyingRelay(lambda: b"")
+    try:
+        other = bep.Identity.make().id
+        made = hidden(world, "A", liar.url.split("?")[0] + f"?id={other}")
+        made.start()
+        wait_until(lambda: "not the relay" in
+                   made.status()["relays"][0]["error"], 60, "refused",
+                   alive=[made])
+        assert liar.joins == 0
+    finally:
+        liar.close()
+
+
+def test_invitations_lead_to_the_relay_and_nowhere_else(
+        world: World) -> None:
+    """Ten thousand of them, to a service of somebody else's."""
+    victim = socket.socket()
+    victim.bind(("127.0.0.5", 0))
+    victim.listen(8)
+    victim.settimeout(1)
+    stranger = bep.Identity.make().id
+    port = victim.getsockname()[1]
+    liar = LyingRelay(
+        lambda: invitation(stranger, port, bytes([127, 0, 0, 5])), 10000)
+    try:
+        a, b = hidden(world, "A", liar.url), world.node("B")
+        a.device_add(b.id, "B", b.addr)
+        b.device_add(a.id, "A")
+        a.start()
+        wait_until(lambda: liar.joins > 0, 60, "joined", alive=[a])
+        wait_until(lambda: a.connected("B"), 60, "B all the same", alive=[a])
+        assert open_fds(a.pid) < 200
+        with pytest.raises(socket.timeout):
+            victim.accept()
+    finally:
+        liar.close()
+        victim.close()
