@@ -353,11 +353,21 @@ pending_take(struct vdisk *dk, const bool *take)
 	dk->pending.len = kept;
 }
 
+/* What these changes name is later in the journal. */
+static void
+mark_later(struct vdisk *dk, size_t from, uint32_t mark)
+{
+	for (size_t i = from; i < dk->pending.len; i++)
+		for (uint32_t k = 0; k < dk->pending.item[i].count; k++)
+			if (dk->pending.item[i].edge[k].to != NULL)
+				dk->pending.item[i].edge[k].to->mark = mark;
+}
+
 /* A journal has all attributes that were set before. */
 static void
 flush_meta(struct vnode *in)
 {
-	if (in->clean && !in->meta_clean) {
+	if (in->clean && !in->meta_clean && in->mark == 0) {
 		in->meta_clean = true;
 		in->had_id = in->id;
 	}
@@ -386,7 +396,9 @@ vdisk_flush_dir(struct vdisk *dk, struct vnode *dir)
 	}
 	if (dk->make.model == VDISK_ORDERED) {
 		memset(take, 1, last);
+		mark_later(dk, last, 1);
 		flush_meta(dk->root);
+		mark_later(dk, last, 0);
 	}
 	pending_take(dk, take);
 	vdisk_flush_node(dir);
