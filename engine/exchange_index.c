@@ -78,9 +78,13 @@ exchange_index_ours(struct folder *f, struct share *sh,
     const struct peer_state *ours)
 {
 	const uint64_t max = (uint64_t)ours->max_sequence;
-	const bool delta = ours->index_id == index_id(f->ix) &&
-			   ours->max_sequence > 0 && max <= f->committed_seq;
+	const bool same = ours->index_id == index_id(f->ix);
+	const bool delta = same && ours->max_sequence > 0 &&
+			   max <= f->committed_seq && index_gave(f->ix, max);
 
+	/* What an index said that is no more must be forgotten, even if there
+	 * is nothing to say instead. */
+	sh->send_empty = same && max > 0 && !delta;
 	sh->send_full = !delta;
 	sh->sent_seq = delta ? max + MUTANT(MUTANT_DELTA_SKIPS_ONE) : 0;
 	sh->said_seq = delta ? ours->max_sequence : 0;
@@ -187,7 +191,8 @@ exchange_send_index(struct folder *f, struct share *sh)
 
 	if (sh->peer == NULL || !sh->peer->cc_came || !sh->remote_runs ||
 	    sh->send_busy || !folder_talks(f) ||
-	    sh->sent_seq >= f->committed_seq || scan_holds_back(f))
+	    (sh->sent_seq >= f->committed_seq && !sh->send_empty) ||
+	    scan_holds_back(f))
 		return;
 	entry = arena_array(scratch, LIMIT_INDEX_BATCH_FILES, sizeof(*entry));
 	im->prev_sequence = sh->said_seq;
@@ -208,17 +213,18 @@ exchange_send_index(struct folder *f, struct share *sh)
 		bytes += exchange_entry_size(e);
 		im->entry_count++;
 	}
-	if (im->entry_count == 0) {
+	if (im->entry_count == 0 && !sh->send_empty) {
 		sh->sent_seq = f->committed_seq;
 		return;
 	}
 	im->folder = f->cfg.id;
 	im->entry = entry;
-	im->last_sequence = entry[im->entry_count - 1].sequence;
+	if (im->entry_count > 0)
+		im->last_sequence = entry[im->entry_count - 1].sequence;
 	sh->said_seq = im->last_sequence;
 	if (sh->send_full)
 		m.type = MESSAGE_INDEX;
-	sh->send_full = false;
+	sh->send_full = sh->send_empty = false;
 	sh->send_busy = true;
 	sent = mem_zalloc(sizeof(*sent));
 	*sent = (struct exchange_sent){ .en = f->en,

@@ -623,8 +623,7 @@ folder_on_open(struct folder *f, void *arg, const struct event *ev)
 		return;
 	}
 	/* Of an old index that came back peers have heard later sequences. */
-	if (!index_is_new(f->ix))
-		index_advance_seq(f->ix, folder_seq_of(core_now(f->en)));
+	index_advance_seq(f->ix, folder_seq_of(core_now(f->en)));
 	f->committed_seq = index_seq(f->ix);
 	f->settled = false;
 	f->scan = scan_new(f);

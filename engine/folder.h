@@ -48,6 +48,7 @@ struct share {
 	bool remote_lists; /* ... lists it at all */
 	/* Sending our index to it. */
 	bool send_full;    /* the next message is an Index */
+	bool send_empty;   /* ... even if there is nothing to say */
 	bool send_busy;    /* a batch is on its way: wait for its DONE */
 	uint64_t sent_seq; /* it has everything up to here */
 	int64_t said_seq;  /* ... and heard this number last */

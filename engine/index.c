@@ -341,8 +341,10 @@ index_open(struct index **out, struct store *store, const struct devid *self,
 	ASSERT(index_id_if_new != 0);
 	ix->st = store;
 	rc = index_open_store(ix, self, index_id_if_new, &mine);
-	if (rc == 0)
+	if (rc == 0) {
 		index_load_spent(ix);
+		index_impl_load_gaps(ix);
+	}
 	if (rc == 0 && ix->conflicts < 0)
 		index_count_conflicts(ix);
 	arena_clear(&ix->scratch);
@@ -363,6 +365,7 @@ index_close(struct index *ix)
 	if (ix == NULL)
 		return;
 	VEC_FINI(&ix->slot);
+	VEC_FINI(&ix->gap);
 	buf_fini(&ix->rec);
 	buf_fini(&ix->rec2);
 	arena_fini(&ix->scratch);
@@ -374,6 +377,7 @@ index_flush(struct index *ix)
 {
 	if (!ix->dirty || !index_impl_is_sound(ix))
 		return;
+	index_impl_flush_gaps(ix);
 	for (uint32_t i = 0; i < ix->slot.len; i++) {
 		if (ix->slot.item[i].dirty)
 			slot_flush(ix, i);
@@ -402,13 +406,6 @@ bool
 index_is_new(const struct index *ix)
 {
 	return !ix->used;
-}
-
-void
-index_advance_seq(struct index *ix, uint64_t seq)
-{
-	if (seq > ix->seq)
-		ix->seq = seq;
 }
 
 uint64_t

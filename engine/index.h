@@ -96,6 +96,12 @@ void index_put_fact(struct index *ix, const char *name, struct slice value);
  */
 void index_advance_seq(struct index *ix, uint64_t seq);
 /*
+ * Can this index have given out `seq`?  False: whoever heard of it heard it of
+ * what this index was before an older copy of it came back.  (True may be
+ * wrong only where a clock went back, too.)
+ */
+bool index_gave(const struct index *ix, uint64_t seq);
+/*
  * The time for version_bump(): `wall_s`, or, when that is later, just after
  * the last counter of ours that a row has lost.  A row loses one when a version
  * that has not seen it wins; given out again for the same path it would make

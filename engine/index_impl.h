@@ -25,6 +25,11 @@ struct index_slot {
 	bool dirty; /* differs from the store */
 };
 
+/* after < seq <= upto: never given out (index_gaps.c). */
+struct index_gap {
+	uint64_t after, upto;
+};
+
 struct index {
 	struct store *st; /* borrowed */
 	uint64_t id;
@@ -38,9 +43,11 @@ struct index {
 	bool has_root;
 	struct root_identity root;
 	VEC(struct index_slot) slot;
-	struct buf rec, rec2; /* scratch, for one record */
-	struct arena scratch; /* empty between calls */
-	struct err err;       /* code 0: sound */
+	VEC(struct index_gap) gap; /* oldest first */
+	bool gap_dirty;            /* ... differs from the store */
+	struct buf rec, rec2;      /* scratch, for one record */
+	struct arena scratch;      /* empty between calls */
+	struct err err;            /* code 0: sound */
 };
 
 /* The first damage is kept; from then on nothing is read or written. */
@@ -51,6 +58,10 @@ struct row *index_impl_load(struct index *ix, struct slice key, uint64_t *owner,
     struct arena *arena);
 struct row *index_impl_decode(struct index *ix, struct slice key,
     struct slice value, uint64_t *owner, struct arena *arena);
+
+/* index_gaps.c: with the first commit of a run, and when it is opened. */
+void index_impl_flush_gaps(struct index *ix);
+void index_impl_load_gaps(struct index *ix);
 
 /* A row has lost this counter of ours. */
 void index_impl_spend(struct index *ix, uint64_t counter);

@@ -40,6 +40,7 @@
 #define LIMIT_FOLDER_DEVICES 256u /* device slots of one folder's index */
 #define LIMIT_KEY_LEN 500u        /* bytes; LMDB has 511 */
 #define LIMIT_ROW_VERSIONS 64u    /* distinct versions kept for one path */
+#define LIMIT_INDEX_GAPS 64u      /* runs told apart, 16 bytes each */
 
 /* Queues and windows. */
 #define LIMIT_INDEX_BATCH_FILES 1000u   /* entries we send in a message */

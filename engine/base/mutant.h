@@ -112,6 +112,10 @@ enum mutant {
 	MUTANT_BRAKE_IGNORED,
 	/* A staged file goes before the intent that names it. */
 	MUTANT_TEMP_GONE_FIRST,
+	/* What an index said that is no more is taken for heard. */
+	MUTANT_OLD_INDEX_TRUSTED,
+	/* What is new is told of before the directory it is in. */
+	MUTANT_CHILD_TOLD_FIRST,
 };
 
 #ifdef HOLDFAST_MUTANTS

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "engine/core_state.h"
+#include "engine/exchange_index.h"
 #include "engine/folder.h"
 #include "engine/index.h"
 #include "testlib_world.h"
@@ -165,6 +166,31 @@ what_only_a_removed_device_has_is_not_waited_for(void **state)
 	arena_fini(&arena);
 }
 
+/* It heard that of an index that was, and came back as it had been before. */
+static void
+who_heard_what_was_never_said_here_is_told_everything(void **state)
+{
+	struct testlib_world *w = pair();
+	struct folder *f = testlib_world_engine(w, 1)->folder.item[0];
+	struct share *sh = &f->share[0];
+	const uint64_t said = index_seq(f->ix);
+	struct peer_state heard = { index_id(f->ix), (int64_t)said };
+
+	(void)state;
+	exchange_index_ours(f, sh, &heard);
+	assert_false(sh->send_full);
+	assert_int_equal(sh->sent_seq, said);
+	index_advance_seq(f->ix, said + 100);
+	f->committed_seq = said + 100;
+	heard.max_sequence = (int64_t)said + 50;
+	exchange_index_ours(f, sh, &heard);
+	assert_true(sh->send_full);
+	assert_true(sh->send_empty);
+	assert_int_equal(sh->sent_seq, 0);
+	testlib_world_free(w);
+	arena_fini(&arena);
+}
+
 int
 main(void)
 {
@@ -174,6 +200,8 @@ main(void)
 		    what_is_missing_before_an_update_is_asked_for_again),
 		cmocka_unit_test(
 		    what_only_a_removed_device_has_is_not_waited_for),
+		cmocka_unit_test(
+		    who_heard_what_was_never_said_here_is_told_everything),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -226,6 +226,54 @@ facts_root_peers_and_intents_survive(void **state)
 	assert_int_equal(index_put_intent(f->ix, SLICE_LIT("x")), first + 2);
 }
 
+/* Between two runs there is a gap; only another life of it spoke of that. */
+static void
+numbers_between_two_runs_were_never_given_out(void **state)
+{
+	struct fixture *f = *state;
+	const struct entry e = file(f, "a", 1, 1, 1, 1);
+
+	index_put_local(f->ix, &e, &seen, 0);
+	assert_true(index_gave(f->ix, 1));
+	assert_false(index_gave(f->ix, 2));
+	index_advance_seq(f->ix, 100);
+	assert_true(index_gave(f->ix, 1));
+	assert_false(index_gave(f->ix, 2));
+	assert_false(index_gave(f->ix, 100));
+	reopen(f);
+	index_put_local(f->ix, &e, &seen, 0);
+	assert_true(index_gave(f->ix, 101));
+	assert_false(index_gave(f->ix, 50));
+	/* A run that gave out none makes the gap longer, not another. */
+	index_advance_seq(f->ix, 200);
+	index_advance_seq(f->ix, 300);
+	index_put_local(f->ix, &e, &seen, 0);
+	reopen(f);
+	assert_true(index_gave(f->ix, 101));
+	assert_false(index_gave(f->ix, 250));
+	assert_true(index_gave(f->ix, 301));
+}
+
+static void
+of_many_runs_the_oldest_are_not_told_apart(void **state)
+{
+	struct fixture *f = *state;
+	const struct entry e = file(f, "a", 1, 1, 1, 1);
+	const uint64_t runs = LIMIT_INDEX_GAPS + 10;
+
+	for (uint64_t i = 1; i <= runs; i++) {
+		index_advance_seq(f->ix, i * 100);
+		index_put_local(f->ix, &e, &seen, 0);
+		reopen(f);
+	}
+	for (uint64_t i = 0; i < runs; i++)
+		assert_false(index_gave(f->ix, i * 100 + 50));
+	assert_true(index_gave(f->ix, runs * 100 + 1));
+	assert_true(index_gave(f->ix, runs * 100 - 99));
+	/* What was given out so long ago counts as if it had not been. */
+	assert_false(index_gave(f->ix, 101));
+}
+
 static void
 only_a_peers_new_state_is_pending_too(void **state)
 {
@@ -714,6 +762,8 @@ main(void)
 		TEST(index_of_another_device_or_format_is_refused),
 		TEST(conflict_copies_are_counted_and_those_of_an_old_index_too),
 		TEST(facts_root_peers_and_intents_survive),
+		TEST(numbers_between_two_runs_were_never_given_out),
+		TEST(of_many_runs_the_oldest_are_not_told_apart),
 		TEST(only_a_peers_new_state_is_pending_too),
 		TEST(slots_run_out_and_are_kept),
 		TEST(metadata_change_touches_no_place_of_a_block),
