@@ -283,6 +283,45 @@ scan_waits_for_below(struct scan_pass *ps, const struct row *row,
 	return true;
 }
 
+/* Do others hear of `dir` before, or with, what is new in it? */
+static bool
+scan_is_known_dir(struct scan *sc, struct slice dir)
+{
+	struct arena *scratch = core_scratch(sc->f->en);
+	const struct arena_mark mark = arena_mark(scratch);
+	const struct row *row =
+	    dir.len == 0 ? NULL : index_row(sc->f->ix, dir, scratch);
+	const bool known =
+	    dir.len == 0 ||
+	    (scan_has_local(row) && row_local(row)->entry.type == ENTRY_DIR);
+
+	arena_reset(scratch, mark);
+	return known;
+}
+
+/*
+ * What is new here is told after the directory it is in: who heard of it alone
+ * would make a directory of its own for it, which nobody deletes when both are
+ * gone, or wait for a file to make way.  The directory is looked at first, and
+ * what is in it again.
+ */
+static bool
+scan_waits_for_parent(struct scan_pass *ps, const struct row *row,
+    struct slice path, uint32_t asked)
+{
+	struct scan *sc = ps->sc;
+	const struct slice dir = path_parent(path);
+	uintptr_t flags;
+
+	if (scan_has_local(row) || (asked & HINT_PARENT_KNOWN) != 0 ||
+	    scan_is_known_dir(sc, dir) || MUTANT(MUTANT_CHILD_TOLD_FIRST))
+		return false;
+	flags = (uintptr_t)map_find(&sc->hint, dir);
+	flags |= HINT_LOOK | HINT_FORCE | HINT_SUBTREE;
+	map_put(&sc->hint, dir, (void *)flags);
+	return true;
+}
+
 static void
 scan_look(struct scan_pass *ps, const struct row *row, struct slice path,
     const struct identity *seen, struct slice target, uint32_t flags)
@@ -297,6 +336,8 @@ scan_look(struct scan_pass *ps, const struct row *row, struct slice path,
 		scan_look_ignored(ps, row, path, seen);
 		return;
 	}
+	if (scan_waits_for_parent(ps, row, path, flags))
+		return;
 	if (seen->type != IDENTITY_FILE)
 		scan_item_drop(ps->sc, path);
 	if (seen->type != IDENTITY_DIR &&
@@ -358,7 +399,8 @@ scan_ask_end(struct scan_ask *ask)
 /* One name of a listing, with its row if there is one. */
 static void
 scan_entry_listed(struct scan_pass *ps, struct slice dir,
-    const struct dir_entry *de, const struct row *row, struct arena *arena)
+    const struct dir_entry *de, const struct row *row, uint32_t flags,
+    struct arena *arena)
 {
 	const struct slice path = path_join(arena, dir, de->name);
 	struct err err = { 0 };
@@ -377,7 +419,7 @@ scan_entry_listed(struct scan_pass *ps, struct slice dir,
 	}
 	if (scan_compose(ps, path, &de->seen))
 		return;
-	scan_look(ps, row, path, &de->seen, de->link_target, HINT_SUBTREE);
+	scan_look(ps, row, path, &de->seen, de->link_target, flags);
 }
 
 /*
@@ -391,6 +433,7 @@ scan_compare(struct scan_pass *ps, struct slice dir, const struct event *ev)
 	struct arena arena = { 0 };
 	const struct dir_entry *de = ev->u.done.entry;
 	uint32_t left = ev->u.done.entry_count;
+	uint32_t flags = HINT_SUBTREE;
 	struct slice after = SLICE_EMPTY;
 	struct arena rows[2] = { { 0 } }; /* the row at hand and the next */
 	struct map composed;
@@ -403,6 +446,8 @@ scan_compare(struct scan_pass *ps, struct slice dir, const struct event *ev)
 	core_map_init(f->en, &composed);
 	scan_composable(ev, dir, &composed, &arena);
 	arena_clear(&arena);
+	if (scan_is_known_dir(ps->sc, dir))
+		flags |= HINT_PARENT_KNOWN; /* asked once for all in it */
 	row = index_next_child(f->ix, dir, after, &rows[at]);
 	while (row != NULL || left > 0) {
 		const int cmp = row == NULL ? 1
@@ -418,7 +463,7 @@ scan_compare(struct scan_pass *ps, struct slice dir, const struct event *ev)
 				scan_add_gone(ps, row->path, false);
 		} else {
 			scan_entry_listed(ps, dir, de, cmp == 0 ? row : NULL,
-			    &arena);
+			    flags, &arena);
 			arena_clear(&arena);
 			de++;
 			left--;

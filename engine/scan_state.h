@@ -94,6 +94,7 @@ enum scan_hint_flag {
 	HINT_SUBTREE = 2,
 	HINT_FORCE = 4, /* a parent of something synced, ignored or not */
 	HINT_BELOW = 8, /* what is below is gone, if this is no directory */
+	HINT_PARENT_KNOWN = 16, /* of a listing: what it is in needs no look */
 };
 
 struct scan {

@@ -243,6 +243,36 @@ what_others_have_already_is_adopted(void **state)
 	testlib_world_free(w);
 }
 
+/* Else others make a directory of their own for it, which nobody deletes. */
+static void
+what_is_new_is_told_after_its_directory(void **state)
+{
+	struct testlib_world *w = one();
+	struct testlib_disk *dk = testlib_world_disk(w, A);
+
+	(void)state;
+	testlib_disk_mkdir(dk, "n");
+	testlib_disk_mkdir(dk, "n/m");
+	testlib_disk_write(dk, "n/m/f", SLICE_LIT("new"));
+	testlib_world_hint(w, A, "n/m/f");
+	settle(w);
+	assert_true(explain(w, A, "n/m/f").known);
+	assert_true(
+	    explain(w, A, "n/m").sequence < explain(w, A, "n/m/f").sequence);
+	assert_true(
+	    explain(w, A, "n").sequence < explain(w, A, "n/m").sequence);
+	/* A file that became one is no directory yet. */
+	testlib_disk_remove(dk, "a");
+	testlib_disk_mkdir(dk, "a");
+	testlib_disk_write(dk, "a/f", SLICE_LIT("new"));
+	testlib_world_hint(w, A, "a/f");
+	settle(w);
+	assert_int_equal(explain(w, A, "a").version[0].entry.type, ENTRY_DIR);
+	assert_true(
+	    explain(w, A, "a").sequence < explain(w, A, "a/f").sequence);
+	testlib_world_free(w);
+}
+
 /* The write had set the times; its bytes came when the hash was done. */
 static void
 a_write_that_goes_on_after_the_hash_is_found(void **state)
@@ -450,6 +480,7 @@ main(void)
 		    a_directory_that_becomes_a_file_loses_what_was_in_it),
 		cmocka_unit_test(a_moved_file_is_not_hashed_again),
 		cmocka_unit_test(what_others_have_already_is_adopted),
+		cmocka_unit_test(what_is_new_is_told_after_its_directory),
 		cmocka_unit_test(a_write_that_goes_on_after_the_hash_is_found),
 		cmocka_unit_test(what_people_wrote_is_flushed_before_its_row),
 		cmocka_unit_test(a_root_that_is_gone_deletes_nothing),
