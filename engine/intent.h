@@ -23,6 +23,7 @@ enum intent_kind {
 	INTENT_MOVE_DIR = 5,
 	INTENT_REVERT = 6, /* as REMOVE; the row forgets it */
 	INTENT_MAKE_DIR = 7,
+	INTENT_META = 8, /* permissions and time of what is at path */
 };
 
 struct intent { /* a value that borrows */
@@ -33,7 +34,7 @@ struct intent { /* a value that borrows */
 	struct slice temp;
 	struct slice keep;      /* name for what was at `path`; empty: none */
 	struct identity base;   /* was at `path`; of moves: at `from` */
-	struct identity staged; /* the sealed temp */
+	struct identity staged; /* the sealed temp; META: as it shall be */
 	bool had;               /* the index had a version at `path` ... */
 	struct version before;  /* ... this: an intent is of use only then */
 	struct version target;  /* what `path` becomes */

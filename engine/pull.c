@@ -413,23 +413,36 @@ pull_take_temp(struct pull *pl, struct slice temp)
 	return path != NULL;
 }
 
+void
+pull_avoid_temp(struct pull *pl, struct slice temp)
+{
+	map_put(&pl->taken, temp, pl);
+}
+
 #define TEMP_NAME_LEN 32u
+
+static void
+temp_name_of(struct slice text, char name[TEMP_NAME_LEN])
+{
+	static const char hex[] = "0123456789abcdef";
+	struct digest d;
+
+	digest_of(text, &d);
+	for (size_t i = 0; i < TEMP_NAME_LEN; i++)
+		name[i] = hex[d.b[i / 2] >> (i % 2 == 0 ? 4 : 0) & 15];
+}
 
 static void
 temp_name(enum item_kind kind, struct slice path, struct version version,
     char name[TEMP_NAME_LEN])
 {
-	static const char hex[] = "0123456789abcdef";
 	struct buf text = { 0 };
-	struct digest d;
 
 	buf_put_u8(&text, (uint8_t)kind);
 	buf_put_str(&text, path);
 	version_encode(version, &text);
-	digest_of(buf_slice(&text), &d);
+	temp_name_of(buf_slice(&text), name);
 	buf_fini(&text);
-	for (size_t i = 0; i < TEMP_NAME_LEN; i++)
-		name[i] = hex[d.b[i / 2] >> (i % 2 == 0 ? 4 : 0) & 15];
 }
 
 struct slice
@@ -438,6 +451,8 @@ pull_temp_name(struct item *it, struct slice path, struct version version)
 	char name[TEMP_NAME_LEN];
 
 	temp_name(it->kind, path, version, name);
+	while (map_find(&it->pl->taken, slice_of(name, sizeof(name))) != NULL)
+		temp_name_of(slice_of(name, sizeof(name)), name);
 	return item_own(it, slice_of(name, sizeof(name)));
 }
 
@@ -503,7 +518,7 @@ plan_implicit_dir(struct pull *pl, struct slice path, const struct row *row)
 		.name = path,
 		.type = ENTRY_DIR,
 		.perms = 0755,
-		.mtime_s = now.wall_ns / (int64_t)CLOCK_S,
+		.mtime_s = 0, /* whoever says more of it wins */
 		.modified_by = self,
 	};
 
@@ -522,7 +537,8 @@ plan_implicit_dir(struct pull *pl, struct slice path, const struct row *row)
 		e.version = (struct version){ 0 };
 	else
 		e.version = version_bump(e.version, self,
-		    index_stamp(f->ix, e.mtime_s), &pl->row);
+		    index_stamp(f->ix, now.wall_ns / (int64_t)CLOCK_S),
+		    &pl->row);
 	it->entry = item_own_entry(it, &e, NULL);
 	it->implicit = true;
 	pull_item_start(it);
@@ -1194,6 +1210,7 @@ pull_new(struct folder *f)
 	core_map_init(f->en, &pl->below);
 	core_map_init(f->en, &pl->owned);
 	core_map_init(f->en, &pl->temps);
+	core_map_init(f->en, &pl->taken);
 	core_map_init(f->en, &pl->no_move);
 	core_timer_init(&pl->timer, pull_on_timer, pl);
 	core_timer_init(&pl->retry, pull_on_retry, pl);
@@ -1257,6 +1274,7 @@ pull_free(struct pull *pl)
 	     (it = map_next(&pl->temps, it)) != NULL;)
 		mem_free(it->value);
 	map_fini(&pl->temps);
+	map_fini(&pl->taken);
 	map_fini(&pl->no_move);
 	pull_recover_free(pl);
 	pull_yield_free(pl);

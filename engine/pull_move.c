@@ -463,8 +463,10 @@ move_flushed(struct folder *f, void *arg, const struct event *ev)
 	struct move_dir *mv = arg;
 
 	if (ev->u.done.code != 0) {
-		mv->asked = true;
-		folder_met_error(f, ev->u.done.code, ev->u.done.text);
+		/* As in writer.c: recovery tells, when the folder is back. */
+		mv->intent = 0;
+		folder_halt(f, REASON_IO_ERROR, "flush: %.*s",
+		    SLICE_FMT(ev->u.done.text));
 		move_end(mv);
 		return;
 	}

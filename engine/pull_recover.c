@@ -173,6 +173,7 @@ recover_temp_done(struct folder *f, void *arg, const struct event *ev)
 		return;
 	} else {
 		/* It stays where it is, and its intent with it. */
+		pull_avoid_temp(rc->rec->pl, rc->in.temp);
 		log_error(core_log(f->en),
 		    "pull recover path=%s temp=%.*s text=\"%.*s\"",
 		    path_print(core_scratch(f->en), rc->in.path),
@@ -369,8 +370,11 @@ is_inode(const struct identity *a, const struct identity *b)
 static void
 recover_judged(struct recover *rec)
 {
-	if (--rec->left == 0)
-		core_commit(rec->pl->f, recover_committed, rec);
+	if (--rec->left > 0)
+		return;
+	/* What is said of them now must not outlive the names, either. */
+	rec->pl->f->unflushed = true;
+	core_commit(rec->pl->f, recover_committed, rec);
 }
 
 static void
@@ -419,7 +423,8 @@ recover_file(struct recovery *rc, const struct identity *temp)
 		return;
 	}
 	/* As we left it, if it is still so: a later edit must be found. */
-	if (identity_same_object(&rc->now, &rc->in.staged))
+	if (identity_same_object(&rc->now, &rc->in.staged) &&
+	    rc->now.mode == rc->in.staged.mode)
 		seen = &rc->now;
 	if (!recover_put(rc, rc->in.path, rc->in.target, seen)) {
 		log_info(core_log(pl->f->en),
@@ -461,8 +466,8 @@ recover_link(struct recovery *rc, const struct identity *temp,
 	scan_hint(pl->f, rc->in.path, false);
 	if (temp == NULL)
 		index_remove_intent(pl->f->ix, rc->id);
-	else if (identity_same_object(temp, &rc->in.base) && there)
-		recover_kept(rc, temp);
+	else if (identity_same_object(temp, &rc->in.base))
+		recover_kept(rc, temp); /* whoever took the link away since */
 	else if (temp->type == IDENTITY_LINK)
 		recover_drop(rc); /* ours: made, and never put */
 	else
@@ -503,13 +508,19 @@ recover_revert(struct recovery *rc, const struct identity *temp)
 	recover_kept(rc, temp);
 }
 
-/* What is at in.path is what the row of in.from still says. */
+/*
+ * What is at in.path has the content that the row of `was` still says, and the
+ * attributes that it has now; `before`: not all of the target's yet, so it is
+ * what that was made from.
+ */
 static void
-recover_put_moved(struct recovery *rc)
+recover_put_content(struct recovery *rc, struct slice was, bool before)
 {
 	struct pull *pl = rc->rec->pl;
-	const struct row *row = index_row(pl->f->ix, rc->in.from, &pl->row);
+	const struct row *row = index_row(pl->f->ix, was, &pl->row);
 	const struct row_version *v = row == NULL ? NULL : row_local(row);
+	const struct entry disk =
+	    scan_entry(pl->f->scan, rc->in.path, &rc->now);
 	struct err err = { 0 };
 	struct entry e;
 
@@ -519,7 +530,30 @@ recover_put_moved(struct recovery *rc)
 	if (e.type == ENTRY_FILE && e.block == NULL && e.block_count > 0 &&
 	    index_blocks(pl->f->ix, &e, &e.block, &pl->row, &err) < 0)
 		return;
+	e.perms = disk.perms;
+	e.no_perms = disk.no_perms;
+	e.mtime_s = disk.mtime_s;
+	e.mtime_ns = disk.mtime_ns;
+	if (before)
+		rc->in.target = version_before(rc->in.target, &rc->rec->arena);
 	recover_put_entry(rc, &e);
+}
+
+/* It was moved, and the power went before it got its new attributes. */
+static bool
+recover_lacks_meta(struct recovery *rc)
+{
+	struct pull *pl = rc->rec->pl;
+	const struct row *row = index_row(pl->f->ix, rc->in.path, &pl->row);
+	struct entry e = scan_entry(pl->f->scan, rc->in.path, &rc->now);
+
+	if (!recover_is_due(rc, row))
+		return false;
+	for (uint32_t i = 0; row != NULL && i < row->version_count; i++)
+		if (version_equal(row->version[i].entry.version, rc->in.target))
+			return !decide_same_meta(&e, &row->version[i].entry,
+			    pl->f->cfg.ignore_perms);
+	return false;
 }
 
 static void
@@ -535,9 +569,46 @@ recover_move(struct recovery *rc)
 		rc->move_dir = true;
 		return;
 	}
-	if (!recover_put(rc, rc->in.path, rc->in.target, &rc->now))
-		recover_put_moved(rc);
+	if (recover_lacks_meta(rc))
+		recover_put_content(rc, rc->in.from, true);
+	else if (!recover_put(rc, rc->in.path, rc->in.target, &rc->now))
+		recover_put_content(rc, rc->in.from, false);
 	recover_put(rc, rc->in.from, rc->in.gone, &absent);
+	recover_forget(rc);
+}
+
+static bool
+is_meta(const struct identity *a, const struct identity *b)
+{
+	return (a->mode & 0777u) == (b->mode & 0777u) &&
+	       (a->type == IDENTITY_DIR ||
+		   (a->mtime_s == b->mtime_s && a->mtime_ns == b->mtime_ns));
+}
+
+/*
+ * Attributes that were set, or begun to be: each is as it was or as it should
+ * become.  Anything else is a person's.
+ */
+static void
+recover_meta(struct recovery *rc)
+{
+	const struct identity *now = &rc->now;
+	const struct identity *base = &rc->in.base, *want = &rc->in.staged;
+	struct index *ix = rc->rec->pl->f->ix;
+	struct identity half = *base;
+
+	half.mode = want->mode;
+	if (is_inode(now, base) &&
+	    (base->type == IDENTITY_DIR || now->size == base->size) &&
+	    !is_meta(now, base) &&
+	    recover_is_due(rc, index_row(ix, rc->in.path, &rc->rec->pl->row))) {
+		if (is_meta(now, want)) {
+			if (!recover_put(rc, rc->in.path, rc->in.target, now))
+				recover_put_content(rc, rc->in.path, false);
+		} else if (is_meta(now, &half)) {
+			recover_put_content(rc, rc->in.path, true);
+		}
+	}
 	recover_forget(rc);
 }
 
@@ -628,6 +699,9 @@ recover_looked(struct folder *f, void *arg, const struct event *ev)
 		break;
 	case INTENT_MAKE_DIR:
 		recover_dir(rc);
+		break;
+	case INTENT_META:
+		recover_meta(rc);
 		break;
 	}
 	recover_judged(rec);

@@ -101,6 +101,7 @@ struct pull {
 	struct map owned;  /* path -> PULL_QUIET or PULL_ASKED */
 	bool name_freed;   /* one of two spellings is gone since that pass */
 	struct map temps; /* staging names that may be resumed -> path, owned */
+	struct map taken; /* ... that hold something else until a start */
 	uint64_t temps_ns; /* when the last came to be in it */
 	uint32_t item_count;
 	uint64_t block_count; /* of items in work */
@@ -128,6 +129,8 @@ bool pull_holds(struct pull *pl, bool more, uint64_t quiet_ns);
 void pull_keep_temp(struct pull *pl, struct slice temp, struct slice path);
 /* It is resumed or dropped; false when there is none of that name. */
 bool pull_take_temp(struct pull *pl, struct slice temp);
+/* What is in it could not be put elsewhere, or dropped: not to be used. */
+void pull_avoid_temp(struct pull *pl, struct slice temp);
 /* A staging name for `path` in this version: the same again after a restart. */
 struct slice pull_temp_name(struct item *it, struct slice path,
     struct version version);

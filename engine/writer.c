@@ -293,6 +293,8 @@ clean_done(struct folder *f, void *arg, const struct event *ev)
 		/* Then the bytes stay in the temp, as the intent says. */
 		it->intent_stays = !it->filed;
 	}
+	if (ev->u.done.code != 0)
+		pull_avoid_temp(it->pl, it->temp);
 	clean_item_done(it);
 }
 
@@ -453,6 +455,15 @@ batch_put(struct batch *b)
 
 /* NAMED: directories, in the order of batches. */
 
+static enum reason
+batch_flush_reason(int code)
+{
+	return code == ERR_FULL           ? REASON_DISK_FULL
+	       : code == ERR_READ_ONLY    ? REASON_READ_ONLY_DISK
+	       : code == ERR_MISSING_ROOT ? REASON_ROOT_MISSING
+					  : REASON_IO_ERROR;
+}
+
 static void
 batch_flushed(struct folder *f, void *arg, const struct event *ev)
 {
@@ -460,22 +471,16 @@ batch_flushed(struct folder *f, void *arg, const struct event *ev)
 	struct list_node *next = list_next(&b->wr->batches, &b->node);
 
 	if (ev->u.done.code != 0) {
-		const bool halts =
-		    ev->u.done.code == ERR_CLOSED ||
-		    folder_met_error(f, ev->u.done.code, ev->u.done.text);
-
-		/* A failed flush is final.  Nothing is claimed; a scan looks
-		 * at what is there, or recovery does when the folder is back:
-		 * the intents stay and tell it what was done. */
+		/* A failed flush is final.  What was done may or may not last,
+		 * and a scan would take it for a person's doing: the folder is
+		 * opened anew, and recovery tells by the intents, which stay.
+		 */
+		folder_halt(f, batch_flush_reason(ev->u.done.code),
+		    "flush: %.*s", SLICE_FMT(ev->u.done.text));
 		BATCH_EACH(b, n)
 		{
-			/* ... and so does that of bytes in staging: nothing
-			 * else says that they are no rest of ours. */
-			if (halts || ITEM_OF(n)->kept.type != IDENTITY_ABSENT)
-				ITEM_OF(n)->intent = 0;
-			scan_hint(f, ITEM_OF(n)->path, false);
-			batch_fail(b, ITEM_OF(n), ev->u.done.code,
-			    ev->u.done.text);
+			ITEM_OF(n)->intent = 0;
+			batch_abandon(b, ITEM_OF(n));
 		}
 	}
 	if (b->items.count == 0)
@@ -588,6 +593,7 @@ act_kept(struct folder *f, void *arg, const struct event *ev)
 		    SLICE_FMT(ev->u.done.text));
 		it->keep_now = SLICE_EMPTY;
 		it->intent_stays = true;
+		pull_avoid_temp(it->pl, it->temp);
 	}
 	if (it->batch->stage == BATCH_ACTING) {
 		batch_acted(it->batch);
@@ -654,6 +660,25 @@ act_meta_too(struct item *it)
 }
 
 /*
+ * It has its new name and not its new attributes.  What we have is what the new
+ * version was made from, so these are still wanted; a failure to give it them
+ * is not a person's file that appeared.
+ */
+static void
+act_moved_only(struct item *it)
+{
+	struct pull *pl = it->pl;
+	const struct arena_mark mark = arena_mark(&pl->row);
+
+	it->entry.version =
+	    item_own_version(it, version_before(it->entry.version, &pl->row));
+	it->entry.perms = it->seen.mode & 0777u;
+	it->entry.mtime_s = it->seen.mtime_s;
+	it->entry.mtime_ns = it->seen.mtime_ns;
+	arena_reset(&pl->row, mark);
+}
+
+/*
  * Something is where the bytes were to go.  What no intent speaks of is a rest
  * of an index that was lost: it is in the way until it goes.
  */
@@ -680,6 +705,11 @@ act_done(struct folder *f, void *arg, const struct event *ev)
 	it->ops--;
 	if (code == ERR_EXISTS && it->kind == ITEM_REMOVE)
 		act_clear_temp(it);
+	if (code != 0 && it->acted) {
+		act_moved_only(it);
+		batch_acted(b);
+		return;
+	}
 	if (code != 0 && !MUTANT(MUTANT_ACT_ERROR_IGNORED)) {
 		batch_fail(b, it, code, ev->u.done.text);
 		batch_acted(b);
@@ -774,11 +804,29 @@ intent_kind_of(const struct item *it, enum intent_kind *out)
 		*out = INTENT_MAKE_DIR;
 		return true;
 	case ITEM_META:
+		*out = INTENT_META;
+		return true;
 	case ITEM_RMDIR:
 	case ITEM_MOVE_DIR:
 		break; /* what they leave half done a scan understands */
 	}
 	return false;
+}
+
+/* How what is there will look. */
+static struct identity
+intent_meta(const struct item *it)
+{
+	const struct effect_meta meta = act_meta(it);
+	struct identity out = it->want;
+
+	if (meta.set_perms)
+		out.mode = (out.mode & ~0777u) | meta.perms;
+	if (meta.set_mtime) {
+		out.mtime_s = meta.mtime_s;
+		out.mtime_ns = meta.mtime_ns;
+	}
+	return out;
 }
 
 static bool
@@ -802,6 +850,8 @@ intent_put(struct writer *wr, struct item *it)
 	if (it->acted || MUTANT(MUTANT_NO_INTENT) ||
 	    !intent_kind_of(it, &in.kind))
 		return false;
+	if (in.kind == INTENT_META)
+		in.staged = intent_meta(it);
 	buf_clear(&wr->record);
 	intent_encode(&in, &wr->record);
 	it->intent = index_put_intent(wr->pl->f->ix, buf_slice(&wr->record));

@@ -714,6 +714,101 @@ what_nobody_has_is_waited_for(void **state)
 	testlib_world_free(w);
 }
 
+/* What was put and could not be flushed is no file of a person here. */
+static void
+what_could_not_be_flushed_is_known_when_the_folder_is_back(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 330; seed < 340; seed++) {
+		struct testlib_world *w = pair(seed);
+		struct testlib_disk *ours = testlib_world_disk(w, 0);
+		struct testlib_disk *theirs = testlib_world_disk(w, 1);
+
+		testlib_world_set_delay(w, 20 * CLOCK_MS);
+		testlib_disk_fail(theirs, EFFECT_SYNC_DIRS, ERR_IO);
+		testlib_world_write(w, 0, "new", "to be deleted");
+		testlib_world_write(w, 0, "stays", "edited");
+		while (!testlib_disk_has(theirs, "new"))
+			assert_true(testlib_world_step(w));
+		testlib_world_remove(w, 0, "new");
+		testlib_world_write(w, 0, "stays", "edited again");
+		testlib_world_run(w, CLOCK_S);
+		testlib_disk_fail(theirs, EFFECT_SYNC_DIRS, 0);
+		testlib_world_run(w, 30 * CLOCK_S);
+		settle(w);
+		testlib_world_check_same(w);
+		assert_false(testlib_disk_has(ours, "new"));
+		assert_int_equal(testlib_disk_count(ours), 4);
+		testlib_world_free(w);
+	}
+}
+
+static bool
+has_line(struct testlib_world *w, uint32_t dev, const char *line)
+{
+	struct arena arena = { 0 };
+	bool has;
+
+	has = strstr(testlib_disk_dump(testlib_world_disk(w, dev), &arena),
+		  line) != NULL;
+	arena_fini(&arena);
+	return has;
+}
+
+/* They were set, the crash came before the index knew; then others went on. */
+static void
+attributes_set_before_a_crash_are_no_edit(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 340; seed < 350; seed++) {
+		struct testlib_world *w = pair(seed);
+		struct testlib_disk *ours = testlib_world_disk(w, 0);
+
+		testlib_world_set_delay(w, 20 * CLOCK_MS);
+		testlib_disk_chmod(ours, "two", 0600);
+		testlib_world_hint(w, 0, "two");
+		while (!has_line(w, 1, "two f 600"))
+			assert_true(testlib_world_step(w));
+		testlib_world_kill(w, 1);
+		testlib_world_remove(w, 0, "two");
+		testlib_world_run(w, CLOCK_S);
+		testlib_world_start(w, 1);
+		testlib_world_connect(w, 0, 1);
+		settle(w);
+		testlib_world_check_same(w);
+		assert_false(testlib_disk_has(ours, "two"));
+		testlib_world_free(w);
+	}
+}
+
+/* It has its new name; what it had not got yet is no edit of a person. */
+static void
+a_move_without_its_attributes_is_still_a_move(void **state)
+{
+	struct testlib_world *w = pair(350);
+	struct testlib_disk *ours = testlib_world_disk(w, 0);
+	struct testlib_disk *theirs = testlib_world_disk(w, 1);
+
+	(void)state;
+	testlib_disk_fail(theirs, EFFECT_SET_META, ERR_FULL);
+	testlib_disk_rename(ours, "two", "moved");
+	testlib_disk_chmod(ours, "moved", 0600);
+	testlib_world_hint(w, 0, "two");
+	testlib_world_hint(w, 0, "moved");
+	testlib_world_run(w, 2 * CLOCK_S);
+	assert_true(testlib_disk_has(theirs, "moved"));
+	testlib_world_write(w, 0, "moved", "edited");
+	testlib_world_run(w, CLOCK_S);
+	testlib_world_write(w, 0, "moved", "edited again");
+	testlib_world_run(w, CLOCK_S);
+	testlib_disk_fail(theirs, EFFECT_SET_META, 0);
+	testlib_world_run(w, 30 * CLOCK_S);
+	settle(w);
+	testlib_world_check_same(w);
+	assert_int_equal(testlib_disk_count(ours), 4);
+	testlib_world_free(w);
+}
+
 static void
 a_full_disk_pauses_and_goes_on(void **state)
 {
@@ -1113,6 +1208,10 @@ main(void)
 		cmocka_unit_test(
 		    a_directory_that_becomes_a_file_takes_what_was_coming),
 		cmocka_unit_test(what_nobody_has_is_waited_for),
+		cmocka_unit_test(
+		    what_could_not_be_flushed_is_known_when_the_folder_is_back),
+		cmocka_unit_test(attributes_set_before_a_crash_are_no_edit),
+		cmocka_unit_test(a_move_without_its_attributes_is_still_a_move),
 		cmocka_unit_test(a_full_disk_pauses_and_goes_on),
 		cmocka_unit_test(
 		    what_was_staged_in_vain_makes_room_on_a_full_disk),
