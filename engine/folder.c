@@ -700,9 +700,7 @@ folder_hints(struct folder *f, const struct event *ev)
 		if (slice_equal(ev->u.changes.hint[i].path,
 			SLICE_LIT(".stignore")))
 			folder_read_ignores(f);
-	for (uint32_t i = 0; i < ev->u.changes.count; i++)
-		scan_hint(f, ev->u.changes.hint[i].path,
-		    ev->u.changes.hint[i].subtree);
+	scan_hints(f, ev->u.changes.hint, ev->u.changes.count);
 }
 
 /* Who is not among the shares any more is asked nothing, and told nothing. */

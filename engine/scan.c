@@ -104,22 +104,37 @@ scan_go_on(struct folder *f)
 		scan_start_due(f->scan);
 }
 
-void
-scan_hint(struct folder *f, struct slice path, bool subtree)
+static void
+scan_add_hint(struct scan *sc, struct slice path, bool subtree)
 {
-	struct scan *sc = f->scan;
 	uintptr_t flags;
 	struct err err = { 0 };
 
-	if (sc == NULL || sc->stopped)
-		return;
 	if (path.len > 0 &&
 	    (path_check(path, &err) < 0 || entry_is_internal(path)))
 		return;
 	flags = (uintptr_t)map_find(&sc->hint, path);
 	flags |= HINT_LOOK | (subtree ? HINT_SUBTREE : 0);
 	map_put(&sc->hint, path, (void *)flags);
-	scan_start_due(sc);
+}
+
+void
+scan_hint(struct folder *f, struct slice path, bool subtree)
+{
+	if (f->scan == NULL || f->scan->stopped)
+		return;
+	scan_add_hint(f->scan, path, subtree);
+	scan_start_due(f->scan);
+}
+
+void
+scan_hints(struct folder *f, const struct change_hint *hint, uint32_t count)
+{
+	if (f->scan == NULL || f->scan->stopped)
+		return;
+	for (uint32_t i = 0; i < count; i++)
+		scan_add_hint(f->scan, hint[i].path, hint[i].subtree);
+	scan_start_due(f->scan);
 }
 
 bool

@@ -38,6 +38,9 @@ void scan_all(struct folder *f);
 /* Look at one path (and what is below, when it is a directory that is new or
  * `subtree`).  Cheap; merged. */
 void scan_hint(struct folder *f, struct slice path, bool subtree);
+/* Hints that came together are looked into together: they may be a rename. */
+void scan_hints(struct folder *f, const struct change_hint *hint,
+    uint32_t count);
 /* The ignore rules are complete: passes that waited for them begin. */
 void scan_go_on(struct folder *f);
 /* Is nothing queued, listed, hashed or held? */

@@ -13,6 +13,8 @@
 /* A change so long before its hash was asked for is over, on any clock. */
 #define SCAN_RACY_S 3
 #define SCAN_RACY_MAX 4096u /* paths; then all are forgotten */
+/* Files with the same first block that may be the one renamed. */
+#define SCAN_NAMES 4u
 
 bool
 scan_has_local(const struct row *row)
@@ -214,6 +216,38 @@ scan_item_note_racy(struct scan_item *it, const struct identity *seen)
 	map_put(racy, it->path, it->sc);
 }
 
+/*
+ * A file that seemed new is one the index knows under another name, by its
+ * inode: it was renamed, or has two names.  The hint at its old name may come a
+ * moment later; what is announced waits for that look.
+ */
+static void
+scan_item_look_behind(struct scan_item *it, const struct entry *e,
+    const struct identity *seen)
+{
+	struct scan *sc = it->sc;
+	struct folder *f = sc->f;
+	struct arena *scratch = core_scratch(f->en);
+	struct block_place place[SCAN_NAMES];
+	uint32_t n;
+
+	if (!it->hinted || e->block_count == 0)
+		return;
+	n = index_block_places(f->ix, &e->block[0], place, SCAN_NAMES, scratch);
+	for (uint32_t i = 0; i < n; i++) {
+		const struct row *old =
+		    index_row(f->ix, place[i].path, scratch);
+
+		if (slice_equal(place[i].path, it->path) ||
+		    !scan_has_local(old) ||
+		    !identity_same_object(&old->seen, seen))
+			continue;
+		if (sc->moving_since_ns == 0)
+			sc->moving_since_ns = core_now(f->en).mono_ns;
+		scan_hint(f, place[i].path, false);
+	}
+}
+
 static void
 scan_item_hashed(struct scan_item *it, const struct event *ev)
 {
@@ -235,6 +269,7 @@ scan_item_hashed(struct scan_item *it, const struct event *ev)
 		index_put_seen(f->ix, it->path, seen);
 		return;
 	}
+	scan_item_look_behind(it, &e, seen);
 	scan_record(sc, row, &e, seen);
 }
 
@@ -349,6 +384,7 @@ scan_item_add(struct scan *sc, struct slice path, int64_t size)
 
 	if (it != NULL) {
 		it->size = size;
+		it->fresh.type = IDENTITY_ABSENT;
 		it->again = it->state == ITEM_HASHES;
 		it->other = false;
 		return;
@@ -361,4 +397,18 @@ scan_item_add(struct scan *sc, struct slice path, int64_t size)
 	map_put(&sc->item, it->path, it);
 	list_add(&sc->queue, &it->node);
 	scan_item_go(sc);
+}
+
+void
+scan_item_add_fresh(struct scan_pass *ps, struct slice path,
+    const struct identity *seen)
+{
+	struct scan_item *it;
+
+	scan_item_add(ps->sc, path, seen->size);
+	it = map_find(&ps->sc->item, path);
+	if (it->again)
+		return; /* what is hashed may be another */
+	it->fresh = *seen;
+	it->hinted = !ps->full;
 }

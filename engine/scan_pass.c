@@ -18,6 +18,8 @@
 /* No more directories are listed while this many files wait to be hashed. */
 #define SCAN_QUEUE_MAX 4096u
 #define SCAN_OLD_NAME_NS (60 * CLOCK_MS)
+/* More files that wait for their hash are not looked through. */
+#define SCAN_PENDING_MAX 4096u
 /* Two passes may find out one rename: the second is asked for so often. */
 #define SCAN_RELEASE_NS (20 * CLOCK_MS)
 
@@ -107,7 +109,28 @@ scan_new_file(struct scan_pass *ps, struct slice path,
 		return;
 	}
 	if (!scan_take_moved(ps, path, seen))
-		scan_item_add(ps->sc, path, seen->size);
+		scan_item_add_fresh(ps, path, seen);
+}
+
+/* New files of an earlier pass, not hashed yet, may be what is missing now. */
+static bool
+scan_match_pending(struct scan_pass *ps)
+{
+	struct map *item = &ps->sc->item;
+	bool any = false;
+
+	if (umap_count(&ps->moved) == 0 || map_count(item) > SCAN_PENDING_MAX)
+		return false;
+	for (struct map_item *mi = NULL; (mi = map_next(item, mi)) != NULL;) {
+		const struct scan_item *it = mi->value;
+
+		if (it->fresh.type != IDENTITY_FILE || it->again || it->other ||
+		    !scan_take_moved(ps, it->path, &it->fresh))
+			continue;
+		scan_item_drop(ps->sc, it->path);
+		any = true;
+	}
+	return any;
 }
 
 static void
@@ -736,7 +759,7 @@ scan_take_held(struct scan_pass *ps)
 		const struct scan_found found = ps->held.item[--ps->held.len];
 
 		if (!scan_take_moved(ps, found.path, &found.seen))
-			scan_item_add(ps->sc, found.path, found.seen.size);
+			scan_item_add_fresh(ps, found.path, &found.seen);
 		scan_disown(found.path);
 	}
 }
@@ -894,12 +917,13 @@ scan_pass_go(struct scan_pass *ps)
 		scan_next_stage(ps, SCAN_MATCH);
 	}
 	if (ps->stage == SCAN_MATCH) {
-		if ((ps->held.len > 0 || ps->new_dir.len > 0) &&
+		if ((ps->held.len > 0 || ps->new_dir.len > 0 ||
+			map_count(&sc->item) > 0) &&
 		    !scan_walk_gone(ps, scan_remember)) {
 			scan_go_on_next_step(ps);
 			return;
 		}
-		if (umap_count(&ps->moved) == 0)
+		if (!scan_match_pending(ps) && umap_count(&ps->moved) == 0)
 			scan_release(sc);
 		else if (sc->moving_since_ns == 0)
 			sc->moving_since_ns = core_now(sc->f->en).mono_ns;

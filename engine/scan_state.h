@@ -79,8 +79,10 @@ enum scan_item_state { ITEM_WAITS, ITEM_HASHES, ITEM_RESTS };
 struct scan_item {             /* a file to be hashed */
 	struct list_node node; /* in scan.queue while it WAITS */
 	struct scan *sc;
-	struct slice path; /* owned */
-	int64_t size;      /* when it was last looked at */
+	struct slice path;     /* owned */
+	int64_t size;          /* when it was last looked at */
+	struct identity fresh; /* ... of a file not in the index; or absent */
+	bool hinted;           /* fresh, and not of a full pass */
 	enum scan_item_state state;
 	uint32_t tries;
 	int64_t asked_wall_s;    /* when its hash was */
@@ -166,7 +168,11 @@ enum reason scan_problem_reason(int code);
 void scan_problem_retry(struct engine *en, void *scan);
 
 /* scan_item.c */
+/* A file that changed, */
 void scan_item_add(struct scan *sc, struct slice path, int64_t size);
+/* ... and one the index does not know: it may be one that was renamed. */
+void scan_item_add_fresh(struct scan_pass *ps, struct slice path,
+    const struct identity *seen);
 /* It is no file any more. */
 void scan_item_drop(struct scan *sc, struct slice path);
 void scan_item_go(struct scan *sc);
