@@ -628,8 +628,11 @@ fetch_start(struct item *it)
 	it->state = ITEM_LOADING;
 	it->block = mem_zalloc(count + 1);
 	it->missing = count;
-	if (pull_take_temp(it->pl, it->temp) && it->entry.size > 0) {
-		it->touched = true; /* to be kept again when we are stopped */
+	if (pull_take_temp(it->pl, it->temp)) {
+		it->touched = true;  /* to be kept again when we are stopped */
+		it->intended = true; /* ... an earlier item's may come back */
+	}
+	if (it->touched && it->entry.size > 0) {
 		fetch_check(it);
 		return;
 	}

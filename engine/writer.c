@@ -16,6 +16,8 @@
  */
 #include "engine/writer.h"
 
+#include <stdio.h>
+
 #include "engine/base/assert.h"
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
@@ -49,7 +51,8 @@ struct batch {
 	enum batch_stage stage;
 	struct list items;
 	uint32_t left; /* answers due in this stage */
-	bool cleaned;  /* intents were removed after the commit */
+	int code;      /* STAGING: why it failed */
+	char text[200];
 };
 
 struct writer {
@@ -948,30 +951,46 @@ batch_intend(struct batch *b)
 
 /* STAGING */
 
+/* No intent names these temps any more: they may go. */
+static void
+batch_discard(struct folder *f, void *arg, const struct event *ev)
+{
+	struct batch *b = arg;
+
+	BATCH_EACH(b, n)
+	{
+		struct item *it = ITEM_OF(n);
+		struct effect *ef;
+
+		if (it->kind != ITEM_FILE)
+			continue;
+		if (ev->u.done.code == 0) {
+			ef = core_tell(f, EFFECT_DROP_TEMP);
+			ef->temp = arena_dup(core_scratch(f->en), it->temp);
+			it->touched = false;
+		}
+		batch_fail(b, it, b->code, slice_str(b->text));
+	}
+	batch_intend(b);
+}
+
 static void
 batch_staged(struct folder *f, void *arg, const struct event *ev)
 {
 	struct batch *b = arg;
-	const int code = ev->u.done.code;
 
-	(void)f;
-	if (code != 0 && !MUTANT(MUTANT_FLUSH_ERROR_IGNORED)) {
-		/* These pages may be lost without a second word: discard. */
-		BATCH_EACH(b, n)
-		{
-			struct item *it = ITEM_OF(n);
-			struct effect *ef;
-
-			if (it->kind != ITEM_FILE)
-				continue;
-			ef = core_tell(b->wr->pl->f, EFFECT_DROP_TEMP);
-			ef->temp =
-			    arena_dup(core_scratch(b->wr->pl->f->en), it->temp);
-			it->touched = false;
-			batch_fail(b, it, code, ev->u.done.text);
-		}
+	if (ev->u.done.code == 0 || MUTANT(MUTANT_FLUSH_ERROR_IGNORED)) {
+		batch_intend(b);
+		return;
 	}
-	batch_intend(b);
+	/*
+	 * These pages may be lost without a second word: discard.  But an
+	 * intent of an earlier try may name one of them on disk still, and a
+	 * temp that is gone then says that it was put.
+	 */
+	b->code = ev->u.done.code;
+	snprintf(b->text, sizeof(b->text), "%.*s", SLICE_FMT(ev->u.done.text));
+	core_commit(f, batch_discard, b);
 }
 
 static void
