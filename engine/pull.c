@@ -628,14 +628,24 @@ plan_blocks(struct pull *pl, const struct entry *e, const struct digest **out)
 	return false;
 }
 
+/*
+ * Of two deletions that did not know of one another, ours was above what the
+ * other did not see: somebody who still has that must not take it for an edit
+ * nobody deleted.  So we hold both.
+ */
 static void
 plan_adopt(struct pull *pl, const struct row *row)
 {
-	const struct entry *e = &row_global(row)->entry;
+	const struct row_version *ours = row_local(row);
+	struct entry e = row_global(row)->entry;
 	const struct digest *block;
 
-	if (plan_blocks(pl, e, &block))
-		plan_put_now(pl, row, e, block, 0);
+	if (!plan_blocks(pl, &e, &block))
+		return;
+	if (e.deleted && ours != NULL && ours->entry.deleted)
+		e.version =
+		    version_merge(e.version, ours->entry.version, &pl->row);
+	plan_put_now(pl, row, &e, block, 0);
 }
 
 /* An ignored path: we know the version, and that is all.  BEP-FACTS 6.7. */
