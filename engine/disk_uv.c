@@ -217,6 +217,8 @@ task_slices(struct effect *e, struct slice *out[2])
 		e->u.open.folder_id = SLICE_EMPTY;
 	} else if (e->kind == EFFECT_COPY_TEMP) {
 		out[0] = &e->u.copy.from_temp;
+	} else if (e->kind == EFFECT_FINISH_FILE) {
+		out[0] = &e->u.finish.keep;
 	} else if (e->kind == EFFECT_MAKE_LINK) {
 		out[0] = &e->u.link.target;
 	} else if (e->kind == EFFECT_MOVE) {

@@ -193,6 +193,10 @@ struct effect {
 			const struct slice *name;
 			uint32_t count;
 		} sync;
+		struct { /* FINISH_FILE: what was at `path` gets this free
+			  * name, never `temp`, when it is not empty */
+			struct slice keep;
+		} finish;
 		struct {
 			struct slice target;
 		} link;

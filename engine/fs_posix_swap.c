@@ -123,7 +123,7 @@ swap_keep_beside(const struct fs_root *root, const struct fs_at *stage,
 	}
 	if (rc < 0)
 		return err_set(err, ERR_CHANGED,
-		    "changed meanwhile; the newer bytes stay in staging as %s: "
+		    "changed meanwhile; the newer bytes stay as %s: "
 		    "%s",
 		    stage->base, strerror(-rc));
 	return err_set(err, ERR_CHANGED,
@@ -256,6 +256,15 @@ swap_replace(const struct fs_root *root, const struct fs_at *stage,
 	if (len + 4 > LIMIT_NAME_LEN)
 		return err_set(err, ERR_LIMIT, "staging name too long");
 	memcpy(old.base + len, ".old", 5);
+	if (stage->dir !=
+	    root->stage_fd) { /* there nothing is a rest of ours */
+		rc = fs_posix_walk_look(&old, kept, err);
+		if (rc == 0 && kept->type != IDENTITY_ABSENT)
+			rc = err_set(err, ERR_EXISTS, "%s is taken", old.base);
+		memset(kept, 0, sizeof(*kept));
+		if (rc < 0)
+			return rc;
+	}
 	rc = swap_save(at, &old, want, &linked, work, err);
 	if (rc < 0)
 		return rc;
@@ -347,14 +356,57 @@ swap_names(struct fs_root *root, const struct effect *effect,
 	return fs_posix_walk_parent(root, effect->path, at, err);
 }
 
+/*
+ * What is at the name goes to another that people see, never by staging: what
+ * is staged is put there first, and the two are exchanged.  Whoever dies in
+ * between leaves one whole file too many and hides none.
+ */
+static int
+swap_beside(struct fs_root *root, const struct fs_at *stage,
+    const struct fs_at *keep, const struct fs_at *at,
+    const struct effect *effect, struct fs_posix_work *work, struct event *done,
+    struct err *err)
+{
+	struct identity now, ours;
+	int rc = fs_posix_walk_look(at, &now, err);
+
+	if (rc < 0)
+		return rc;
+	if (!identity_same(&effect->want, &now)) {
+		done->u.done.seen = now;
+		return err_set(err, ERR_CHANGED, "not what was seen before");
+	}
+	rc = fs_posix_walk_look(stage, &ours, err);
+	if (rc < 0)
+		return rc;
+	rc = fs_posix_walk_rename_new(root, stage, keep);
+	if (rc == -EEXIST)
+		return err_set(err, ERR_EXISTS, "the new name is taken");
+	if (rc < 0)
+		return fs_posix_walk_err(err, -rc, "rename from staging");
+	rc = swap_in(root, keep, at, &effect->want, work, done, err);
+	/* Not put: ours goes back.  What else is there is a person's. */
+	if (rc < 0 && fs_posix_walk_look(keep, &now, NULL) == 0 &&
+	    swap_is(&now, &ours))
+		(void)fs_posix_walk_rename_new(root, keep, stage);
+	return rc;
+}
+
 FS_POSIX_EFFECT(finish_file)
 {
-	struct fs_at stage, at;
+	const struct slice name = effect->u.finish.keep;
+	struct fs_at stage, at, keep;
 	int rc = swap_names(root, effect, &stage, &at, err);
 
 	if (rc < 0)
 		return rc;
-	rc = swap_in(root, &stage, &at, &effect->want, work, done, err);
+	if (name.len == 0) {
+		rc = swap_in(root, &stage, &at, &effect->want, work, done, err);
+	} else if ((rc = fs_posix_walk_parent(root, name, &keep, err)) == 0) {
+		rc = swap_beside(root, &stage, &keep, &at, effect, work, done,
+		    err);
+		fs_posix_walk_leave(&keep);
+	}
 	fs_posix_walk_leave(&at);
 	return rc;
 }

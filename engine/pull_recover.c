@@ -8,10 +8,13 @@
  *	the temp is gone                  it was put where nothing was
  *
  * In the last two the row becomes the target, as the disk was then; so it does
- * for a directory that was to be made and is there.  What a person did to the
- * name since is found by the scan that follows, as an edit of it.  Nothing that
- * a temp holds goes to the trash can before that is committed, and what is not
- * as the intent says gets a name: it is a person's.
+ * for a directory that was to be made and is there.  What the old file was to
+ * be called, a conflict copy, it gets in the act itself: there the new file is
+ * while it is half done, and then goes back to staging.  (An older program
+ * left the old file in the temp, and its intent is understood, too.)  What a
+ *person did to the name since is found by the scan that follows, as an edit of
+ *it.  Nothing that a temp holds goes to the trash can before that is committed,
+ *and what is not as the intent says gets a name: it is a person's.
  */
 #include "blockproto/blocks.h"
 #include "engine/base/assert.h"
@@ -33,6 +36,7 @@ enum recover_fate {
 	FATE_DROP, /* the temp is superseded */
 	FATE_KEEP, /* superseded bytes: to the trash can */
 	FATE_NAME, /* the temp gets a name: it is a person's */
+	FATE_UNDO, /* ours has the name of FATE_NAME: back to the temp */
 	FATE_DIR,  /* a directory gets the permissions it was to have */
 };
 
@@ -42,12 +46,13 @@ struct recovery {
 	uint64_t id;
 	struct intent in; /* in rec->arena */
 	enum recover_fate fate;
-	struct slice name; /* of FATE_NAME */
+	struct slice name; /* of FATE_NAME, FATE_UNDO */
 	int64_t size;      /* of FATE_KEEP */
 	uint32_t tries;
 	bool move_dir;  /* its rows are to be rewritten */
 	uint32_t perms; /* of FATE_DIR */
 	struct identity now;
+	struct identity beside; /* at in.keep */
 };
 
 struct recover {
@@ -127,12 +132,14 @@ recover_named(struct folder *f, void *arg, const struct event *ev)
 	/* Not flushed: the intent stays for the next start. */
 	if (ev->u.done.code == 0)
 		index_remove_intent(f->ix, rc->id);
-	if (rc->fate == FATE_NAME)
+	else
+		pull_avoid_temp(f->pull, rc->in.temp);
+	if (rc->fate == FATE_NAME || rc->fate == FATE_UNDO)
 		scan_hint(f, rc->name, false);
 	recover_next(rc->rec);
 }
 
-/* The name is there; the intent may go when it is sure to stay. */
+/* The name changed; the intent may go when that is sure to stay. */
 static void
 recover_flush(struct recovery *rc)
 {
@@ -145,6 +152,48 @@ recover_flush(struct recovery *rc)
 		   : path_parent(rc->name);
 	ef->u.sync.name = dir;
 	ef->u.sync.count = 1;
+}
+
+/* One file at both names: now only at that which people see. */
+static void
+recover_single(struct folder *f, void *arg, const struct event *ev)
+{
+	struct recovery *rc = arg;
+
+	(void)f;
+	(void)ev;
+	rc->rec->next--;
+	recover_next(rc->rec);
+}
+
+static void
+recover_undone(struct folder *f, void *arg, const struct event *ev)
+{
+	struct recovery *rc = arg;
+
+	if (ev->u.done.code == 0) {
+		pull_keep_temp(f->pull, rc->in.temp, rc->in.path);
+		recover_flush(rc);
+	} else if (ev->u.done.code == ERR_EXISTS && rc->tries++ == 0) {
+		core_ask(f, EFFECT_DROP_TEMP, recover_single, rc)->temp =
+		    rc->in.temp;
+	} else {
+		/* A person was faster: then it is theirs, and in sight. */
+		recover_forget(rc);
+		scan_hint(f, rc->name, false);
+		recover_next(rc->rec);
+	}
+}
+
+static void
+recover_undo(struct recovery *rc)
+{
+	struct effect *ef =
+	    core_ask(rc->rec->pl->f, EFFECT_REMOVE, recover_undone, rc);
+
+	ef->path = rc->name;
+	ef->temp = rc->in.temp;
+	ef->want = rc->beside;
 }
 
 static void
@@ -228,6 +277,10 @@ recover_next(struct recover *rec)
 			recover_dir_perms(rc);
 			return;
 		}
+		if (rc->fate == FATE_UNDO) {
+			recover_undo(rc);
+			return;
+		}
 		if (rc->fate == FATE_KEEP) {
 			trash_keep(f, rc->in.path, rc->in.temp,
 			    &(struct identity){ 0 }, recover_temp_done, rc);
@@ -281,6 +334,8 @@ recover_forget(struct recovery *rc)
 	scan_hint(rc->rec->pl->f, rc->in.path, false);
 	if (rc->in.from.len > 0)
 		scan_hint(rc->rec->pl->f, rc->in.from, false);
+	if (rc->in.keep.len > 0)
+		scan_hint(rc->rec->pl->f, rc->in.keep, false);
 }
 
 /* Does the index still say what it said when the intent was written? */
@@ -410,13 +465,29 @@ recover_hash(struct recovery *rc)
 	rc->rec->left++;
 }
 
+/* Ours has the name of the copy, and not that of the file yet? */
+static bool
+recover_is_half(const struct recovery *rc)
+{
+	return is_inode(&rc->beside, &rc->in.staged) &&
+	       !is_inode(&rc->now, &rc->in.staged);
+}
+
 static void
 recover_file(struct recovery *rc, const struct identity *temp)
 {
 	struct pull *pl = rc->rec->pl;
 	const struct identity *seen = &rc->in.staged;
 
+	if (rc->in.keep.len > 0 && recover_is_half(rc)) {
+		rc->fate = FATE_UNDO;
+		rc->name = rc->in.keep;
+		scan_hint(pl->f, rc->in.path, false);
+		return;
+	}
 	if ((temp == NULL && MUTANT(MUTANT_RECOVERY_FORGETS)) ||
+	    (temp == NULL && rc->in.keep.len > 0 &&
+		is_inode(&rc->now, &rc->in.base)) ||
 	    (temp != NULL && is_inode(temp, &rc->in.staged))) {
 		recover_forget(rc);
 		pull_keep_temp(pl, rc->in.temp, rc->in.path);
@@ -480,7 +551,9 @@ recover_remove(struct recovery *rc, const struct identity *temp)
 	struct pull *pl = rc->rec->pl;
 	static const struct identity absent;
 
-	if (temp == NULL) {
+	if (temp == NULL &&
+	    (rc->in.keep.len == 0 ||
+		!identity_same_object(&rc->beside, &rc->in.base))) {
 		recover_forget(rc);
 		return;
 	}
@@ -489,8 +562,12 @@ recover_remove(struct recovery *rc, const struct identity *temp)
 		index_vacate_local(pl->f->ix, rc->in.path);
 	else if (!rc->in.replace)
 		recover_put(rc, rc->in.path, rc->in.target, &absent);
-	scan_hint(pl->f, rc->in.path, false);
-	recover_kept(rc, temp);
+	if (temp != NULL) {
+		scan_hint(pl->f, rc->in.path, false);
+		recover_kept(rc, temp);
+	} else {
+		recover_forget(rc); /* it has its name */
+	}
 }
 
 static void
@@ -661,15 +738,11 @@ recover_dir(struct recovery *rc)
 }
 
 static void
-recover_looked(struct folder *f, void *arg, const struct event *ev)
+recover_judge(struct recovery *rc, struct slice target)
 {
-	struct recovery *rc = arg;
 	struct recover *rec = rc->rec;
 	const struct identity *temp = map_find(&rec->temps, rc->in.temp);
 
-	(void)f;
-	if (ev->u.done.code == 0)
-		rc->now = ev->u.done.seen;
 	arena_clear(&rec->pl->row);
 	/*
 	 * One file at both names: only one of the directories was flushed
@@ -685,7 +758,7 @@ recover_looked(struct folder *f, void *arg, const struct event *ev)
 		recover_file(rc, temp);
 		break;
 	case INTENT_LINK:
-		recover_link(rc, temp, ev->u.done.link_target);
+		recover_link(rc, temp, target);
 		break;
 	case INTENT_REMOVE:
 		recover_remove(rc, temp);
@@ -705,6 +778,47 @@ recover_looked(struct folder *f, void *arg, const struct event *ev)
 		break;
 	}
 	recover_judged(rec);
+}
+
+/* Nothing is told from a disk that does not answer: later, all of it. */
+static bool
+recover_cannot_look(struct folder *f, const struct event *ev)
+{
+	const int code = ev->u.done.code;
+
+	if (code != ERR_IO && code != ERR_BUSY)
+		return false;
+	folder_halt(f, code == ERR_IO ? REASON_IO_ERROR : REASON_BUSY,
+	    "recovery: %.*s", SLICE_FMT(ev->u.done.text));
+	return true;
+}
+
+static void
+recover_looked_beside(struct folder *f, void *arg, const struct event *ev)
+{
+	struct recovery *rc = arg;
+
+	if (recover_cannot_look(f, ev))
+		return;
+	if (ev->u.done.code == 0)
+		rc->beside = ev->u.done.seen;
+	recover_judge(rc, SLICE_EMPTY);
+}
+
+static void
+recover_looked(struct folder *f, void *arg, const struct event *ev)
+{
+	struct recovery *rc = arg;
+
+	if (recover_cannot_look(f, ev))
+		return;
+	if (ev->u.done.code == 0)
+		rc->now = ev->u.done.seen;
+	if (rc->in.keep.len == 0)
+		recover_judge(rc, ev->u.done.link_target);
+	else
+		core_ask(f, EFFECT_STAT, recover_looked_beside, rc)->path =
+		    rc->in.keep;
 }
 
 static void

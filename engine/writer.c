@@ -69,7 +69,6 @@ struct writer {
 #define ITEM_OF(n) LIST_ITEM(n, struct item, node)
 
 static void batch_name(struct batch *b);
-static void act_keep(struct item *it);
 
 struct writer *
 writer_new(struct pull *pl)
@@ -152,12 +151,25 @@ batch_drop_intent(struct item *it)
 	it->intent = 0;
 }
 
+/* Each try another. */
+static struct slice
+item_conflict_name(const struct item *it)
+{
+	struct folder *f = it->pl->f;
+
+	return conflict_name(it->path, core_now(f->en).wall_ns,
+	    core_setup(f->en)->zone_s, it->entry.modified_by, it->keep_tries,
+	    core_scratch(f->en));
+}
+
 static void
 item_disown(struct item *it)
 {
 	pull_disown(it->pl, it->path);
 	if (it->from.len > 0)
 		pull_disown(it->pl, it->from);
+	if (it->keep.len > 0)
+		pull_disown(it->pl, it->keep);
 }
 
 /* Not done, and nothing happened: it leaves, and its path is free again. */
@@ -201,7 +213,9 @@ clean_item_end(struct item *it)
 {
 	struct batch *b = it->batch;
 
-	if (!it->intent_stays)
+	if (it->intent_stays)
+		pull_avoid_temp(it->pl, it->temp);
+	else
 		batch_drop_intent(it);
 	batch_leave(b, it);
 	pull_item_end(it);
@@ -276,6 +290,50 @@ clean_item_done(struct item *it)
 	batch_cleaned(b);
 }
 
+static void clean_keep(struct item *it);
+
+static void
+clean_kept(struct folder *f, void *arg, const struct event *ev)
+{
+	struct item *it = arg;
+	const int code = ev->u.done.code;
+
+	it->ops--;
+	if (code == ERR_EXISTS && it->keep_tries < WRITER_KEEP_TRIES) {
+		it->keep_tries++;
+		clean_keep(it);
+		return;
+	}
+	/*
+	 * Not there: the bytes stay in the temp, and the next start tries
+	 * again.  There: its name is not flushed.  In both cases it is the
+	 * intent that says that these bytes are a person's.
+	 */
+	it->intent_stays = true;
+	if (code == 0)
+		scan_hint(f, it->keep_now, false);
+	else
+		log_error(core_log(f->en),
+		    "writer conflict-copy failed path=%s text=\"%.*s\"",
+		    path_print(core_scratch(f->en), it->path),
+		    SLICE_FMT(ev->u.done.text));
+	clean_item_done(it);
+}
+
+/* A program still had the old file open and wrote to it: it gets a name. */
+static void
+clean_keep(struct item *it)
+{
+	struct folder *f = it->pl->f;
+	struct arena *scratch = core_scratch(f->en);
+	struct effect *ef = core_ask(f, EFFECT_PUT_BACK, clean_kept, it);
+
+	it->keep_now = item_own(it, item_conflict_name(it));
+	ef->path = arena_dup(scratch, it->keep_now);
+	ef->temp = arena_dup(scratch, it->temp);
+	it->ops++;
+}
+
 static void
 clean_done(struct folder *f, void *arg, const struct event *ev)
 {
@@ -283,12 +341,7 @@ clean_done(struct folder *f, void *arg, const struct event *ev)
 
 	it->ops--;
 	if (ev->u.done.code == ERR_CHANGED) {
-		/* A program still had the old file open and wrote to it. */
-		it->keep = item_own(it,
-		    conflict_name(it->path, core_now(f->en).wall_ns,
-			core_setup(f->en)->zone_s, it->entry.modified_by, 0,
-			core_scratch(f->en)));
-		act_keep(it);
+		clean_keep(it);
 		return;
 	}
 	if (it->to_trash) {
@@ -335,7 +388,7 @@ batch_clean_item(struct batch *b, struct item *it)
 	item_disown(it);
 	if (it->keep_now.len > 0)
 		scan_hint(f, it->keep_now, false);
-	if (it->kept.type == IDENTITY_ABSENT || it->intent_stays) {
+	if (it->kept.type == IDENTITY_ABSENT) {
 		clean_item_end(it);
 		return;
 	}
@@ -450,7 +503,7 @@ batch_put(struct batch *b)
 		/* What is kept in a temp is a person's until it is dropped:
 		 * the intent says whose it was. */
 		if (MUTANT(MUTANT_INTENT_GONE_EARLY) ||
-		    (it->kept.type == IDENTITY_ABSENT && !it->intent_stays))
+		    it->kept.type == IDENTITY_ABSENT)
 			batch_drop_intent(it);
 	}
 	core_commit(b->wr->pl->f, batch_put_done, b);
@@ -572,64 +625,6 @@ batch_acted(struct batch *b)
 	batch_end(b);
 }
 
-static void
-act_kept(struct folder *f, void *arg, const struct event *ev)
-{
-	struct item *it = arg;
-	const int code = ev->u.done.code;
-
-	it->ops--;
-	if (code == ERR_EXISTS && it->keep_tries < WRITER_KEEP_TRIES) {
-		it->keep_tries++;
-		it->keep_now = SLICE_EMPTY;
-		act_keep(it);
-		return;
-	}
-	if (code == 0) {
-		it->kept.type = IDENTITY_ABSENT;
-	} else {
-		/* The bytes stay in the temp, and the intent with them: the
-		 * next start tries again.  The row is put all the same. */
-		log_error(core_log(f->en),
-		    "writer conflict-copy failed path=%s text=\"%.*s\"",
-		    path_print(core_scratch(f->en), it->path),
-		    SLICE_FMT(ev->u.done.text));
-		it->keep_now = SLICE_EMPTY;
-		it->intent_stays = true;
-		pull_avoid_temp(it->pl, it->temp);
-	}
-	if (it->batch->stage == BATCH_ACTING) {
-		batch_acted(it->batch);
-		return;
-	}
-	/* Its name is not flushed: until the next start the intent says that
-	 * these bytes are a person's. */
-	it->intent_stays = true;
-	if (it->keep_now.len > 0)
-		scan_hint(f, it->keep_now, false);
-	clean_item_done(it);
-}
-
-/* What came off the name was not replaced by choice: it gets a name. */
-static void
-act_keep(struct item *it)
-{
-	struct folder *f = it->pl->f;
-	struct arena *scratch = core_scratch(f->en);
-	struct slice name = it->keep;
-	struct effect *ef;
-
-	if (it->keep_tries > 0)
-		name = conflict_name(it->path, core_now(f->en).wall_ns,
-		    core_setup(f->en)->zone_s, it->entry.modified_by,
-		    it->keep_tries, scratch);
-	it->keep_now = item_own(it, name);
-	ef = core_ask(f, EFFECT_PUT_BACK, act_kept, it);
-	ef->path = arena_dup(scratch, it->keep_now);
-	ef->temp = arena_dup(scratch, it->temp);
-	it->ops++;
-}
-
 static void act_done(struct folder *f, void *arg, const struct event *ev);
 
 static struct effect_meta
@@ -697,6 +692,22 @@ act_clear_temp(struct item *it)
 	ef->temp = arena_dup(core_scratch(pl->f->en), it->temp);
 }
 
+/* The name for the conflict copy is taken: once more, with another. */
+static bool
+act_again(struct batch *b, struct item *it)
+{
+	if (it->keep.len == 0 || it->stale || it->pl->stopped ||
+	    it->keep_tries == WRITER_KEEP_TRIES)
+		return false;
+	batch_drop_intent(it);
+	batch_leave(b, it);
+	item_disown(it);
+	it->keep_tries++;
+	it->keep = item_own(it, item_conflict_name(it));
+	writer_add(b->wr, it);
+	return true;
+}
+
 static void
 act_done(struct folder *f, void *arg, const struct event *ev)
 {
@@ -706,6 +717,10 @@ act_done(struct folder *f, void *arg, const struct event *ev)
 
 	(void)f;
 	it->ops--;
+	if (code == ERR_EXISTS && act_again(b, it)) {
+		batch_acted(b);
+		return;
+	}
 	if (code == ERR_EXISTS && it->kind == ITEM_REMOVE)
 		act_clear_temp(it);
 	if (code != 0 && it->acted) {
@@ -719,15 +734,16 @@ act_done(struct folder *f, void *arg, const struct event *ev)
 		return;
 	}
 	it->acted = true;
+	it->touched = false; /* what is in the temp now is none of ours */
 	it->seen = ev->u.done.seen;
 	it->kept = ev->u.done.kept;
 	if (it->set_meta) {
 		act_meta_too(it);
 		return;
 	}
-	if (it->keep.len > 0 && it->kept.type == IDENTITY_FILE) {
-		act_keep(it);
-		return;
+	if (it->keep.len > 0) {
+		it->keep_now = it->keep;
+		it->kept.type = IDENTITY_ABSENT; /* not in the temp */
 	}
 	batch_acted(b);
 }
@@ -745,13 +761,20 @@ act_start(struct item *it)
 	};
 	struct folder *f = it->pl->f;
 	struct arena *scratch = core_scratch(f->en);
-	struct effect *ef = core_ask(f, kind[it->kind], act_done, it);
+	/* Out of the way by a rename alone: nobody looks into staging. */
+	const bool moves = it->kind == ITEM_REMOVE && it->keep.len > 0;
+	struct effect *ef =
+	    core_ask(f, moves ? EFFECT_MOVE : kind[it->kind], act_done, it);
 
 	it->ops++;
 	ef->path = arena_dup(scratch, it->path);
 	ef->temp = arena_dup(scratch, it->temp);
 	ef->want = it->want;
-	if (it->kind == ITEM_LINK) {
+	if (moves) {
+		ef->u.move.to = arena_dup(scratch, it->keep);
+	} else if (it->kind == ITEM_FILE) {
+		ef->u.finish.keep = arena_dup(scratch, it->keep);
+	} else if (it->kind == ITEM_LINK) {
 		ef->u.link.target = arena_dup(scratch, it->entry.link_target);
 	} else if (it->kind == ITEM_META) {
 		ef->u.meta = act_meta(it);
@@ -939,6 +962,8 @@ batch_intend(struct batch *b)
 		pull_own(pl, it->path);
 		if (it->from.len > 0)
 			pull_own(pl, it->from);
+		if (it->keep.len > 0)
+			pull_own(pl, it->keep);
 		intents += intent_put(b->wr, it);
 	}
 	if (intents > 0 && !MUTANT(MUTANT_INTENT_NOT_AWAITED))

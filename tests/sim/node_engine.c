@@ -50,6 +50,8 @@ effect_copy(struct arena *ar, struct effect *out, const struct effect *ef)
 		for (uint32_t i = 0; i < ef->u.sync.count; i++)
 			name[i] = arena_dup(ar, ef->u.sync.name[i]);
 		out->u.sync.name = name;
+	} else if (ef->kind == EFFECT_FINISH_FILE) {
+		out->u.finish.keep = arena_dup(ar, ef->u.finish.keep);
 	} else if (ef->kind == EFFECT_MAKE_LINK) {
 		out->u.link.target = arena_dup(ar, ef->u.link.target);
 	} else if (ef->kind == EFFECT_MOVE) {
@@ -304,7 +306,10 @@ acted(struct node *nd, const struct effect *ef, int code, bool changed)
 		return;
 	if (code == 0 && changed)
 		sim_hint(nd->sim, nd->number, ef->path,
-		    moves ? ef->u.move.to : SLICE_EMPTY, false);
+		    moves                            ? ef->u.move.to
+		    : ef->kind == EFFECT_FINISH_FILE ? ef->u.finish.keep
+						     : SLICE_EMPTY,
+		    false);
 	if (code == ERR_CHANGED)
 		sim_count(nd->sim, COUNT_CHANGED_AT_ACT);
 	if (nd->sim->story)

@@ -523,7 +523,7 @@ swap_mutant(const struct effect *ef, const struct identity *now)
  * kept in its stead. */
 static int
 swap_in(struct vdisk *dk, const struct effect *ef, struct vnode *in,
-    struct event *done)
+    struct vnode *from, struct slice name, struct event *done)
 {
 	struct vnode *dir = dir_of(dk, ef->path);
 	struct vnode *old = at(dk, ef->path);
@@ -539,7 +539,7 @@ swap_in(struct vdisk *dk, const struct effect *ef, struct vnode *in,
 		return ERR_CHANGED;
 	if (old != NULL && MUTANT(MUTANT_OLD_UNLINKED_FIRST))
 		name_set(dk, dir, path_base(ef->path), NULL);
-	vdisk_edge(dk, &ch, dk->stage, ef->temp,
+	vdisk_edge(dk, &ch, from, name,
 	    MUTANT(MUTANT_RENAMED_OVER) ? NULL : old);
 	vdisk_edge(dk, &ch, dir, path_base(ef->path), in);
 	vdisk_apply(dk, &ch);
@@ -555,9 +555,29 @@ swap_in(struct vdisk *dk, const struct effect *ef, struct vnode *in,
 static int
 do_finish(struct vdisk *dk, const struct effect *ef, struct event *done)
 {
-	struct vnode *in = temp_find(dk, ef->temp);
+	const struct slice keep = ef->u.finish.keep;
+	struct vnode *in = temp_find(dk, ef->temp), *to;
+	struct vchange ch = { 0 };
+	struct identity now;
 
-	return in == NULL ? ERR_NOT_FOUND : swap_in(dk, ef, in, done);
+	if (in == NULL)
+		return ERR_NOT_FOUND;
+	if (keep.len == 0)
+		return swap_in(dk, ef, in, dk->stage, ef->temp, done);
+	now = look(at(dk, ef->path));
+	to = dir_of(dk, keep);
+	if (to == NULL)
+		return no_parent(dk, keep);
+	done->u.done.seen = now;
+	if (!identity_same(&ef->want, &now) && !swap_mutant(ef, &now))
+		return ERR_CHANGED;
+	if (at(dk, keep) != NULL && !MUTANT(MUTANT_COPY_OVERWRITTEN))
+		return ERR_EXISTS;
+	/* Two calls: the power may go in between. */
+	vdisk_edge(dk, &ch, dk->stage, ef->temp, NULL);
+	vdisk_edge(dk, &ch, to, path_base(keep), in);
+	vdisk_apply(dk, &ch);
+	return swap_in(dk, ef, in, to, path_base(keep), done);
 }
 
 static int
@@ -573,7 +593,7 @@ do_link(struct vdisk *dk, const struct effect *ef, struct event *done)
 	in->data = arena_dup(dk->make.arena, ef->u.link.target);
 	in->id.size = (int64_t)in->data.len;
 	name_set(dk, dk->stage, ef->temp, in);
-	rc = swap_in(dk, ef, in, done);
+	rc = swap_in(dk, ef, in, dk->stage, ef->temp, done);
 	if (rc != 0)
 		do_drop(dk, ef->temp, &any);
 	return rc;
@@ -965,7 +985,9 @@ check_escape(struct vdisk *dk, const struct effect *ef)
 	if (!is_act(ef->kind))
 		return;
 	if (!is_confined(ef->path) ||
-	    (ef->kind == EFFECT_MOVE && !is_confined(ef->u.move.to)))
+	    (ef->kind == EFFECT_MOVE && !is_confined(ef->u.move.to)) ||
+	    (ef->kind == EFFECT_FINISH_FILE && ef->u.finish.keep.len > 0 &&
+		!is_confined(ef->u.finish.keep)))
 		oracle_fault(dk->make.oracle, "escape: act %d on \"%.*s\"",
 		    (int)ef->kind, SLICE_FMT(ef->path));
 }

@@ -81,6 +81,51 @@ an_old_file_is_kept_in_staging(void **state)
 	}
 }
 
+static int
+finish_beside(const char *temp, const char *name, struct identity want,
+    const char *keep)
+{
+	struct effect e = { .kind = EFFECT_FINISH_FILE,
+		.temp = slice_str(temp),
+		.path = slice_str(name),
+		.want = want };
+
+	e.u.finish.keep = slice_str(keep);
+	return folder_do(&f, &e);
+}
+
+static void
+an_old_file_that_is_to_be_seen_never_is_in_staging(void **state)
+{
+	struct identity seen, now;
+
+	(void)state;
+	folder_write(&f, "a", "old");
+	folder_write(&f, "taken", "another");
+	assert_int_equal(folder_stage(&f, "t", "new"), 0);
+	/* Nothing happens where it cannot go, or is not what was seen. */
+	assert_int_equal(finish_beside("t", "a", folder_see(&f, "a"), "taken"),
+	    ERR_EXISTS);
+	assert_int_equal(finish_beside("t", "a", folder_see(&f, "a"), "none/b"),
+	    ERR_NOT_FOUND);
+	assert_int_equal(finish_beside("t", "a", folder_see(&f, "taken"), "b"),
+	    ERR_CHANGED);
+	assert_int_equal(finish_beside("t", "a", absent, "b"), ERR_CHANGED);
+	assert_true(folder_holds(&f, "a", "old"));
+	assert_true(folder_holds(&f, "taken", "another"));
+	assert_true(folder_holds(&f, STAGED("t"), "new"));
+	assert_false(folder_has(&f, "b"));
+
+	assert_int_equal(finish_beside("t", "a", folder_see(&f, "a"), "b"), 0);
+	seen = f.done.u.done.seen;
+	now = folder_see(&f, "a");
+	assert_true(identity_same(&seen, &now));
+	assert_true(folder_holds(&f, "a", "new"));
+	assert_true(folder_holds(&f, "b", "old"));
+	assert_false(folder_has(&f, STAGED("t")));
+	assert_false(folder_has(&f, "b.old"));
+}
+
 static void
 what_was_not_seen_is_not_replaced(void **state)
 {
@@ -368,7 +413,11 @@ no_save_of_a_busy_person_is_lost(void **state)
 			assert_int_equal(folder_stage(&f, temp, theirs), 0);
 			if (i == 9) /* the person's last word, then ours */
 				atomic_store(&p.pause, 1);
-			rc = folder_finish(&f, temp, "a", want);
+			/* Every other time it is to become a copy. */
+			if (i % 2 == 0)
+				rc = folder_finish(&f, temp, "a", want);
+			else
+				rc = finish_beside(temp, "a", want, temp);
 			if (rc == 0)
 				finished++;
 			else
@@ -420,6 +469,7 @@ main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(a_new_file_appears_whole),
 		T(an_old_file_is_kept_in_staging),
+		T(an_old_file_that_is_to_be_seen_never_is_in_staging),
 		T(what_was_not_seen_is_not_replaced),
 		T(a_hard_link_outside_keeps_its_bytes),
 		T(a_symlink_is_replaced_itself_and_made_in_place),

@@ -861,6 +861,25 @@ swap_in(struct testlib_disk *dk, const struct effect *ef, struct inode *in,
 }
 
 static int
+do_finish(struct testlib_disk *dk, const struct effect *ef, struct inode *in,
+    struct event *done)
+{
+	const struct slice keep = ef->u.finish.keep;
+	struct inode *old;
+	int rc;
+
+	if (keep.len > 0 && walk(dk, keep) != NULL)
+		return ERR_EXISTS;
+	rc = swap_in(dk, ef, in, done);
+	if (rc != 0 || keep.len == 0)
+		return rc;
+	old = child_find(dk->stage, ef->temp);
+	omap_remove(dk->stage->child, ef->temp);
+	child_put(walk_parent(dk, keep), path_base(keep), old);
+	return 0;
+}
+
+static int
 do_link(struct testlib_disk *dk, const struct effect *ef, struct event *done)
 {
 	struct inode *in = inode_new(dk, IDENTITY_LINK, 0777);
@@ -1109,7 +1128,7 @@ do_one(struct testlib_disk *dk, const struct effect *ef, struct event *done,
 	case EFFECT_FINISH_FILE: {
 		struct inode *in = child_find(dk->stage, ef->temp);
 
-		return in == NULL ? ERR_NOT_FOUND : swap_in(dk, ef, in, done);
+		return in == NULL ? ERR_NOT_FOUND : do_finish(dk, ef, in, done);
 	}
 	case EFFECT_MAKE_LINK:
 		return do_link(dk, ef, done);

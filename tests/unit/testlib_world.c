@@ -202,6 +202,8 @@ effect_copy(struct job *job, const struct effect *ef)
 		for (uint32_t i = 0; i < ef->u.sync.count; i++)
 			name[i] = arena_dup(ar, ef->u.sync.name[i]);
 		out->u.sync.name = name;
+	} else if (ef->kind == EFFECT_FINISH_FILE) {
+		out->u.finish.keep = arena_dup(ar, ef->u.finish.keep);
 	} else if (ef->kind == EFFECT_MAKE_LINK) {
 		out->u.link.target = arena_dup(ar, ef->u.link.target);
 	} else if (ef->kind == EFFECT_MOVE) {
