@@ -25,6 +25,12 @@ scan_has_local(const struct row *row)
 	       (row->flags & ROW_IGNORED) == 0;
 }
 
+bool
+scan_is_late(const struct row *row, uint64_t seq)
+{
+	return row != NULL && row->seq > seq && !MUTANT(MUTANT_LATE_BELIEVED);
+}
+
 struct entry
 scan_entry(const struct scan *sc, struct slice path,
     const struct identity *seen)
@@ -257,6 +263,10 @@ scan_item_hashed(struct scan_item *it, const struct event *ev)
 	struct row *row = index_row(f->ix, it->path, core_scratch(f->en));
 	struct entry e = scan_entry(sc, it->path, seen);
 
+	if (scan_is_late(row, it->asked_seq)) {
+		scan_hint(f, it->path, false);
+		return;
+	}
 	e.block_size = ev->u.done.block_size;
 	e.block = ev->u.done.hash;
 	e.block_count = ev->u.done.hash_count;
@@ -353,6 +363,7 @@ scan_item_go(struct scan *sc)
 		list_remove(&sc->queue, &it->node);
 		it->state = ITEM_HASHES;
 		it->asked_wall_s = core_now(f->en).wall_ns / (int64_t)CLOCK_S;
+		it->asked_seq = index_seq(f->ix);
 		it->again = false;
 		sc->hashing++;
 		ef = core_ask(f, EFFECT_HASH_FILE, scan_on_hash, it);

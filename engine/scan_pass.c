@@ -48,7 +48,18 @@ static void
 scan_add_gone(struct scan_pass *ps, struct slice path, bool below_only)
 {
 	*VEC_ADD(&ps->gone) = (struct scan_gone){ .path = scan_own(path),
+		.seq = ps->seq,
 		.below_only = below_only };
+}
+
+/* Nothing is at `path`. */
+static void
+scan_miss(struct scan_pass *ps, const struct row *row, struct slice path)
+{
+	if (scan_is_late(row, ps->seq))
+		scan_hint(ps->sc->f, path, true);
+	else
+		scan_add_gone(ps, path, false);
 }
 
 /* It could not be looked at. */
@@ -353,6 +364,10 @@ scan_look(struct scan_pass *ps, const struct row *row, struct slice path,
 
 	if (pull_owns(f, path))
 		return; /* we are at it ourselves; a hint comes afterwards */
+	if (scan_is_late(row, ps->seq)) {
+		scan_hint(f, path, true);
+		return;
+	}
 	if (ignore_test(f->ignore, path).ignored &&
 	    (seen->type != IDENTITY_DIR ||
 		((flags & HINT_FORCE) == 0 && !scan_holds_wanted(ps, path)))) {
@@ -395,6 +410,7 @@ scan_ask_new(struct scan_pass *ps, struct slice path, uint32_t flags)
 
 	*ask = (struct scan_ask){ .ps = ps,
 		.path = scan_own(path),
+		.seq = index_seq(ps->sc->f->ix),
 		.flags = flags };
 	list_add(&ps->ask, &ask->node);
 	ps->ops++;
@@ -483,7 +499,7 @@ scan_compare(struct scan_pass *ps, struct slice dir, const struct event *ev)
 			    !row_local(row)->entry.deleted &&
 			    !pull_owns(f, row->path) &&
 			    map_find(&composed, row->path) == NULL)
-				scan_add_gone(ps, row->path, false);
+				scan_miss(ps, row, row->path);
 		} else {
 			scan_entry_listed(ps, dir, de, cmp == 0 ? row : NULL,
 			    flags, &arena);
@@ -514,6 +530,7 @@ scan_on_list(struct folder *f, void *arg, const struct event *ev)
 		scan_ask_end(ask);
 		return;
 	}
+	ps->seq = ask->seq;
 	if (ev->u.done.code == 0) {
 		scan_problem_clear(ps->sc, ask->path);
 		scan_compare(ps, ask->path, ev);
@@ -559,6 +576,7 @@ scan_on_stat(struct folder *f, void *arg, const struct event *ev)
 		scan_ask_end(ask);
 		return;
 	}
+	ps->seq = ask->seq;
 	switch (ev->u.done.code) {
 	case 0:
 		if (scan_compose(ps, path, &ev->u.done.seen))
@@ -570,7 +588,7 @@ scan_on_stat(struct folder *f, void *arg, const struct event *ev)
 	case ERR_NOT_FOUND:
 		scan_problem_gone(ps->sc, path);
 		if (!pull_owns(f, path))
-			scan_add_gone(ps, path, false);
+			scan_miss(ps, index_row(f->ix, path, scratch), path);
 		break;
 	case ERR_CHANGED:
 		scan_look_above(ps, path);
@@ -674,6 +692,21 @@ scan_next_gone(struct scan_pass *ps, const struct scan_gone *g,
 	return g->below_only ? NULL : index_row(ix, g->path, arena);
 }
 
+/* Is this ours, and nothing that came there since it was looked for? */
+static bool
+scan_is_gone(struct scan_pass *ps, const struct scan_gone *g,
+    const struct row *row)
+{
+	struct folder *f = ps->sc->f;
+
+	if (!scan_has_local(row) || pull_owns(f, row->path))
+		return false;
+	if (!scan_is_late(row, g->seq))
+		return true;
+	scan_hint(f, row->path, true);
+	return false;
+}
+
 /*
  * Walk the rows of what is missing, LIMIT_STEP_ROWS a step; false while there
  * is more.  `each` is called with every live row of ours.
@@ -686,13 +719,14 @@ scan_walk_gone(struct scan_pass *ps,
 
 	arena_init(&arena);
 	for (uint32_t i = 0; i < LIMIT_STEP_ROWS; i++) {
+		const struct scan_gone *g;
 		struct row *row;
 
 		if (ps->gone_at >= ps->gone.len)
 			break;
-		row = scan_next_gone(ps, &ps->gone.item[ps->gone_at], &arena);
-		if (row != NULL && scan_has_local(row) &&
-		    !pull_owns(ps->sc->f, row->path))
+		g = &ps->gone.item[ps->gone_at];
+		row = scan_next_gone(ps, g, &arena);
+		if (row != NULL && scan_is_gone(ps, g, row))
 			each(ps, row);
 		scan_disown(ps->gone_after);
 		ps->gone_after =

@@ -45,6 +45,7 @@ struct scan_found { /* a new file, held until it is known what is missing */
 
 struct scan_gone {
 	struct slice path; /* owned */
+	uint64_t seq;      /* of the index when it was looked for */
 	bool below_only;   /* the name itself is something else now */
 	bool look_again;   /* then at `path` itself */
 };
@@ -62,6 +63,7 @@ struct scan_pass {
 	    gone_after;    /* ... and the last path seen below it; owned */
 	struct umap moved; /* identity hash -> path of a missing file (owned) */
 	uint32_t ops;      /* lists and stats not yet answered */
+	uint64_t seq;      /* of the index when what is answered was asked */
 	bool waited;       /* for the old name of a new directory */
 	struct list ask;   /* these; owned */
 	struct core_timer again; /* a long stage goes on in the next step */
@@ -72,6 +74,7 @@ struct scan_ask {              /* a question open; freed with its answer */
 	struct scan_pass *ps;
 	struct slice path; /* owned */
 	uint32_t flags;
+	uint64_t seq; /* of the index when it was asked */
 };
 
 enum scan_item_state { ITEM_WAITS, ITEM_HASHES, ITEM_RESTS };
@@ -86,6 +89,7 @@ struct scan_item {             /* a file to be hashed */
 	enum scan_item_state state;
 	uint32_t tries;
 	int64_t asked_wall_s;    /* when its hash was */
+	uint64_t asked_seq;      /* ... of the index */
 	bool again;              /* a hint came while it was hashed */
 	bool other;              /* ... and it is no file any more */
 	struct core_timer timer; /* RESTS: it keeps changing */
@@ -188,6 +192,11 @@ void scan_record(struct scan *sc, const struct row *row, struct entry *e,
 /* What every entry found on disk begins with. */
 struct entry scan_entry(const struct scan *sc, struct slice path,
     const struct identity *seen);
+/*
+ * Was the row put after the index had come to `seq`, when the disk was asked?
+ * Then the answer may be of before that, and tells nothing.
+ */
+bool scan_is_late(const struct row *row, uint64_t seq);
 /* Has the row a live, followed version of ours? */
 bool scan_has_local(const struct row *row);
 

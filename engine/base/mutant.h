@@ -116,6 +116,8 @@ enum mutant {
 	MUTANT_OLD_INDEX_TRUSTED,
 	/* What is new is told of before the directory it is in. */
 	MUTANT_CHILD_TOLD_FIRST,
+	/* What the disk was is held against a row that is newer. */
+	MUTANT_LATE_BELIEVED,
 };
 
 #ifdef HOLDFAST_MUTANTS

@@ -599,6 +599,10 @@ what_was_deleted_while_its_directory_moved_does_not_come_back(void **state)
 	for (uint64_t seed = 400; seed < 420; seed++)
 		for (uint32_t steps = 2; steps < 90; steps += 4)
 			move_and_delete(seed, steps);
+	/* A listing from before the move is answered after it. */
+	move_and_delete(420, 0);
+	move_and_delete(424, 0);
+	move_and_delete(541, 0);
 }
 
 /* It is made with more permissions, to be filled: those are nobody's wish. */
