@@ -279,12 +279,12 @@ exchange_index_grew(struct folder *f)
 }
 
 /*
- * A deletion came that has not seen our edit.  Ours wins here, but newer
+ * There is a deletion that has not seen our edit.  Ours wins here, but newer
  * Syncthings would have the deletion win: announce the edit anew, above both,
  * and everyone agrees.  docs/design/0003-winner.md.
  */
-static void
-exchange_revive(struct folder *f, struct slice path)
+void
+exchange_index_revive(struct folder *f, struct slice path)
 {
 	struct arena *scratch = core_scratch(f->en);
 	const struct row *row = index_row(f->ix, path, scratch);
@@ -421,7 +421,7 @@ exchange_entry_came(struct peer *p, struct folder *f, struct share *sh,
 		return false;
 	}
 	if (e.deleted)
-		exchange_revive(f, e.name);
+		exchange_index_revive(f, e.name);
 	brake_heard(f, sh, e.name);
 	return true;
 }

@@ -19,6 +19,11 @@ void exchange_index_ours(struct folder *f, struct share *sh,
  * asked for all of it.
  */
 void exchange_index_leave(struct folder *f);
+/*
+ * A deletion of `path` came, or an edit was found: if neither has seen the
+ * other, the edit is announced anew, above both.
+ */
+void exchange_index_revive(struct folder *f, struct slice path);
 /* An Index or IndexUpdate. */
 void exchange_index_came(struct peer *p, const struct message *m);
 

@@ -8,6 +8,7 @@
 #include "engine/base/mutant.h"
 #include "engine/base/path.h"
 #include "engine/exchange.h"
+#include "engine/exchange_index.h"
 #include "engine/fetch.h"
 #include "engine/pull_state.h"
 #include "engine/reuse.h"
@@ -126,6 +127,10 @@ item_unregister(struct item *it)
 	pull_disown(pl, it->path);
 	if (it->from.len > 0)
 		pull_disown(pl, it->from);
+	/* A deletion that came meanwhile has not seen what was put. */
+	if (it->kind == ITEM_FILE && !pl->freeing && !pl->stopped &&
+	    folder_talks(pl->f))
+		exchange_index_revive(pl->f, it->path);
 	pl->again = pl->again || it->met;
 	reuse_free(it);
 	pull_rmdir_free(it);

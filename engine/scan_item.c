@@ -5,6 +5,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/mutant.h"
 #include "engine/base/path.h"
+#include "engine/exchange_index.h"
 #include "engine/pull.h"
 #include "engine/scan_state.h"
 
@@ -141,6 +142,7 @@ scan_record(struct scan *sc, const struct row *row, struct entry *e,
 	pull_local_changed(f, e->name);
 	if (same != NULL)
 		return;
+	exchange_index_revive(f, e->name);
 	folder_changed(f, self, e->name);
 	if (!f->settled)
 		return; /* the first scan's numbers are in NOTE_SCAN */

@@ -191,6 +191,31 @@ who_heard_what_was_never_said_here_is_told_everything(void **state)
 	arena_fini(&arena);
 }
 
+/* Newer Syncthings would have the deletion win: the edit must cover it. */
+static void
+an_edit_found_after_its_deletion_was_heard_covers_it(void **state)
+{
+	const struct counter counter = { 0x2020202020202020, 1699999999 };
+	const struct version gone = { &counter, 1 };
+	struct testlib_world *w = pair();
+	struct entry e = { .name = SLICE_LIT("b"),
+		.deleted = true,
+		.sequence = known(w) + 1,
+		.version = gone };
+	const struct row *row;
+
+	(void)state;
+	say(w, &e, known(w));
+	testlib_world_write(w, 0, "b", "found");
+	assert_true(testlib_world_settle(w));
+	row = index_row(folder_of(w)->ix, SLICE_LIT("b"), &arena);
+	assert_non_null(row);
+	assert_false(row_local(row)->entry.deleted);
+	assert_true(version_covers(row_local(row)->entry.version, gone));
+	testlib_world_free(w);
+	arena_fini(&arena);
+}
+
 int
 main(void)
 {
@@ -202,6 +227,8 @@ main(void)
 		    what_only_a_removed_device_has_is_not_waited_for),
 		cmocka_unit_test(
 		    who_heard_what_was_never_said_here_is_told_everything),
+		cmocka_unit_test(
+		    an_edit_found_after_its_deletion_was_heard_covers_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
