@@ -357,24 +357,27 @@ faults_act(struct history *h)
 	const struct settings *set = &h->set;
 	const uint32_t a = pick(h, h->sim.nodes), b = pick(h, h->sim.nodes);
 	const uint32_t what = pick(h, 16);
+	/* Of another kind of device only processes, links and clocks break. */
+	const bool ours = h->sim.node[a].ops == &node_engine_ops;
 
 	if (what < 3 && set->kills)
 		crash(h, a, false);
-	else if (what < 6 && set->power)
+	else if (what < 6 && set->power && ours)
 		crash(h, a, true);
 	else if (what < 8 && set->cuts && a != b)
 		cut(h, a, b);
 	else if (what < 9 && set->one_way && a != b)
 		darken(h, a, b);
-	else if (what < 11 && (set->full || set->away || set->read_only))
+	else if (what < 11 && ours &&
+		 (set->full || set->away || set->read_only))
 		disk(h, a);
-	else if (what < 12 && set->index_lost)
+	else if (what < 12 && set->index_lost && ours)
 		forget(h, a);
-	else if (what < 13 && set->index_restored)
+	else if (what < 13 && set->index_restored && ours)
 		restore(h, a);
 	else if (what < 14 && set->clocks)
 		clock_jump(h, a);
-	else if (what < 15 && set->modes)
+	else if (what < 15 && set->modes && ours)
 		mode(h, a);
 	else if (set->removals && a != b)
 		remove_device(h, a, b);

@@ -165,7 +165,15 @@ roll(struct history *h)
 	roll_wire(h);
 	roll_network(h, set);
 	set->liar = tail_chance(h, TAIL_LIAR, 24);
-	h->sim.oracle.liar = set->liar;
+	set->syncthing = !set->liar && tail_chance(h, TAIL_SYNCTHING, 40);
+	/* One of 2.x tells nobody of a deletion of what it never had: who has
+	 * no other way to hear of it keeps the file, with Syncthings alone,
+	 * too. */
+	if (set->syncthing && set->shape == SHAPE_CHAIN)
+		set->shape = SHAPE_STAR;
+	h->sim.syncthing_v1 =
+	    choice_tail(&h->sim.choice, TAIL_SYNCTHING) % 2 == 1;
+	h->sim.oracle.liar = set->liar || set->syncthing;
 }
 
 static void
@@ -184,14 +192,14 @@ tell_settings(const struct history *h)
 	    s->spellings || s->accents ? ", spellings" : "",
 	    s->ignores ? ", ignores" : "", s->opens ? ", open files" : "",
 	    s->unflushed ? ", nothing flushed" : "");
-	printf("%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s\n",
+	printf("%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s\n",
 	    h->sim.bytes ? " bytes" : "", s->lag_ns > 0 ? " lag" : "",
 	    s->twice > 0 ? " twice" : "", s->replays > 0 ? " replays" : "",
-	    s->liar ? " liar" : "", s->kills ? " kill" : "",
-	    s->power ? " power" : "", s->power && s->hostile ? "(hostile)" : "",
-	    s->cuts ? " cuts" : "", s->one_way ? " one-way" : "",
-	    s->full ? " full" : "", s->away ? " unmount" : "",
-	    s->read_only ? " read-only" : "",
+	    s->liar ? " liar" : "", s->syncthing ? " syncthing" : "",
+	    s->kills ? " kill" : "", s->power ? " power" : "",
+	    s->power && s->hostile ? "(hostile)" : "", s->cuts ? " cuts" : "",
+	    s->one_way ? " one-way" : "", s->full ? " full" : "",
+	    s->away ? " unmount" : "", s->read_only ? " read-only" : "",
 	    s->index_lost ? " index-lost" : "",
 	    s->index_restored ? " index-restored" : "",
 	    s->clocks ? " clocks" : "", s->modes ? " modes" : "",
@@ -209,6 +217,24 @@ history_honest(const struct history *h)
 	return h->set.liar ? h->sim.nodes - 1 : h->sim.nodes;
 }
 
+static const struct node_ops *
+kind_of(const struct settings *set, uint32_t i)
+{
+	if (set->liar && i + 1 == set->nodes)
+		return &node_liar_ops;
+	return set->syncthing && i == 1 ? &node_syncthing_ops
+					: &node_engine_ops;
+}
+
+/* What breaks now and then; a Syncthing's disk does not. */
+static void
+trouble_disks(struct history *h)
+{
+	for (uint32_t i = 0; i < h->sim.nodes; i++)
+		if (h->sim.node[i].ops == &node_engine_ops)
+			vdisk_set_trouble(h->sim.node[i].disk, &h->sim.trouble);
+}
+
 static void
 make_world(struct history *h)
 {
@@ -221,17 +247,15 @@ make_world(struct history *h)
 	for (uint32_t i = 0; i < set->nodes; i++) {
 		const struct vdisk_make make = {
 			.model = set->hostile ? VDISK_HOSTILE : VDISK_ORDERED,
-			.names = set->folds[i]        ? VDISK_FOLDS
-				 : set->normalises[i] ? VDISK_NORMALISES
-						      : VDISK_EXACT,
+			.names = set->syncthing && i == 1 ? VDISK_EXACT
+				 : set->folds[i]          ? VDISK_FOLDS
+				 : set->normalises[i]     ? VDISK_NORMALISES
+							  : VDISK_EXACT,
 			.syncfs = set->syncfs,
 			.reuses = set->reuses,
 		};
 
-		sim_add(s,
-		    set->liar && i + 1 == set->nodes ? &node_liar_ops
-						     : &node_engine_ops,
-		    &make);
+		sim_add(s, kind_of(set, i), &make);
 		s->clashes = s->clashes || make.names != VDISK_EXACT;
 	}
 	for (uint32_t i = 0; i < set->nodes; i++) {
@@ -245,8 +269,7 @@ make_world(struct history *h)
 	}
 	faults_connect(h);
 	trouble_network(h);
-	for (uint32_t i = 0; i < set->nodes; i++)
-		vdisk_set_trouble(s->node[i].disk, &s->trouble);
+	trouble_disks(h);
 }
 
 /* Rest */
@@ -449,7 +472,8 @@ static bool
 is_exact(const struct history *h)
 {
 	return h->set.writers != WRITERS_ALL && !h->amnesia && !h->set.modes &&
-	       !h->set.liar && !h->sim.clashes && !h->set.opens;
+	       !h->set.liar && !h->set.syncthing && !h->sim.clashes &&
+	       !h->set.opens;
 }
 
 static void
@@ -535,8 +559,7 @@ heal_for_turn(struct history *h)
 	h->writer = pick(h, history_honest(h));
 	trouble_network(h);
 	faults_admit(h);
-	for (uint32_t i = 0; i < history_honest(h); i++)
-		vdisk_set_trouble(h->sim.node[i].disk, &h->sim.trouble);
+	trouble_disks(h);
 }
 
 static void
@@ -572,8 +595,8 @@ check_end(struct history *h)
 	/* A failed flush is final: what was just put is then as if it had not
 	 * been, and who deletes it then deletes what was there before. */
 	oracle_check_end(&h->sim.oracle, disk, history_honest(h),
-	    !h->amnesia && !h->set.liar && !h->set.modes && !h->sim.clashes &&
-		h->sim.trouble.sync_io == 0,
+	    !h->amnesia && !h->set.liar && !h->set.syncthing && !h->set.modes &&
+		!h->sim.clashes && h->sim.trouble.sync_io == 0,
 	    is_exact(h));
 }
 

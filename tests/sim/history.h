@@ -37,7 +37,8 @@ struct settings {
 	    big, opens;
 	bool kills, power, hostile, unflushed, syncfs, reuses;
 	bool cuts, one_way, full, away, read_only;
-	bool liar; /* the last device is node_liar.c */
+	bool syncthing; /* the second device is node_syncthing.c */
+	bool liar;      /* the last device is node_liar.c */
 	uint64_t lag_ns;
 	uint32_t twice, replays; /* sim.h */
 	bool index_lost, index_restored, clocks, modes, removals;
@@ -46,12 +47,13 @@ struct settings {
 
 /* Settings of the tail: which byte is whose.  New ones come at the end. */
 enum tail {
-	TAIL_WIRE,     /* devices speak in bytes */
-	TAIL_COMPRESS, /* ... compressed or not */
-	TAIL_LAG,      /* messages are late by seconds */
-	TAIL_TWICE,    /* ... come twice */
-	TAIL_REPLAY,   /* ... or again in another session */
-	TAIL_LIAR,     /* the last device lies */
+	TAIL_WIRE,      /* devices speak in bytes */
+	TAIL_COMPRESS,  /* ... compressed or not */
+	TAIL_LAG,       /* messages are late by seconds */
+	TAIL_TWICE,     /* ... come twice */
+	TAIL_REPLAY,    /* ... or again in another session */
+	TAIL_LIAR,      /* the last device lies */
+	TAIL_SYNCTHING, /* the second device is a Syncthing, of some version */
 	TAILS
 };
 

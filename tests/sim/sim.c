@@ -56,6 +56,7 @@ const char *const sim_counter_name[COUNTERS] = {
 	[COUNT_SILENT] = "a peer was given up for its silence",
 	[COUNT_TWICE] = "a message came twice",
 	[COUNT_REPLAYED] = "an index of an older session came again",
+	[COUNT_THEIR_CONFLICT] = "a Syncthing made a conflict copy",
 	[COUNT_LIED] = "a lie was told",
 	[COUNT_LIED_BYTES] = "a lie in the bytes of a block",
 };

@@ -76,8 +76,9 @@ enum rare {
 	COUNT_SILENT, /* a peer was given up for its silence */
 	COUNT_TWICE,  /* a message came twice */
 	COUNT_REPLAYED,
-	COUNT_LIED,       /* a device said what none would say */
-	COUNT_LIED_BYTES, /* ... and gave other bytes than were asked for */
+	COUNT_THEIR_CONFLICT, /* a Syncthing made a conflict copy */
+	COUNT_LIED,           /* a device said what none would say */
+	COUNT_LIED_BYTES,     /* ... and gave other bytes than were asked for */
 	COUNTERS
 };
 
@@ -195,9 +196,10 @@ struct sim {
 	enum message_compression compression;
 	uint64_t wire_at_ns; /* when a session wants to be woken, or before */
 	uint64_t trash_age_ns;
-	uint64_t lag_ns;  /* longest of a message, besides delay_ns */
-	uint32_t twice;   /* one message in so many comes twice */
-	uint32_t replays; /* one session in so many hears what an older said */
+	bool syncthing_v1; /* the model is of 1.x: an edit beats a deletion */
+	uint64_t lag_ns;   /* longest of a message, besides delay_ns */
+	uint32_t twice;    /* one message in so many comes twice */
+	uint32_t replays;  /* one session in so many hears what an older said */
 	struct vdisk_trouble trouble;
 	uint32_t lost_hints; /* one in so many; 0: none */
 	uint32_t full_commits;
@@ -264,5 +266,6 @@ void sim_say(struct node *nd, const char *fmt, ...)
 
 extern const struct node_ops node_engine_ops;
 extern const struct node_ops node_liar_ops;
+extern const struct node_ops node_syncthing_ops;
 
 #endif
