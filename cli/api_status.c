@@ -543,6 +543,22 @@ api_relays(const struct api_view *v)
 	return list;
 }
 
+/* Our own relay; null when we are none. */
+static json_t *
+api_relayd(const struct net_relayd_status *r)
+{
+	json_t *o;
+
+	if (!r->serving)
+		return json_null();
+	o = json_object();
+	json_object_set_new(o, "listen", api_text(slice_str(r->listen)));
+	api_set_count(o, "members", (int64_t)r->members);
+	api_set_count(o, "sessions", (int64_t)r->sessions);
+	api_set_count(o, "bytes", (int64_t)r->bytes);
+	return o;
+}
+
 static void
 api_add_network(const struct api_view *v, json_t *o)
 {
@@ -550,6 +566,7 @@ api_add_network(const struct api_view *v, json_t *o)
 
 	json_object_set_new(o, "discovery", api_discovery(v));
 	json_object_set_new(o, "relays", api_relays(v));
+	json_object_set_new(o, "relay", api_relayd(&v->net.relayd));
 	for (size_t i = 0; i < v->net.listen_count; i++)
 		json_array_append_new(listen,
 		    api_text(slice_str(v->net.listen[i])));

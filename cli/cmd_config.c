@@ -62,7 +62,7 @@ cmd_config_has_part(const char *key, const struct config_item *item,
 	const struct slice part = slice_of(key, (size_t)(dot - key) + 1);
 
 	if (strchr(key, '.') == dot)
-		return true; /* node., log., mesh. are always there */
+		return true; /* node., log., mesh., relay. are always there */
 	for (size_t i = 0; i < count; i++)
 		if (slice_has_prefix(item[i].key, part) &&
 		    slice_find(slice_from(item[i].key, part.len), '.') ==

@@ -254,6 +254,7 @@ void
 cmd_doctor_ports(struct cmd_doctor *d)
 {
 	const json_t *listen = json_object_get(d->status, "listen");
+	const json_t *own = json_object_get(d->status, "relay");
 	const json_t *relays = json_object_get(d->status, "relays");
 	const char *lan = cmd_text(d->status, "announce_error");
 	struct arena *ar = &d->call->ar;
@@ -281,6 +282,11 @@ cmd_doctor_ports(struct cmd_doctor *d)
 	else if (cmd_bool(d->status, "announcing"))
 		cmd_doctor_add(d, DOCTOR_OK, "discovery", "", NULL,
 		    "on the local network");
+	if (json_is_object(own))
+		cmd_doctor_add(d, DOCTOR_OK, "relay", "", NULL,
+		    "serving at %s: %lld wait, %lld sessions",
+		    cmd_text(own, "listen"), (long long)cmd_int(own, "members"),
+		    (long long)cmd_int(own, "sessions"));
 	json_array_foreach(relays, i, item)
 	{
 		const char *why = cmd_text(item, "error");

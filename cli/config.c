@@ -37,7 +37,7 @@ struct config_part {
 struct config_load {
 	const struct config_world *world;
 	struct arena *ar;
-	VEC(struct config_part) part; /* [0..2]: node, log, mesh */
+	VEC(struct config_part) part; /* [0..3]: node, log, mesh, relay */
 	uint32_t devices, folders;
 	VEC(struct config_mistake) mistake;
 	struct err first;
@@ -490,6 +490,7 @@ config_build_node(struct config_load *ld, struct config *out)
 	const struct config_part *node = &ld->part.item[CONFIG_NODE];
 	const struct config_part *log = &ld->part.item[CONFIG_LOG];
 	const struct config_part *mesh = &ld->part.item[CONFIG_MESH];
+	const struct config_part *relay = &ld->part.item[CONFIG_RELAY];
 	struct slice name = config_text_of(node, CONFIG_NODE_NAME);
 	static const enum sandbox_mode mode[] = { SANDBOX_AUTO, SANDBOX_OFF,
 		SANDBOX_REQUIRE };
@@ -504,6 +505,11 @@ config_build_node(struct config_load *ld, struct config *out)
 	out->mesh.announce = config_bool_of(mesh, CONFIG_MESH_ANNOUNCE);
 	out->mesh.announce_port =
 	    (uint16_t)config_int_of(mesh, CONFIG_MESH_ANNOUNCE_PORT);
+	out->mesh.relay_serve = config_bool_of(relay, CONFIG_RELAY_SERVE);
+	out->mesh.relay_open = config_bool_of(relay, CONFIG_RELAY_OPEN);
+	out->mesh.relay_listen =
+	    config_copy(ld->ar, config_text_of(relay, CONFIG_RELAY_LISTEN));
+	out->mesh.relay_rate = config_size_of(relay, CONFIG_RELAY_RATE);
 	out->mesh.discovery = config_list_of(ld, mesh, CONFIG_MESH_DISCOVERY,
 	    &out->mesh.discovery_count);
 }
@@ -560,7 +566,7 @@ config_load(const struct config_item *item, size_t count,
 	struct config_load ld = { .world = world, .ar = ar };
 
 	memset(out, 0, sizeof(*out));
-	for (int s = CONFIG_NODE; s <= CONFIG_MESH; s++)
+	for (int s = CONFIG_NODE; s <= CONFIG_RELAY; s++)
 		config_part_add(&ld, (enum config_section)s, SLICE_EMPTY, 0);
 	if (count > CONFIG_ITEMS_MAX) {
 		config_mistake(&ld, 0, "", "more than %u values",

@@ -59,6 +59,7 @@ enum config_section {
 	CONFIG_NODE,
 	CONFIG_LOG,
 	CONFIG_MESH,
+	CONFIG_RELAY,
 	CONFIG_IN_DEVICE, /* device.NAME.* */
 	CONFIG_IN_FOLDER, /* folder.ID.* */
 };
@@ -72,6 +73,10 @@ enum config_id {
 	CONFIG_MESH_ANNOUNCE,
 	CONFIG_MESH_ANNOUNCE_PORT,
 	CONFIG_MESH_DISCOVERY,
+	CONFIG_RELAY_SERVE,
+	CONFIG_RELAY_LISTEN,
+	CONFIG_RELAY_OPEN,
+	CONFIG_RELAY_RATE,
 	CONFIG_DEVICE_ID,
 	CONFIG_DEVICE_ADDRESS,
 	CONFIG_DEVICE_PAUSED,
@@ -164,6 +169,9 @@ struct config_mesh {
 	uint16_t announce_port;
 	const struct slice *discovery; /* servers; each NUL-terminated too */
 	size_t discovery_count;
+	bool relay_serve, relay_open;
+	struct slice relay_listen; /* NUL-terminated too */
+	int64_t relay_rate;        /* bytes a second; 0: no limit */
 };
 
 struct config {

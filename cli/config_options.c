@@ -31,6 +31,17 @@ static const struct config_option config_table[CONFIG_ID_COUNT] = {
 	    "a server that is told where this device is, and asked where "
 	    "others are; default: none" },
 
+	{ CONFIG_RELAY_SERVE, CONFIG_RELAY, "serve", CONFIG_BOOL, false, false,
+	    "false", NULL, 0, 0,
+	    "be a relay for devices that cannot reach each other" },
+	{ CONFIG_RELAY_LISTEN, CONFIG_RELAY, "listen", CONFIG_LISTEN, false,
+	    false, "tcp://:22067", NULL, 0, 0, "where they come to it" },
+	{ CONFIG_RELAY_OPEN, CONFIG_RELAY, "open", CONFIG_BOOL, false, false,
+	    "false", NULL, 0, 0, "also for devices that are not in this file" },
+	{ CONFIG_RELAY_RATE, CONFIG_RELAY, "rate", CONFIG_SIZE, false, false,
+	    "0", NULL, 0, 0,
+	    "bytes a second of each session and direction; 0: no limit" },
+
 	{ CONFIG_DEVICE_ID, CONFIG_IN_DEVICE, "id", CONFIG_DEVID, false, true,
 	    NULL, NULL, 0, 0, "its device ID, as `syncctl id` shows it there" },
 	{ CONFIG_DEVICE_ADDRESS, CONFIG_IN_DEVICE, "address", CONFIG_ADDRESS,
@@ -95,6 +106,7 @@ static const char *const config_sections[] = {
 	[CONFIG_NODE] = "node",
 	[CONFIG_LOG] = "log",
 	[CONFIG_MESH] = "mesh",
+	[CONFIG_RELAY] = "relay",
 	[CONFIG_IN_DEVICE] = "device",
 	[CONFIG_IN_FOLDER] = "folder",
 };
@@ -197,7 +209,7 @@ config_option(struct slice key, struct slice *name, struct err *err)
 	    !config_find_section(slice_to(key, first), &section)) {
 		err_set(err, ERR_INVALID,
 		    "no such key; keys begin with node., log., mesh., "
-		    "device.NAME. or folder.ID.");
+		    "relay., device.NAME. or folder.ID.");
 		return NULL;
 	}
 	word = slice_from(key, last + 1);

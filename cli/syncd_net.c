@@ -213,6 +213,11 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 		.discovery = discovery,
 		.discovery_count = sd->cfg.mesh.discovery_count,
 		.identity_dir = sd->home.state_dir,
+		.relay_listen = sd->cfg.mesh.relay_serve
+				    ? arena_str(ar, sd->cfg.mesh.relay_listen)
+				    : NULL,
+		.relay_open = sd->cfg.mesh.relay_open,
+		.relay_rate = (uint64_t)sd->cfg.mesh.relay_rate,
 		.peer = peer,
 		.peer_count = su->device_count };
 }

@@ -27,6 +27,7 @@
 #include "mesh/mesh.h"
 #include "mesh/near_uv.h"
 #include "mesh/net_uv.h"
+#include "mesh/relayd_uv.h"
 #include "mesh/tcp_uv.h"
 #include "mesh/waiting_uv.h"
 
@@ -85,6 +86,9 @@ struct net {
 	VEC(struct net_peer *) peer; /* in order of configuration */
 	struct map by_id;            /* devid -> struct net_peer */
 	VEC(struct net_listener) listener;
+	struct relayd *relayd; /* NULL: we are no relay */
+	struct addr relayd_at; /* as configured */
+	bool relayd_is_open;
 	VEC(struct net_relay) relay; /* where we wait to be asked for */
 	struct list links, work;
 	struct doorman doorman;

@@ -662,6 +662,60 @@ net_set_globe(struct net *net, const struct net_parsed *in,
 	net_seek(net);
 }
 
+/* --- our own relay ---------------------------------------------------- */
+
+static bool
+net_may_relay(void *arg, const struct devid *id)
+{
+	const struct net *net = arg;
+
+	return net->relayd_is_open || mesh_has(net->mesh, id) ||
+	       devid_equal(id, identity_devid(net->identity));
+}
+
+static void
+net_drop_relayd(struct net *net)
+{
+	if (net->relayd != NULL)
+		relayd_close(net->relayd, net_handle_closed, net);
+	net->relayd = NULL;
+}
+
+/* Before anything else changes: nothing did when it fails. */
+static int
+net_set_relayd(struct net *net, const struct net_config *cfg, struct err *err)
+{
+	struct relayd *next;
+	struct addr at;
+	int rc = 0;
+
+	if (cfg->relay_listen == NULL) {
+		net_drop_relayd(net);
+		return 0;
+	}
+	rc = addr_parse(&at, slice_str(cfg->relay_listen), err);
+	if (rc == 0 && at.scheme != ADDR_TCP)
+		rc = err_set(err, ERR_INVALID, "must be tcp://HOST:PORT");
+	if (rc == 0 &&
+	    (net->relayd == NULL || !addr_equal(&at, &net->relayd_at))) {
+		rc = relayd_open(&next, net->loop, net->identity, &at,
+		    net_may_relay, net, net->log, err);
+		if (rc == 0) {
+			net_drop_relayd(net);
+			net->relayd = next;
+			net->relayd_at = at;
+			net->handles++;
+		}
+	}
+	if (rc < 0) {
+		err_wrap(err, "relay");
+		return rc;
+	}
+	net->relayd_is_open = cfg->relay_open;
+	relayd_set_rate(net->relayd, cfg->relay_rate);
+	return 0;
+}
+
 int
 net_configure(struct net *net, const struct net_config *cfg, struct err *err)
 {
@@ -670,6 +724,8 @@ net_configure(struct net *net, const struct net_config *cfg, struct err *err)
 
 	ASSERT(!net->closing);
 	rc = net_parse(&in, cfg, err);
+	if (rc == 0)
+		rc = net_set_relayd(net, cfg, err);
 	if (rc == 0)
 		rc = net_listen_all(net, &in, err);
 	if (rc == 0) {
@@ -765,6 +821,7 @@ net_close(struct net *net, void (*on_closed)(void *arg), void *arg)
 	for (size_t i = 0; i < net->relay.len; i++)
 		net->relay.item[i].keep = false;
 	net_drop_relays(net);
+	net_drop_relayd(net);
 	for (node = list_first(&net->links); node != NULL;
 	     node = list_next(&net->links, node)) {
 		struct link *l = LIST_ITEM(node, struct link, node);
@@ -964,7 +1021,17 @@ net_status_relays(const struct net *net, struct net_status *out,
 	struct net_relay_status *at =
 	    arena_array(ar, net->relay.len + 1, sizeof(*at));
 	char text[ADDR_TEXT_MAX];
+	struct relayd_state state;
 
+	if (net->relayd != NULL) {
+		relayd_state(net->relayd, &state);
+		addr_text(&state.bound, text);
+		out->relayd = (struct net_relayd_status){ .serving = true,
+			.listen = net_dup_text(ar, text),
+			.members = state.members,
+			.sessions = state.sessions,
+			.bytes = state.bytes };
+	}
 	out->relay = at;
 	out->relay_count = net->relay.len;
 	for (size_t i = 0; i < net->relay.len; i++) {

@@ -56,6 +56,9 @@ struct net_config {
 	uint16_t announce_port;       /* 0: 21027 */
 	const char *const *discovery; /* servers to ask, as finder.h; none */
 	size_t discovery_count;
+	const char *relay_listen; /* be a relay there; NULL: be none */
+	bool relay_open;          /* for devices that are no peers, too */
+	uint64_t relay_rate;      /* as relayd_set_rate() */
 	const char *identity_dir; /* has cert.pem, key.pem: for those servers */
 	const struct net_peer_config *peer;
 	size_t peer_count;
@@ -170,6 +173,13 @@ struct net_pending_status {
 	int64_t wall_ns;
 };
 
+struct net_relayd_status { /* our own relay */
+	bool serving;
+	const char *listen; /* really bound */
+	size_t members, sessions;
+	uint64_t bytes; /* forwarded since it serves */
+};
+
 struct net_relay_status { /* where we wait to be asked for */
 	const char *address;
 	bool joined;
@@ -191,6 +201,7 @@ struct net_status {
 	size_t pending_count;
 	bool announcing;
 	const char *announce_error; /* "" when discovery works or is off */
+	struct net_relayd_status relayd;
 	const struct net_relay_status *relay;
 	size_t relay_count;
 	const struct net_discovery_status *discovery; /* servers */

@@ -22,6 +22,8 @@ struct stream_tls {
 	struct addr address;
 	struct buf flight; /* ciphertext on its way to tcp */
 	size_t flight_at;
+	uint8_t first; /* read before we had it */
+	bool has_first;
 	bool ready, reading, discarding, lean, closing;
 	void (*on_closed)(void *);
 	void *closed_arg;
@@ -203,6 +205,12 @@ stream_tls_start(struct stream *st)
 	st->cb.on_reached(st->arg);
 	if (s->closing)
 		return;
+	if (s->has_first) {
+		size_t len;
+
+		*tls_input_space(s->tls, &len) = s->first;
+		tls_input_add(s->tls, 1);
+	}
 	s->reading = true;
 	tcp_read(s->tcp, true);
 	(void)stream_tls_shake(s);
@@ -402,4 +410,11 @@ void
 stream_tls_speak_relay(struct stream *st)
 {
 	stream_tls_of(st)->protocol = TLS_RELAY;
+}
+
+void
+stream_tls_put_back(struct stream *st, uint8_t byte)
+{
+	stream_tls_of(st)->first = byte;
+	stream_tls_of(st)->has_first = true;
 }

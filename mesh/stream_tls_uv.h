@@ -27,4 +27,7 @@ struct stream *stream_tls_over(const struct identity *id, struct tcp *tcp,
 /* Speak with a relay, not with a device; right after one of the above. */
 void stream_tls_speak_relay(struct stream *st);
 
+/* The first byte of a stream that was accepted was read already: this one. */
+void stream_tls_put_back(struct stream *st, uint8_t byte);
+
 #endif

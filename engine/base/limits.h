@@ -80,6 +80,10 @@
 #define LIMIT_STRANGERS 64u           /* pending devices remembered */
 #define LIMIT_ANNOUNCE_LEN 4096u      /* bytes of a discovery datagram */
 #define LIMIT_RELAY_NS 20000000000ull /* to come through a relay */
+#define LIMIT_RELAY_MEMBERS 512u      /* who wait at our relay, or ask there */
+#define LIMIT_RELAY_SESSIONS 256u     /* through it */
+#define LIMIT_RELAY_DEVICE 16u        /* of them, of one device */
+#define LIMIT_RELAY_LEN (64 * KIB)    /* bytes held of one, each way */
 #define LIMIT_FINDER_LEN (64 * KIB)   /* bytes a discovery server answers */
 #define LIMIT_FINDER_ASKS 4u          /* questions put at once */
 #define LIMIT_FINDER_SERVERS 8u       /* configured */

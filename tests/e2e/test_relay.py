@@ -3,29 +3,63 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import ssl
 import struct
 import threading
+import time
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Union
 
 import pytest
 
 from lib import bep, tree
 from lib.node import Node
-from lib.proc import free_port, open_fds, wait_until
+from lib.proc import free_port, open_fds, smaps, wait_until
 from lib.proxy import Proxy
 from lib.servers import Relay
 from lib.world import FOLDER, World, settle
 
 
-@pytest.fixture
-def relay(world: World) -> Relay:
+class OurRelay:
+    """A node that serves, and syncs nothing itself."""
+
+    def __init__(self, world: World, *options: tuple[str, str],
+                 open_to_all: bool = True):
+        self.port = free_port()
+        self.node = world.node("R", start=False)
+        self.node.config("relay.serve", "true")
+        self.node.config("relay.listen", f"tcp://127.0.0.1:{self.port}")
+        self.node.config("relay.open", str(open_to_all).lower())
+        for key, value in options:
+            self.node.config(key, value)
+        self.node.start()
+        self.url = f"relay://127.0.0.1:{self.port}/?id={self.node.id}"
+
+    def end(self) -> None:
+        assert self.node.stop() == 0
+
+    def start(self) -> None:
+        self.node.start()
+
+    def state(self) -> dict:
+        return self.node.status()["relay"]
+
+
+@pytest.fixture(params=["strelaysrv", "ours"])
+def relay(world: World, request: pytest.FixtureRequest) \
+        -> Union[Relay, OurRelay]:
+    """Every test here is through Debian's relay and through ours."""
+    if request.param == "ours":
+        return OurRelay(world)
     made = Relay(world.base / "relay")
     world.daemons.append(made)
     made.start()
     return made
+
+
+AnyRelay = Union[Relay, OurRelay]
 
 
 def joined(node: Node) -> bool:
@@ -70,7 +104,7 @@ def make_relayed(world: World) -> MakeRelayed:
 
 
 def test_two_of_ours_meet_at_a_relay(make_relayed: MakeRelayed,
-                                     relay: Relay) -> None:
+                                     relay: AnyRelay) -> None:
     nodes, dirs = make_relayed(relay.url)
     tree.write(dirs[0] / "down", tree.noise(3_000_000, 1))
     tree.write(dirs[1] / "up", tree.noise(3_000_000, 2))
@@ -88,7 +122,7 @@ def test_two_of_ours_meet_at_a_relay(make_relayed: MakeRelayed,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("asks", ["ours", "theirs"])
-def test_a_syncthing_meets_us_at_a_relay(world: World, relay: Relay,
+def test_a_syncthing_meets_us_at_a_relay(world: World, relay: AnyRelay,
                                          asks: str) -> None:
     """The one that asks waits nowhere, so the other one is invited."""
     options = {"relaysEnabled": "true", "relayReconnectIntervalM": "1"}
@@ -118,7 +152,7 @@ def test_a_syncthing_meets_us_at_a_relay(world: World, relay: Relay,
 
 
 def test_a_direct_way_takes_the_relays_place(
-        make_relayed: MakeRelayed, relay: Relay) -> None:
+        make_relayed: MakeRelayed, relay: AnyRelay) -> None:
     """In the middle of a file, and nothing of it is lost or torn."""
     (a, b), dirs = make_relayed(relay.url)
     tree.write(dirs[0] / "big", tree.noise(60_000_000, 3))
@@ -133,7 +167,7 @@ def test_a_direct_way_takes_the_relays_place(
 
 
 def test_the_relay_is_the_way_when_nothing_answers(
-        make_relayed: MakeRelayed, relay: Relay) -> None:
+        make_relayed: MakeRelayed, relay: AnyRelay) -> None:
     (a, b), dirs = make_relayed(relay.url)
     b.ctl("config", "set", "--add", "device.A.address",
           f"tcp://127.0.0.1:{free_port()}")
@@ -144,7 +178,7 @@ def test_the_relay_is_the_way_when_nothing_answers(
 
 
 def test_a_relay_that_ends_is_found_again(make_relayed: MakeRelayed,
-                                          relay: Relay) -> None:
+                                          relay: AnyRelay) -> None:
     (a, b), dirs = make_relayed(relay.url)
     relay.end()
     wait_until(lambda: not a.connected("B") and not joined(a), 60, "lost",
@@ -316,3 +350,180 @@ def test_invitations_lead_to_the_relay_and_nowhere_else(
     finally:
         liar.close()
         victim.close()
+
+
+# ---- our relay, and who comes to it ----------------------------------------
+
+
+def tls_to(port: int, identity: bep.Identity,
+           alpn: str = "bep-relay") -> ssl.SSLSocket:
+    raw = socket.create_connection(("127.0.0.1", port), 20)
+    sock = bep.client_context(identity, (alpn,)).wrap_socket(raw)
+    sock.settimeout(20)
+    return sock
+
+
+def answer(sock: socket.socket) -> tuple[int, bytes]:
+    """One message: its type and payload."""
+    head = b""
+    while len(head) < 12:
+        got = sock.recv(12 - len(head))
+        if not got:
+            raise ConnectionError("ended")
+        head += got
+    magic, kind, size = struct.unpack(">III", head)
+    assert magic == MAGIC
+    body = b""
+    while len(body) < size:
+        body += sock.recv(size - len(body))
+    return kind, body
+
+
+def code_of(sock: socket.socket) -> int:
+    kind, body = answer(sock)
+    assert kind == 4, kind
+    return struct.unpack(">I", body[:4])[0]
+
+
+def test_our_relay_serves_its_own_devices_alone(world: World) -> None:
+    relay = OurRelay(world, open_to_all=False)
+    known, stranger = bep.Identity.make(), bep.Identity.make()
+    relay.node.device_add(known.id, "K")
+
+    def join(who: bep.Identity) -> tuple[ssl.SSLSocket, int]:
+        sock = tls_to(relay.port, who)
+        sock.sendall(message(2))
+        return sock, code_of(sock)
+
+    waits, code = join(known)
+    assert code == 0
+    assert join(known)[1] == 2  # once is enough
+    assert join(stranger)[1] == 3
+    asks = tls_to(relay.port, stranger)
+    asks.sendall(message(5, opaque(known.raw)))
+    assert code_of(asks) == 1
+    asks = tls_to(relay.port, known)
+    asks.sendall(message(5, opaque(stranger.raw)))
+    assert code_of(asks) == 1
+    assert relay.state()["members"] == 1
+    waits.sendall(message(0))
+    assert answer(waits)[0] == 1
+    waits.close()
+    wait_until(lambda: relay.state()["members"] == 0, 60, "gone",
+               alive=[relay.node])
+
+
+def pair_at(relay: OurRelay) -> tuple[socket.socket, socket.socket]:
+    """Both ends of a new session between two new devices."""
+    a, b = bep.Identity.make(), bep.Identity.make()
+    waits, asks = tls_to(relay.port, a), tls_to(relay.port, b)
+    waits.sendall(message(2))
+    assert code_of(waits) == 0
+    asks.sendall(message(5, opaque(a.raw)))
+    ends = []
+    for sock in (asks, waits):
+        kind, body = answer(sock)
+        assert kind == 6
+        size, = struct.unpack(">I", body[36:40])
+        end = socket.create_connection(("127.0.0.1", relay.port), 20)
+        end.settimeout(30)
+        end.sendall(message(3, opaque(body[40:40 + size])))
+        assert code_of(end) == 0
+        ends.append(end)
+    asks.close()
+    waits.close()
+    return ends[0], ends[1]
+
+
+def test_our_relay_forwards_every_byte_before_it_hangs_up(
+        world: World) -> None:
+    relay = OurRelay(world)
+    one, two = pair_at(relay)
+    data = tree.noise(3_000_000, 1)
+    got = bytearray()
+
+    def read() -> None:
+        while True:
+            some = two.recv(1 << 16)
+            if not some:
+                return
+            got.extend(some)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    one.sendall(data)
+    one.close()
+    reader.join(60)
+    assert bytes(got) == data
+    wait_until(lambda: relay.state()["sessions"] == 0, 60, "over",
+               alive=[relay.node])
+    assert relay.state()["bytes"] >= len(data)
+
+
+def test_our_relay_holds_no_more_than_its_buffers(world: World) -> None:
+    """One end that reads nothing, the other that does not stop."""
+    relay = OurRelay(world)
+    before = smaps(relay.node.pid)["Rss"]
+    one, two = pair_at(relay)
+    other = pair_at(relay)
+    one.setblocking(False)
+    sent = 0
+    while True:  # until all that lies between is full
+        try:
+            sent += one.send(bytes(1 << 20))
+        except BlockingIOError:
+            if select.select([], [one], [], 2)[1]:
+                continue
+            break
+        assert sent < 256 << 20
+    assert smaps(relay.node.pid)["Rss"] - before < 16 << 20
+    # Nobody else is held up by it.
+    other[0].sendall(b"all the same")
+    assert other[1].recv(64) == b"all the same"
+    got = 0
+    while got < sent:
+        got += len(two.recv(1 << 20))
+    assert got == sent
+
+
+def test_floods_and_slow_bytes_at_our_relay_are_bounded(
+        world: World) -> None:
+    relay = OurRelay(world)
+    known = bep.Identity.make()
+    waits = tls_to(relay.port, known)
+    waits.sendall(message(2))
+    assert code_of(waits) == 0
+    fds = open_fds(relay.node.pid)
+    held = []
+    for n in range(400):
+        sock = socket.socket()
+        sock.connect(("127.0.0.1", relay.port))
+        held.append(sock)
+        try:
+            sock.sendall([b"", b"\x16", b"\x9e\x79",
+                          message(3, opaque(os.urandom(32))),
+                          os.urandom(64)][n % 5])
+        except OSError:
+            pass  # turned away already
+    wait_until(lambda: open_fds(relay.node.pid) <= fds + 80, 60, "bounded",
+               alive=[relay.node])
+    # Who has a place keeps it.
+    waits.sendall(message(0))
+    assert answer(waits)[0] == 1
+    # What says nothing more is gone after ten seconds.
+    wait_until(lambda: open_fds(relay.node.pid) <= fds, 60, "gone",
+               alive=[relay.node])
+    for sock in held:
+        sock.close()
+
+
+def test_our_relay_keeps_to_its_rate(world: World) -> None:
+    relay = OurRelay(world, ("relay.rate", "1M"))
+    one, two = pair_at(relay)
+    data = bytes(3 << 20)
+    threading.Thread(target=one.sendall, args=(data,), daemon=True).start()
+    start, got = time.monotonic(), 0
+    while got < len(data):
+        got += len(two.recv(1 << 16))
+    # The first second's worth comes at once; slow machines take longer.
+    assert time.monotonic() - start > 1.5
