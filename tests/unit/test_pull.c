@@ -785,6 +785,74 @@ attributes_set_before_a_crash_are_no_edit(void **state)
 	}
 }
 
+/* Killed while the new file had the name of the conflict copy: not for long. */
+static void
+a_conflict_copy_that_was_half_made_is_made_once(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 360; seed < 366; seed++) {
+		struct testlib_world *w = pair(seed);
+		struct testlib_disk *ours = testlib_world_disk(w, 0);
+		struct testlib_disk *theirs = testlib_world_disk(w, 1);
+
+		testlib_world_disconnect(w, 0, 1);
+		testlib_world_write(w, 1, "two", "it loses");
+		testlib_world_run(w, CLOCK_S);
+		testlib_world_write(w, 0, "two", "it wins");
+		testlib_world_run(w, CLOCK_S);
+		testlib_disk_halve(theirs, true);
+		testlib_world_connect(w, 0, 1);
+		while (testlib_disk_count(theirs) < 5)
+			assert_true(testlib_world_step(w));
+		testlib_world_kill(w, 1);
+		testlib_disk_halve(theirs, false);
+		assert_true(slice_equal(testlib_disk_read(theirs, "two"),
+		    SLICE_LIT("it loses")));
+		testlib_world_start(w, 1);
+		testlib_world_connect(w, 0, 1);
+		settle(w);
+		testlib_world_check_same(w);
+		assert_int_equal(testlib_disk_count(ours), 5);
+		assert_true(slice_equal(testlib_disk_read(ours, "two"),
+		    SLICE_LIT("it wins")));
+		assert_true(
+		    testlib_disk_has_content(ours, SLICE_LIT("it loses")));
+		testlib_world_free(w);
+	}
+}
+
+/* Of two deletions that did not see one another the third sees both. */
+static void
+two_deletions_at_once_delete_what_each_saw(void **state)
+{
+	for (uint64_t seed = 370; seed < 380; seed++) {
+		struct testlib_world *w = testlib_world_new(seed, 3);
+
+		(void)state;
+		testlib_world_start_all(w);
+		settle(w);
+		testlib_world_disconnect(w, 0, 2);
+		testlib_world_disconnect(w, 1, 2);
+		testlib_world_write(w, 0, "a", "of A, and B has it");
+		testlib_world_run(w, CLOCK_S);
+		testlib_world_disconnect(w, 0, 1);
+		testlib_world_write(w, 2, "a", "of C alone");
+		testlib_world_run(w, CLOCK_S);
+		testlib_world_remove(w, 0, "a");
+		testlib_world_run(w, 2 * CLOCK_S);
+		testlib_world_remove(w, 2, "a"); /* the later one wins */
+		testlib_world_run(w, CLOCK_S);
+		testlib_world_connect(w, 0, 2);
+		testlib_world_run(w, CLOCK_S);
+		testlib_world_connect(w, 0, 1);
+		testlib_world_run(w, 30 * CLOCK_S);
+		settle(w);
+		testlib_world_check_same(w);
+		assert_false(testlib_disk_has(testlib_world_disk(w, 1), "a"));
+		testlib_world_free(w);
+	}
+}
+
 /* It has its new name; what it had not got yet is no edit of a person. */
 static void
 a_move_without_its_attributes_is_still_a_move(void **state)
@@ -1215,6 +1283,9 @@ main(void)
 		cmocka_unit_test(
 		    what_could_not_be_flushed_is_known_when_the_folder_is_back),
 		cmocka_unit_test(attributes_set_before_a_crash_are_no_edit),
+		cmocka_unit_test(
+		    a_conflict_copy_that_was_half_made_is_made_once),
+		cmocka_unit_test(two_deletions_at_once_delete_what_each_saw),
 		cmocka_unit_test(a_move_without_its_attributes_is_still_a_move),
 		cmocka_unit_test(a_full_disk_pauses_and_goes_on),
 		cmocka_unit_test(

@@ -31,6 +31,7 @@ struct testlib_disk {
 	int fail_code;  /* of all effects of that kind; 0: none */
 	int trash_code; /* of all that is done with the trash can */
 	int keep_code;  /* of KEEP_VERSION */
+	bool halves;    /* FINISH_FILE beside stops half way */
 	enum testlib_maps maps;
 };
 
@@ -227,6 +228,12 @@ testlib_disk_fail(struct testlib_disk *dk, enum effect_kind kind, int code)
 {
 	dk->fail_kind = kind;
 	dk->fail_code = code;
+}
+
+void
+testlib_disk_halve(struct testlib_disk *dk, bool on)
+{
+	dk->halves = on;
 }
 
 /* Bytes */
@@ -870,6 +877,12 @@ do_finish(struct testlib_disk *dk, const struct effect *ef, struct inode *in,
 
 	if (keep.len > 0 && walk(dk, keep) != NULL)
 		return ERR_EXISTS;
+	if (keep.len > 0 && dk->halves) {
+		omap_remove(dk->stage->child, ef->temp);
+		child_put(walk_parent(dk, keep), path_base(keep), in);
+		stamp(dk, in);
+		return ERR_IO;
+	}
 	rc = swap_in(dk, ef, in, done);
 	if (rc != 0 || keep.len == 0)
 		return rc;

@@ -64,6 +64,11 @@ void testlib_disk_trash(struct testlib_disk *dk, int64_t *files,
     int64_t *bytes);
 /* From now on nothing can be put into it, for this reason; 0: it can. */
 void testlib_disk_break_trash(struct testlib_disk *dk, int code);
+/*
+ * A file that is to be put while the old one gets a name beside it: the act
+ * dies between its two calls, and the new one has that name.
+ */
+void testlib_disk_halve(struct testlib_disk *dk, bool on);
 /* From now on effects of one kind answer with this; 0: none does. */
 void testlib_disk_fail(struct testlib_disk *dk, enum effect_kind kind,
     int code);
