@@ -96,6 +96,21 @@ scan_want_parent(struct scan *sc, struct slice path)
 	map_put(&sc->hint, dir, (void *)(flags | HINT_LOOK | HINT_FORCE));
 }
 
+/*
+ * Others may know of a later word of ours than we do, when our index is of a
+ * backup: a person's edit is not to look older than that.
+ */
+static struct version
+scan_above_ours(const struct row *row, struct version base, uint64_t self,
+    struct arena *arena)
+{
+	for (uint32_t i = 0; i < row->version_count; i++)
+		base = version_merge(base,
+		    version_only(row->version[i].entry.version, self, arena),
+		    arena);
+	return base;
+}
+
 void
 scan_record(struct scan *sc, const struct row *row, struct entry *e,
     const struct identity *seen)
@@ -128,6 +143,8 @@ scan_record(struct scan *sc, const struct row *row, struct entry *e,
 		 * only says which of theirs ours was made from. */
 		if (f->cfg.mode == FOLDER_RECEIVE_ONLY)
 			flags |= ROW_LOCAL_CHANGED;
+		else if (row != NULL)
+			base = scan_above_ours(row, base, self, scratch);
 		e->version = version_bump(base, self,
 		    index_stamp(f->ix,
 			core_now(f->en).wall_ns / (int64_t)CLOCK_S),
