@@ -1111,13 +1111,10 @@ disk_uv_new(struct pool *pool, const struct disk_uv_hooks *hooks)
 	for (int i = 0; i < QUEUES; i++)
 		list_init(&disk->queue[i]);
 	list_init(&disk->spare);
-	/*
-	 * Each leaves a place to the others of its class, but for writers: they
-	 * sleep in the disk half of the time, and a job of theirs is short.
-	 */
+	/* Each leaves a place to the others of its class. */
 	disk->width[QUEUE_ACT] = quick > 2 ? quick - 1 : quick;
 	disk->width[QUEUE_SERVE] = quick > 2 ? quick - 1 : quick;
-	disk->width[QUEUE_WRITE] = bulk;
+	disk->width[QUEUE_WRITE] = bulk > 2 ? bulk - 1 : bulk;
 	disk->width[QUEUE_COPY] = bulk > 2 ? bulk - 1 : bulk;
 	disk->width[QUEUE_HASH] = bulk > 2 ? bulk - 1 : bulk;
 	fs_posix_work_init(&disk->big.work);

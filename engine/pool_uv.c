@@ -242,7 +242,8 @@ pool_uv_new(uv_loop_t *loop, unsigned cores)
 	pool->spawn = pool_spawn;
 	/* One more than cores: no core idles while a job goes home. */
 	pool->width[JOB_QUICK] = cores + 1;
-	pool->width[JOB_BULK] = cores + 1;
+	/* And one that each kind of bulk work leaves to the others. */
+	pool->width[JOB_BULK] = cores + 2;
 	pool->width[JOB_SYNC] = POOL_SYNC_WIDTH;
 	for (int i = 0; i < JOB_CLASSES; i++)
 		list_init(&pool->queue[i]);

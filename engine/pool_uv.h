@@ -23,7 +23,7 @@
 
 enum job_class {
 	JOB_QUICK, /* somebody waits: stat, small reads, renames, commits */
-	JOB_BULK,  /* hashing, copying, verifying: as many as cores */
+	JOB_BULK,  /* hashing, copying, verifying: a few more than cores */
 	JOB_SYNC,  /* sleeps in a flush: few, and they cost no core */
 	JOB_CLASSES
 };
