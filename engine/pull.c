@@ -545,9 +545,25 @@ plan_implicit_dir(struct pull *pl, struct slice path, const struct row *row)
 	return true;
 }
 
-/* See to it that the directory of `path` is there or comes. */
+/*
+ * Has `path` waited for a directory that others deleted?  Its own deletion may
+ * still be on its way, or the word of who keeps the directory for its sake.
+ */
+static bool
+plan_has_waited(const struct pull *pl, struct slice path)
+{
+	const struct parked *pk = map_find(&pl->parked, path);
+
+	return pk != NULL && pk->reason == REASON_PARENT_BLOCKED &&
+	       core_now(pl->f->en).mono_ns - pk->since_ns >= PULL_REVIVE_NS;
+}
+
+/*
+ * See to it that the directory of `path` is there or comes; one that is deleted
+ * is made anew only when `undo`.
+ */
 static enum parent_state
-plan_parent(struct pull *pl, struct slice path)
+plan_parent(struct pull *pl, struct slice path, bool undo)
 {
 	const struct slice dir = path_parent(path);
 	struct item *it = pull_find(pl, dir);
@@ -574,7 +590,7 @@ plan_parent(struct pull *pl, struct slice path)
 	if (ours != NULL && !ours->entry.deleted &&
 	    (row->flags & (ROW_IGNORED | ROW_UNSUPPORTED)) == 0)
 		return PARENT_BLOCKED; /* a file or link nobody moves */
-	up = plan_parent(pl, dir);
+	up = plan_parent(pl, dir, undo);
 	if (up != PARENT_OK)
 		return up;
 	global = row == NULL ? NULL : row_global(row);
@@ -595,6 +611,8 @@ plan_parent(struct pull *pl, struct slice path)
 				   : PARENT_LATER;
 		}
 	}
+	if (global != NULL && global->entry.deleted && !undo)
+		return PARENT_BLOCKED;
 	plan_implicit_dir(pl, dir, row);
 	return PARENT_OK;
 }
@@ -786,6 +804,9 @@ plan_blocked(struct pull *pl, const struct row *row)
 	if (pk == NULL)
 		return;
 	due_ns = pull_yield(pl, row->path, pk->since_ns);
+	if (pk->since_ns + PULL_REVIVE_NS < due_ns &&
+	    !plan_has_waited(pl, row->path))
+		due_ns = pk->since_ns + PULL_REVIVE_NS;
 	if (due_ns < pk->retry_ns)
 		pk->retry_ns = due_ns; /* the end of the pass sets the timer */
 }
@@ -808,7 +829,7 @@ plan_take(struct pull *pl, const struct row *row, const struct verdict *v)
 		    pull_holds(pl, m == PULL_MOVE_LATER, PULL_HOLD_DIR_NS))
 			return PLAN_STAND;
 	}
-	switch (plan_parent(pl, row->path)) {
+	switch (plan_parent(pl, row->path, plan_has_waited(pl, row->path))) {
 	case PARENT_OK:
 		break;
 	case PARENT_LATER:
