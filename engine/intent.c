@@ -74,7 +74,7 @@ intent_decode(struct slice record, struct intent *out, struct arena *arena)
 	if (reader_u8(&r) != INTENT_FORMAT)
 		return false;
 	kind = reader_u8(&r);
-	if (kind < INTENT_FILE || kind > INTENT_META)
+	if (kind < INTENT_FILE || kind > INTENT_RMDIR)
 		return false;
 	out->kind = (enum intent_kind)kind;
 	out->replace = reader_u8(&r) != 0;

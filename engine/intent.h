@@ -23,7 +23,8 @@ enum intent_kind {
 	INTENT_MOVE_DIR = 5,
 	INTENT_REVERT = 6, /* as REMOVE; the row forgets it */
 	INTENT_MAKE_DIR = 7,
-	INTENT_META = 8, /* permissions and time of what is at path */
+	INTENT_META = 8,  /* permissions and time of what is at path */
+	INTENT_RMDIR = 9, /* the directory at path goes */
 };
 
 struct intent { /* a value that borrows */

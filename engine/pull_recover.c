@@ -52,6 +52,7 @@ struct recovery {
 	bool move_dir;  /* its rows are to be rewritten */
 	uint32_t perms; /* of FATE_DIR */
 	struct identity now;
+	bool gone;              /* nothing is at in.path, for sure */
 	struct identity beside; /* at in.keep */
 };
 
@@ -545,11 +546,42 @@ recover_link(struct recovery *rc, const struct identity *temp,
 		recover_name(rc, SLICE_EMPTY);
 }
 
+/*
+ * What was at `path` is gone, by the deletion `gone`; if nobody knows of that
+ * any more, ours says so.  Left alone the row would take what others have there
+ * by now for what is here, if it is the same, and the scan then miss it.
+ */
+static void
+recover_put_gone(struct recovery *rc, struct slice path, struct version gone)
+{
+	struct pull *pl = rc->rec->pl;
+	static const struct identity absent;
+	const struct row *row;
+	const struct row_version *v;
+	struct entry e;
+
+	if (recover_put(rc, path, gone, &absent))
+		return;
+	row = index_row(pl->f->ix, path, &pl->row);
+	v = row == NULL ? NULL : row_local(row);
+	if (v == NULL || v->entry.deleted ||
+	    version_compare(gone, v->entry.version) != VERSION_NEWER)
+		return;
+	e = (struct entry){ .name = path,
+		.type = v->entry.type,
+		.deleted = true,
+		.no_perms = v->entry.no_perms,
+		.perms = v->entry.perms,
+		.mtime_s = core_now(pl->f->en).wall_ns / (int64_t)CLOCK_S,
+		.version = gone,
+		.modified_by = core_self_short(pl->f->en) };
+	index_put_local(pl->f->ix, &e, &absent, 0);
+}
+
 static void
 recover_remove(struct recovery *rc, const struct identity *temp)
 {
 	struct pull *pl = rc->rec->pl;
-	static const struct identity absent;
 
 	if (temp == NULL &&
 	    (rc->in.keep.len == 0 ||
@@ -561,13 +593,31 @@ recover_remove(struct recovery *rc, const struct identity *temp)
 	    recover_is_due(rc, index_row(pl->f->ix, rc->in.path, &pl->row)))
 		index_vacate_local(pl->f->ix, rc->in.path);
 	else if (!rc->in.replace)
-		recover_put(rc, rc->in.path, rc->in.target, &absent);
+		recover_put_gone(rc, rc->in.path, rc->in.target);
 	if (temp != NULL) {
 		scan_hint(pl->f, rc->in.path, false);
 		recover_kept(rc, temp);
 	} else {
 		recover_forget(rc); /* it has its name */
 	}
+}
+
+/* A directory leaves nothing in staging: that it is gone says it all. */
+static void
+recover_rmdir(struct recovery *rc)
+{
+	struct pull *pl = rc->rec->pl;
+
+	if (!rc->gone) {
+		recover_forget(rc);
+		return;
+	}
+	if (!rc->in.replace)
+		recover_put_gone(rc, rc->in.path, rc->in.target);
+	else if (recover_is_due(rc,
+		     index_row(pl->f->ix, rc->in.path, &pl->row)))
+		index_vacate_local(pl->f->ix, rc->in.path);
+	recover_forget(rc);
 }
 
 static void
@@ -636,8 +686,6 @@ recover_lacks_meta(struct recovery *rc)
 static void
 recover_move(struct recovery *rc)
 {
-	static const struct identity absent;
-
 	if (!identity_same_object(&rc->now, &rc->in.base)) {
 		recover_forget(rc);
 		return;
@@ -650,7 +698,7 @@ recover_move(struct recovery *rc)
 		recover_put_content(rc, rc->in.from, true);
 	else if (!recover_put(rc, rc->in.path, rc->in.target, &rc->now))
 		recover_put_content(rc, rc->in.from, false);
-	recover_put(rc, rc->in.from, rc->in.gone, &absent);
+	recover_put_gone(rc, rc->in.from, rc->in.gone);
 	recover_forget(rc);
 }
 
@@ -776,6 +824,9 @@ recover_judge(struct recovery *rc, struct slice target)
 	case INTENT_META:
 		recover_meta(rc);
 		break;
+	case INTENT_RMDIR:
+		recover_rmdir(rc);
+		break;
 	}
 	recover_judged(rec);
 }
@@ -814,6 +865,7 @@ recover_looked(struct folder *f, void *arg, const struct event *ev)
 		return;
 	if (ev->u.done.code == 0)
 		rc->now = ev->u.done.seen;
+	rc->gone = ev->u.done.code == ERR_NOT_FOUND;
 	if (rc->in.keep.len == 0)
 		recover_judge(rc, ev->u.done.link_target);
 	else

@@ -833,8 +833,10 @@ intent_kind_of(const struct item *it, enum intent_kind *out)
 		*out = INTENT_META;
 		return true;
 	case ITEM_RMDIR:
+		*out = INTENT_RMDIR;
+		return true;
 	case ITEM_MOVE_DIR:
-		break; /* what they leave half done a scan understands */
+		break; /* pull_move.c writes its own */
 	}
 	return false;
 }

@@ -853,6 +853,38 @@ two_deletions_at_once_delete_what_each_saw(void **state)
 	}
 }
 
+/* Removed, and the crash came before the index knew; then it was made anew. */
+static void
+what_is_back_after_a_crash_is_not_missed(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 360; seed < 370; seed++) {
+		struct testlib_world *w = pair(seed);
+		struct testlib_disk *ours = testlib_world_disk(w, 0);
+		struct testlib_disk *theirs = testlib_world_disk(w, 1);
+
+		testlib_world_mkdir(w, 0, "empty");
+		settle(w);
+		testlib_world_set_delay(w, 20 * CLOCK_MS);
+		testlib_world_remove(w, 0, "empty");
+		testlib_world_rename(w, 0, "two", "other");
+		while (testlib_disk_has(theirs, "empty"))
+			assert_true(testlib_world_step(w));
+		testlib_world_kill(w, 1);
+		testlib_world_mkdir(w, 0, "empty");
+		testlib_world_rename(w, 0, "other", "two");
+		testlib_world_run(w, CLOCK_S);
+		testlib_world_start(w, 1);
+		testlib_world_connect(w, 0, 1);
+		settle(w);
+		testlib_world_check_same(w);
+		assert_true(testlib_disk_is_dir(ours, "empty"));
+		check_text(w, 0, "two", "second");
+		assert_int_equal(testlib_disk_count(ours), 5);
+		testlib_world_free(w);
+	}
+}
+
 /* It has its new name; what it had not got yet is no edit of a person. */
 static void
 a_move_without_its_attributes_is_still_a_move(void **state)
@@ -1287,6 +1319,7 @@ main(void)
 		    a_conflict_copy_that_was_half_made_is_made_once),
 		cmocka_unit_test(two_deletions_at_once_delete_what_each_saw),
 		cmocka_unit_test(a_move_without_its_attributes_is_still_a_move),
+		cmocka_unit_test(what_is_back_after_a_crash_is_not_missed),
 		cmocka_unit_test(a_full_disk_pauses_and_goes_on),
 		cmocka_unit_test(
 		    what_was_staged_in_vain_makes_room_on_a_full_disk),
