@@ -13,11 +13,14 @@
 #include "engine/reuse.h"
 
 /*
- * Bytes asked and being written: of one file, so that others find room, and of
- * all, which is what a slow disk makes us hold.  A file's are enough for eight
- * blocks of 4 MiB: two on the wire while each of three writers has two.
+ * Bytes asked and being written: of one file, so that others find room and a
+ * second source something to give, and of all, which is what a slow disk makes
+ * us hold.  Of large blocks eight: two on the wire while three writers have two
+ * each.
  */
-#define FETCH_FILE_BYTES (32 * MIB)
+#define FETCH_FILE_BYTES (16 * MIB)
+#define FETCH_FILE_BLOCKS 8u
+#define FETCH_FILE_BYTES_MAX (32 * MIB)
 #define FETCH_ALL_BYTES (64 * MIB)
 /* Copies from this disk at once. */
 #define FETCH_FILE_COPIES 8u
@@ -34,6 +37,19 @@ static int64_t
 block_offset(const struct item *it, uint32_t no)
 {
 	return (int64_t)no * it->entry.block_size;
+}
+
+/* May `len` more bytes of this file be asked for? */
+static bool
+file_has_room(const struct item *it, uint32_t len)
+{
+	uint64_t most = (uint64_t)it->entry.block_size * FETCH_FILE_BLOCKS;
+
+	if (most < FETCH_FILE_BYTES)
+		most = FETCH_FILE_BYTES;
+	if (most > FETCH_FILE_BYTES_MAX)
+		most = FETCH_FILE_BYTES_MAX;
+	return it->in_flight == 0 || it->in_flight + len <= most;
 }
 
 void
@@ -457,7 +473,7 @@ fetch_range(struct item *it, int64_t offset, uint32_t len)
 	struct share *sh;
 	bool none;
 
-	if (it->in_flight > 0 && it->in_flight + len > FETCH_FILE_BYTES)
+	if (!file_has_room(it, len))
 		return FETCH_ENOUGH;
 	sh = fetch_choose(it, len, &none);
 	if (sh == NULL)
@@ -509,7 +525,7 @@ fetch_block(struct item *it)
 		}
 		it->block[no] = BLOCK_FAR;
 	}
-	if (it->in_flight > 0 && it->in_flight + len > FETCH_FILE_BYTES)
+	if (!file_has_room(it, len))
 		return FETCH_ENOUGH;
 	sh = fetch_choose(it, len, &none);
 	from_temp = sh == NULL;
