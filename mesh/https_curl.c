@@ -98,8 +98,9 @@ https_on_connected(void *arg, char *ip, char *local, int port, int local_port)
 		if (memcmp(digest.b, call->id.b, DEVID_LEN) == 0)
 			return CURL_PREREQFUNC_OK;
 	}
-	snprintf(call->why, sizeof(call->why),
-	    "it is not the server that ?id= names");
+	snprintf(call->why, sizeof(call->why), "%s",
+	    certs != NULL ? "it is not the server that ?id= names"
+			  : "its certificate cannot be seen");
 	return CURL_PREREQFUNC_ABORT;
 }
 
