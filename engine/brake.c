@@ -279,8 +279,9 @@ source_hold(struct brake *br, struct brake_source *src)
 
 /*
  * Who stands for a row's global version: the device that made it when it told
- * us itself, else the first that did.  *waits: all who told us do, or the one
- * who made it; a version that somebody else brought as well goes on.
+ * us itself, else the first that did and does not wait, else the first.
+ * *waits: all who told us do, or the one who made it; a version that somebody
+ * else brought as well goes on.
  */
 static struct brake_source *
 brake_row_source(const struct brake *br, const struct row *row, bool *waits)
@@ -300,9 +301,9 @@ brake_row_source(const struct brake *br, const struct row *row, bool *waits)
 			*waits = source_waits(src);
 			return src;
 		}
-		all = all && source_waits(src);
-		if (first == NULL)
+		if (first == NULL || (all && !source_waits(src)))
 			first = src;
+		all = all && source_waits(src);
 	}
 	*waits = first != NULL && all;
 	return first;
@@ -398,13 +399,52 @@ brake_is_coming(const struct brake *br, const struct entry *e)
 
 /* --- Looking --- */
 
+/* For one of those who stand for it. */
+static void
+look_count(struct brake *br, struct brake_source *src, const struct row *row,
+    const struct verdict *v, bool gone)
+{
+	src->seen++;
+	if (!gone)
+		return;
+	if (v->kind == VERDICT_DELETE)
+		src->deletes++;
+	else
+		src->rewrites++;
+	if (umap_find(&src->done, brake_hash(br, row->path)) != NULL)
+		src->again++;
+}
+
+/*
+ * What several told us counts for each of them: who was let because another
+ * one stands for it would be suspected again at once, for ever.
+ */
+static void
+look_loss(struct brake *br, const struct row *row, const struct verdict *v)
+{
+	const struct row_version *g = row_global(row);
+	struct brake_source *src;
+	bool waits, gone;
+
+	src = brake_row_source(br, row, &waits);
+	if (src == NULL || !waits)
+		return;
+	gone = !brake_is_coming(br, &v->ours->entry) &&
+	       !brake_is_elsewhere(br, row->path, &v->ours->entry);
+	if (devid_short(&src->held.device) == g->entry.modified_by) {
+		look_count(br, src, row, v, gone);
+		return;
+	}
+	for (uint32_t i = 0; i < br->count && i < br->f->share_count; i++)
+		if (devset_has(&g->holders, br->f->share[i].slot))
+			look_count(br, &br->source[i], row, v, gone);
+}
+
 static void
 look_row(struct brake *br, const struct row *row)
 {
 	struct folder *f = br->f;
 	const struct verdict v = decide(row, f->cfg.mode, f->cfg.ignore_perms);
-	struct brake_source *src;
-	bool waits;
 
 	if (br->look == LOOK_NEW) {
 		const struct entry *e = v.take == NULL ? NULL : &v.take->entry;
@@ -418,21 +458,8 @@ look_row(struct brake *br, const struct row *row)
 			    &brake_mark);
 		return;
 	}
-	if (!brake_is_loss(&v))
-		return;
-	src = brake_row_source(br, row, &waits);
-	if (src == NULL || !waits)
-		return;
-	src->seen++;
-	if (brake_is_coming(br, &v.ours->entry) ||
-	    brake_is_elsewhere(br, row->path, &v.ours->entry))
-		return;
-	if (v.kind == VERDICT_DELETE)
-		src->deletes++;
-	else
-		src->rewrites++;
-	if (umap_find(&src->done, brake_hash(br, row->path)) != NULL)
-		src->again++;
+	if (brake_is_loss(&v))
+		look_loss(br, row, &v);
 }
 
 static void

@@ -19,6 +19,7 @@
 #define A 0u
 #define B 1u
 #define C 2u
+#define D 3u
 #define FILES 80u /* a quarter of which is 20 */
 
 static void
@@ -506,6 +507,36 @@ taken_back_by_its_maker_it_is_over(void **state)
 	testlib_world_free(w);
 }
 
+/* Two who stand for the same changes are both held, and it is quiet then. */
+static void
+by_way_of_two_others_it_waits_too(void **state)
+{
+	struct testlib_world *w = testlib_world_new(16, 4);
+	uint32_t left;
+
+	(void)state;
+	set_brake(w, B, 25, 10);
+	fill(w, A);
+	for (uint32_t i = 0; i < 4; i++)
+		testlib_world_start(w, i);
+	testlib_world_connect(w, A, C);
+	testlib_world_connect(w, A, D);
+	testlib_world_connect(w, C, B);
+	testlib_world_connect(w, D, B);
+	settle(w);
+	testlib_world_run(w, 2 * CLOCK_MIN);
+	delete_from(w, A, 0, 60);
+	settle(w);
+	left = files_left(w, B);
+	assert_in_range(left, FILES - 40, FILES); /* a limit for each */
+	assert_int_equal(status_of(w, B).reason, REASON_MASS_CHANGE);
+	assert_int_equal(status_of(w, B).held_count, 2);
+	testlib_world_command(w, B, COMMAND_CONFIRM);
+	settle(w);
+	testlib_world_check_same(w);
+	testlib_world_free(w);
+}
+
 /* C asks nobody and tells B the same: it waits as well. */
 static void
 by_way_of_a_third_device_it_waits_too(void **state)
@@ -669,6 +700,7 @@ main(void)
 		    killed_at_any_moment_no_more_than_the_limit_is_gone),
 		cmocka_unit_test(taken_back_by_its_maker_it_is_over),
 		cmocka_unit_test(by_way_of_a_third_device_it_waits_too),
+		cmocka_unit_test(by_way_of_two_others_it_waits_too),
 		cmocka_unit_test(other_devices_are_not_held_for_it),
 		cmocka_unit_test(switched_off_it_asks_nothing),
 		cmocka_unit_test(a_receiver_can_confirm),
