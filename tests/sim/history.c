@@ -137,6 +137,29 @@ roll_network(struct history *h, struct settings *set)
 	set->replays = tail_rate(h, TAIL_REPLAY, 48) / 4;
 }
 
+/*
+ * The brake in a world in which nothing but it decides what peers take away:
+ * one writes, renames nothing, and what it flushed stays.
+ */
+static void
+roll_brake(struct history *h, struct settings *set)
+{
+	if (set->liar || set->syncthing || !tail_chance(h, TAIL_BRAKE, 32))
+		return;
+	h->sim.brake = 1 + choice_tail(&h->sim.choice, TAIL_BRAKE) % 3;
+	set->writers = WRITERS_ONE;
+	set->moves = set->spellings = set->accents = set->opens = false;
+	set->ignores = set->modes = set->removals = set->power = false;
+	set->index_lost = set->index_restored = set->away = false;
+	set->twice = set->replays = 0;
+	/* It counts what is planned: what waits for a disk comes at once. */
+	set->full = set->read_only = false;
+	h->sim.trouble.full = h->sim.trouble.write_io = 0;
+	h->sim.trouble.sync_io = 0;
+	for (uint32_t i = 0; i < SIM_NODES; i++)
+		set->folds[i] = set->normalises[i] = false;
+}
+
 /* The network as the settings say. */
 static void
 trouble_network(struct history *h)
@@ -174,6 +197,7 @@ roll(struct history *h)
 	h->sim.syncthing_v1 =
 	    choice_tail(&h->sim.choice, TAIL_SYNCTHING) % 2 == 1;
 	h->sim.oracle.liar = set->liar || set->syncthing;
+	roll_brake(h, set);
 }
 
 static void
@@ -192,14 +216,15 @@ tell_settings(const struct history *h)
 	    s->spellings || s->accents ? ", spellings" : "",
 	    s->ignores ? ", ignores" : "", s->opens ? ", open files" : "",
 	    s->unflushed ? ", nothing flushed" : "");
-	printf("%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s\n",
+	printf("%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s\n",
 	    h->sim.bytes ? " bytes" : "", s->lag_ns > 0 ? " lag" : "",
 	    s->twice > 0 ? " twice" : "", s->replays > 0 ? " replays" : "",
 	    s->liar ? " liar" : "", s->syncthing ? " syncthing" : "",
-	    s->kills ? " kill" : "", s->power ? " power" : "",
-	    s->power && s->hostile ? "(hostile)" : "", s->cuts ? " cuts" : "",
-	    s->one_way ? " one-way" : "", s->full ? " full" : "",
-	    s->away ? " unmount" : "", s->read_only ? " read-only" : "",
+	    h->sim.brake > 0 ? " brake" : "", s->kills ? " kill" : "",
+	    s->power ? " power" : "", s->power && s->hostile ? "(hostile)" : "",
+	    s->cuts ? " cuts" : "", s->one_way ? " one-way" : "",
+	    s->full ? " full" : "", s->away ? " unmount" : "",
+	    s->read_only ? " read-only" : "",
 	    s->index_lost ? " index-lost" : "",
 	    s->index_restored ? " index-restored" : "",
 	    s->clocks ? " clocks" : "", s->modes ? " modes" : "",
@@ -446,12 +471,44 @@ is_well(struct history *h)
 	return false;
 }
 
+/* Who is held is let. */
+static bool
+confirm_some(struct history *h)
+{
+	bool any = false;
+
+	for (uint32_t i = 0; i < history_honest(h); i++) {
+		struct node *nd = &h->sim.node[i];
+
+		any = (nd->running && nd->ops->confirm(nd)) || any;
+	}
+	return any;
+}
+
+/* ... until nobody is. */
+static void
+confirm_all(struct history *h)
+{
+	bool any = h->sim.brake > 0;
+
+	for (int round = 0; any && round < 20 && is_sound(h); round++) {
+		/* It is quiet for a second before it is looked at. */
+		sim_run(&h->sim, 15 * CLOCK_S);
+		any = false;
+		for (uint32_t i = 0; i < history_honest(h); i++)
+			any =
+			    h->sim.node[i].ops->confirm(&h->sim.node[i]) || any;
+		rest(h, "after a word of a person");
+	}
+}
+
 /* Everybody up and in sync; a second look after two hours. */
 static void
 come_to_rest(struct history *h)
 {
 	faults_heal(h);
 	rest(h, "after healing");
+	confirm_all(h);
 	if (!is_sound(h) || (is_same(h) && is_well(h)))
 		return;
 	/* What nobody told of is found by the next full scan. */
@@ -459,6 +516,8 @@ come_to_rest(struct history *h)
 	rescan(h);
 	if (is_sound(h))
 		rest(h, "two hours later");
+	if (is_sound(h))
+		confirm_all(h);
 	/* Names that were held back are tried again when there is room. */
 	if (is_sound(h) && h->sim.clashes)
 		sim_run(&h->sim, LATE_NS);
@@ -539,6 +598,8 @@ time_passes(struct history *h)
 	const uint64_t before = h->sim.now.mono_ns;
 	uint32_t steps = pick(h, h->set.pause + 1);
 
+	if (h->sim.brake > 0 && choice_weather(&h->sim.choice, 16) == 15)
+		confirm_some(h);
 	if (what == 9)
 		sim_run(&h->sim, (1 + pick(h, 60)) * CLOCK_S);
 	else if (what >= 6)

@@ -54,6 +54,7 @@ enum tail {
 	TAIL_REPLAY,    /* ... or again in another session */
 	TAIL_LIAR,      /* the last device lies */
 	TAIL_SYNCTHING, /* the second device is a Syncthing, of some version */
+	TAIL_BRAKE,     /* who takes away much is held */
 	TAILS
 };
 

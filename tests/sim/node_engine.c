@@ -8,6 +8,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/mem.h"
 #include "engine/base/path.h"
+#include "engine/brake.h"
 #include "engine/core_state.h"
 #include "engine/engine.h"
 #include "engine/folder.h"
@@ -16,6 +17,10 @@
 #include "engine/status.h"
 #include "engine/store_mem.h"
 #include "sim.h"
+
+/* A little less than brake.c's minute: what it counts anew is not blamed. */
+#define TAKEN_QUIET_NS (55 * CLOCK_S)
+#define ALLOWED_NS (5 * CLOCK_MIN)
 
 static void step(struct node *nd, struct event *ev);
 
@@ -71,6 +76,8 @@ note(struct node *nd, const struct effect_note *n)
 {
 	if (n->kind == NOTE_CONFLICT)
 		sim_count(nd->sim, COUNT_CONFLICT);
+	if (n->kind == NOTE_HELD)
+		sim_count(nd->sim, COUNT_HELD);
 }
 
 static void
@@ -152,6 +159,8 @@ configure(struct node *nd, struct config *cfg, struct setup *out)
 	cfg->folder.device_count = n;
 	cfg->folder.trash = true;
 	cfg->folder.trash_age_ns = nd->sim->trash_age_ns;
+	cfg->folder.brake_percent = nd->sim->brake > 0;
+	cfg->folder.brake_files = nd->sim->brake;
 	cfg->folder.rescan_ns = nd->watches ? 0 : CLOCK_MIN;
 	out->self = nd->id;
 	out->name = slice_str(nd->name);
@@ -296,6 +305,34 @@ is_act(enum effect_kind kind)
 	return kind >= EFFECT_FINISH_FILE && kind <= EFFECT_PUT_BACK;
 }
 
+/*
+ * The brake, told by what is done on the disk alone: with one writer and no
+ * renames, what an act takes away is what a peer took.  Each path once, until
+ * that peer was quiet for a minute.
+ */
+static void
+took_away(struct node *nd, const struct effect *ef, const struct identity *kept)
+{
+	struct sim *s = nd->sim;
+	const uint64_t now = s->now.mono_ns;
+
+	if (s->brake == 0 || now < nd->allowed_ns ||
+	    (kept->type != IDENTITY_FILE && kept->type != IDENTITY_LINK))
+		return;
+	if (now - nd->taken_ns > TAKEN_QUIET_NS)
+		VEC_CLEAR(&nd->taken);
+	nd->taken_ns = now;
+	for (size_t i = 0; i < nd->taken.len; i++)
+		if (slice_equal(nd->taken.item[i], ef->path))
+			return;
+	*VEC_ADD(&nd->taken) = ef->path;
+	/* It counts what is planned; two minutes' plans may come at once. */
+	if (nd->taken.len > 2 * (size_t)s->brake * (s->nodes - 1))
+		oracle_fault(&s->oracle,
+		    "not braked: %s lost %zu files to others, of %u", nd->name,
+		    nd->taken.len, s->brake);
+}
+
 /* An act of ours is seen by the watcher as anybody's. */
 static void
 acted(struct node *nd, const struct effect *ef, int code, bool changed)
@@ -403,6 +440,8 @@ effect(struct node *nd, struct job *job)
 		code = ev.u.done.code;
 		count_effect(nd, ef, code);
 		acted(nd, ef, code, vdisk_changes(nd->disk) != before);
+		if (code == 0 && is_act(ef->kind))
+			took_away(nd, ef, &ev.u.done.kept);
 	}
 	if (ef->kind == EFFECT_WRITE_TEMP)
 		payload_free(ef->u.write.payload);
@@ -512,6 +551,21 @@ scan(struct node *nd)
 	command(nd, COMMAND_SCAN);
 }
 
+static bool
+confirm(struct node *nd)
+{
+	struct folder *f = folder(nd);
+
+	if (f == NULL || f->ix == NULL || !brake_is_on(f))
+		return false;
+	sim_count(nd->sim, COUNT_CONFIRMED);
+	sim_say(nd, "person confirms what is held");
+	VEC_CLEAR(&nd->taken);
+	nd->allowed_ns = nd->sim->now.mono_ns + ALLOWED_NS;
+	command(nd, COMMAND_CONFIRM);
+	return true;
+}
+
 static void
 resolve(struct node *nd, bool theirs)
 {
@@ -596,6 +650,7 @@ const struct node_ops node_engine_ops = {
 	.setup = setup,
 	.scan = scan,
 	.resolve = resolve,
+	.confirm = confirm,
 	.is_well = is_well,
 	.free = free_node,
 };

@@ -580,6 +580,13 @@ resolve(struct node *nd, bool theirs)
 }
 
 static bool
+confirm(struct node *nd)
+{
+	(void)nd;
+	return false;
+}
+
+static bool
 is_well(struct node *nd)
 {
 	(void)nd;
@@ -612,6 +619,7 @@ const struct node_ops node_liar_ops = {
 	.setup = nothing,
 	.scan = nothing,
 	.resolve = resolve,
+	.confirm = confirm,
 	.is_well = is_well,
 	.free = free_node,
 };

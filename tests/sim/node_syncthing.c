@@ -1005,6 +1005,13 @@ resolve(struct node *nd, bool theirs)
 }
 
 static bool
+confirm(struct node *nd)
+{
+	(void)nd;
+	return false;
+}
+
+static bool
 is_well(struct node *nd)
 {
 	const struct syncthing *st = nd->impl;
@@ -1047,6 +1054,7 @@ const struct node_ops node_syncthing_ops = {
 	.setup = setup,
 	.scan = scan,
 	.resolve = resolve,
+	.confirm = confirm,
 	.is_well = is_well,
 	.free = free_node,
 };

@@ -56,6 +56,8 @@ const char *const sim_counter_name[COUNTERS] = {
 	[COUNT_SILENT] = "a peer was given up for its silence",
 	[COUNT_TWICE] = "a message came twice",
 	[COUNT_REPLAYED] = "an index of an older session came again",
+	[COUNT_HELD] = "a device was held",
+	[COUNT_CONFIRMED] = "what was held was confirmed",
 	[COUNT_THEIR_CONFLICT] = "a Syncthing made a conflict copy",
 	[COUNT_LIED] = "a lie was told",
 	[COUNT_LIED_BYTES] = "a lie in the bytes of a block",
@@ -702,6 +704,7 @@ sim_start(struct sim *s, uint32_t node)
 	sim_say(nd, "starts");
 	nd->running = true;
 	nd->life++;
+	VEC_CLEAR(&nd->taken);
 	nd->ops->start(nd);
 }
 
@@ -803,6 +806,7 @@ sim_fini(struct sim *s)
 		abandon_all(s, &s->node[i], false);
 		for (uint32_t k = 0; k < s->nodes; k++)
 			wire_close(&s->node[i], k);
+		VEC_FINI(&s->node[i].taken);
 		s->node[i].ops->free(&s->node[i]);
 		vdisk_free(s->node[i].disk);
 		store_mem_free(s->node[i].store);

@@ -76,6 +76,8 @@ enum rare {
 	COUNT_SILENT, /* a peer was given up for its silence */
 	COUNT_TWICE,  /* a message came twice */
 	COUNT_REPLAYED,
+	COUNT_HELD, /* the brake asks a person */
+	COUNT_CONFIRMED,
 	COUNT_THEIR_CONFLICT, /* a Syncthing made a conflict copy */
 	COUNT_LIED,           /* a device said what none would say */
 	COUNT_LIED_BYTES,     /* ... and gave other bytes than were asked for */
@@ -141,6 +143,8 @@ struct node_ops {
 	void (*scan)(struct node *nd);
 	/* Undo what was changed here (`theirs`), or what was elsewhere. */
 	void (*resolve)(struct node *nd, bool theirs);
+	/* A device is held for what it takes away: let it.  False: none is. */
+	bool (*confirm)(struct node *nd);
 	/* In sync and at rest?  Tells the oracle what is not. */
 	bool (*is_well)(struct node *nd);
 	void (*free)(struct node *nd);
@@ -180,6 +184,10 @@ struct node {
 					  * that is bytes */
 	bool told[SIM_NODES];            /* that the other is up */
 	bool partly[SIM_NODES];          /* what came last was no whole frame */
+	/* What peers took away here since they were quiet: the brake. */
+	VEC(struct slice) taken;
+	uint64_t taken_ns;   /* when, last */
+	uint64_t allowed_ns; /* a person let it be, until then */
 	struct log log;
 };
 
@@ -196,6 +204,7 @@ struct sim {
 	enum message_compression compression;
 	uint64_t wire_at_ns; /* when a session wants to be woken, or before */
 	uint64_t trash_age_ns;
+	uint32_t brake;    /* a device may take away so many files; 0: any */
 	bool syncthing_v1; /* the model is of 1.x: an edit beats a deletion */
 	uint64_t lag_ns;   /* longest of a message, besides delay_ns */
 	uint32_t twice;    /* one message in so many comes twice */
