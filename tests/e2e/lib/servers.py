@@ -1,15 +1,24 @@
-"""Debian's stdiscosrv and strelaysrv, on loopback and nowhere else."""
+"""Debian's stdiscosrv and strelaysrv, on loopback and nowhere else.
+
+`./dev` unpacks them below build/servers, because their packages start services.
+"""
 
 from __future__ import annotations
 
 import re
 import shutil
 from pathlib import Path
-from typing import Sequence
+from typing import Optional, Sequence
 
 import pytest
 
+from .node import ROOT
 from .proc import Daemon, free_port, wait_until
+
+
+def find_server(program: str) -> Optional[str]:
+    unpacked = ROOT / "build" / "servers" / "usr" / "bin" / program
+    return str(unpacked) if unpacked.is_file() else shutil.which(program)
 
 
 class _Server(Daemon):
@@ -19,10 +28,11 @@ class _Server(Daemon):
 
     def __init__(self, program: str, home: Path, args: Sequence[str],
                  wrapper: Sequence[str] = ()):
-        if shutil.which(program) is None:
-            pytest.skip(f"no {program} installed")
+        found = find_server(program)
+        if found is None:
+            pytest.skip(f"no {program}: ./dev deps")
         home.mkdir(parents=True, exist_ok=True)
-        super().__init__(program, [*wrapper, program, *args],
+        super().__init__(program, [*wrapper, found, *args],
                          home.with_name(home.name + ".log"))
         self._id = ""
 
