@@ -138,6 +138,8 @@ scan_match_pending(struct scan_pass *ps)
 		if (it->fresh.type != IDENTITY_FILE || it->again || it->other ||
 		    !scan_take_moved(ps, it->path, &it->fresh))
 			continue;
+		/* It was seen a while ago: is it still that? */
+		scan_hint(ps->sc->f, it->path, false);
 		scan_item_drop(ps->sc, it->path);
 		any = true;
 	}

@@ -222,6 +222,37 @@ a_moved_file_is_not_hashed_again(void **state)
 	testlib_world_free(w);
 }
 
+/* While it was hashed under the second name it went; then its first is missed.
+ */
+static void
+a_file_renamed_and_removed_at_once_is_gone(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 100; seed < 120; seed++) {
+		struct testlib_world *w = testlib_world_new(seed, 2);
+		struct testlib_disk *dk = testlib_world_disk(w, A);
+		uint64_t before;
+
+		testlib_world_write(w, A, "a", "text");
+		testlib_world_start(w, A);
+		settle(w);
+		before = hashes(w);
+		testlib_disk_rename(dk, "a", "b");
+		testlib_world_hint(w, A, "b");
+		testlib_world_set_delay(w, CLOCK_S);
+		while (hashes(w) == before)
+			assert_true(testlib_world_step(w));
+		testlib_world_set_delay(w, CLOCK_MS);
+		testlib_disk_remove(dk, "b");
+		testlib_world_hint(w, A, "b");
+		testlib_world_hint(w, A, "a");
+		settle(w);
+		assert_true(is_deleted(w, A, "a"));
+		assert_true(!explain(w, A, "b").known || is_deleted(w, A, "b"));
+		testlib_world_free(w);
+	}
+}
+
 static void
 what_others_have_already_is_adopted(void **state)
 {
@@ -478,6 +509,7 @@ main(void)
 		cmocka_unit_test(
 		    a_directory_that_becomes_a_file_loses_what_was_in_it),
 		cmocka_unit_test(a_moved_file_is_not_hashed_again),
+		cmocka_unit_test(a_file_renamed_and_removed_at_once_is_gone),
 		cmocka_unit_test(what_others_have_already_is_adopted),
 		cmocka_unit_test(what_is_new_is_told_after_its_directory),
 		cmocka_unit_test(a_write_that_goes_on_after_the_hash_is_found),
