@@ -327,6 +327,7 @@ api_device_path(const struct net_peer_status *p)
 	json_object_set_new(o, "why",
 	    json_string(reason_name(api_detour(p->detour))));
 	json_object_set_new(o, "network", json_string(p->lan ? "lan" : "wan"));
+	json_object_set_new(o, "transport", json_string(p->transport));
 	json_object_set_new(o, "address", api_text(slice_str(p->address)));
 	json_object_set_new(o, "dialled", json_boolean(p->dialled));
 	json_object_set_new(o, "tls", api_text(slice_str(p->tls)));

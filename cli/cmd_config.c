@@ -77,6 +77,7 @@ cmd_config_get(struct cmd_call *call)
 	const struct config_option *opt;
 	const struct config_item *item;
 	json_t *list, *o;
+	struct slice rest = SLICE_EMPTY;
 	size_t count;
 	char *key;
 	int code;
@@ -97,7 +98,13 @@ cmd_config_get(struct cmd_call *call)
 			json_array_append_new(list,
 			    json_string((const char *)item[i].value.ptr));
 	if (json_array_size(list) == 0 && opt->fallback != NULL)
-		json_array_append_new(list, json_string(opt->fallback));
+		rest = slice_str(opt->fallback);
+	while (rest.len > 0) {
+		const struct slice word = config_next_word(&rest);
+
+		json_array_append_new(list,
+		    json_stringn((const char *)word.ptr, word.len));
+	}
 	code = json_array_size(list) == 0 ? CMD_NOT_FOUND : CMD_OK;
 	if (options_has(&call->opt, "json")) {
 		o = cmd_object();
@@ -197,6 +204,23 @@ cmd_config_unset(struct cmd_call *call)
 	return cmd_edit_end(call, cf, rc, &err);
 }
 
+/* One line a value, as it would be written. */
+static void
+cmd_config_print_default(struct cmd_call *call, const char *key,
+    const struct config_option *opt)
+{
+	struct slice rest =
+	    slice_str(opt->fallback != NULL ? opt->fallback : "");
+
+	do {
+		const struct slice word =
+		    opt->repeats ? config_next_word(&rest) : rest;
+
+		printf("# %s=%.*s    # %s; %s\n", key, SLICE_FMT(word),
+		    config_allowed(&call->ar, opt), opt->help);
+	} while (opt->repeats && rest.len > 0);
+}
+
 /* What is not in the file, as comments a person could take out. */
 static void
 cmd_config_print_defaults(const struct config_item *item, size_t count,
@@ -216,9 +240,7 @@ cmd_config_print_defaults(const struct config_item *item, size_t count,
 				key) == 0)
 				is_set = true;
 		if (!is_set)
-			printf("# %s=%s    # %s; %s\n", key,
-			    opt[i].fallback == NULL ? "" : opt[i].fallback,
-			    config_allowed(&call->ar, &opt[i]), opt[i].help);
+			cmd_config_print_default(call, key, &opt[i]);
 	}
 }
 

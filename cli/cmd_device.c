@@ -422,11 +422,12 @@ cmd_device_show_live(struct cmd_call *call, const json_t *o)
 					? "in sync"
 					: cmd_text(o, "state"));
 	if (cmd_bool(o, "connected")) {
-		printf("path         %s %s (%s)\n", cmd_text(path, "kind"),
+		printf("path         %s %s (%s, %s)\n", cmd_text(path, "kind"),
 		    cmd_text(path, "address"),
 		    strcmp(cmd_text(path, "kind"), "relay") == 0
 			? cmd_text(path, "why")
-			: cmd_text(path, "network"));
+			: cmd_text(path, "network"),
+		    cmd_text(path, "transport"));
 		printf("encryption   %s\n", cmd_text(path, "tls"));
 	}
 	printf("client       %s\n",

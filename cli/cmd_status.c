@@ -231,8 +231,10 @@ cmd_status_path(struct arena *ar, const json_t *d)
 		    cmd_text(path, "address"), cmd_text(path, "why"));
 	if (strcmp(cmd_text(path, "kind"), "direct") != 0)
 		return "–";
-	return arena_printf(ar, "direct %s (%s)", cmd_text(path, "address"),
-	    cmd_text(path, "network"));
+	/* TCP is what one expects. */
+	return arena_printf(ar, "direct %s (%s%s)", cmd_text(path, "address"),
+	    cmd_text(path, "network"),
+	    strcmp(cmd_text(path, "transport"), "quic") == 0 ? ", quic" : "");
 }
 
 static const char *

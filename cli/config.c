@@ -278,6 +278,19 @@ config_devid_of(const struct config_part *part, enum config_id id)
 	return out;
 }
 
+struct slice
+config_next_word(struct slice *text)
+{
+	size_t len = slice_find(*text, ' ');
+	struct slice word;
+
+	if (len == SIZE_MAX)
+		len = text->len;
+	word = slice_to(*text, len);
+	*text = slice_from(*text, len < text->len ? len + 1 : len);
+	return word;
+}
+
 /* The values of a repeating option, or its default. */
 static const struct slice *
 config_list_of(struct config_load *ld, const struct config_part *part,
@@ -285,16 +298,19 @@ config_list_of(struct config_load *ld, const struct config_part *part,
 {
 	size_t options;
 	const struct config_option *opt = &config_options(&options)[id];
-	struct slice *list;
+	struct slice *list, rest;
 
 	*count = 0;
-	list = arena_array(ld->ar, part->list.len + 1, sizeof(*list));
+	list = arena_array(ld->ar, part->list.len + CONFIG_FALLBACKS,
+	    sizeof(*list));
 	for (size_t i = 0; i < part->list.len; i++)
 		if (part->list_id.item[i] == id)
 			list[(*count)++] = part->list.item[i];
-	if (*count == 0 && opt->fallback != NULL)
-		list[(*count)++] =
-		    config_copy(ld->ar, slice_str(opt->fallback));
+	if (*count > 0 || opt->fallback == NULL)
+		return list;
+	rest = slice_str(opt->fallback);
+	while (rest.len > 0 && *count < CONFIG_FALLBACKS)
+		list[(*count)++] = config_copy(ld->ar, config_next_word(&rest));
 	return list;
 }
 

@@ -108,12 +108,17 @@ struct config_option {
 	enum config_type type;
 	bool repeats;
 	bool required;
-	const char *fallback; /* the default as text; NULL: none */
-	const char *choices;  /* CHOICE: "a|b|c" */
-	int64_t min, max;     /* INT, and DURATION in seconds */
-	const char *help;     /* one line */
+	/* The default as text; NULL: none.  When it repeats: words. */
+	const char *fallback;
+	const char *choices; /* CHOICE: "a|b|c" */
+	int64_t min, max;    /* INT, and DURATION in seconds */
+	const char *help;    /* one line */
 };
 
+#define CONFIG_FALLBACKS 4u /* words of a default, at most */
+
+/* Take the next word off a default with several. */
+struct slice config_next_word(struct slice *text);
 /* The whole table, in the order in which people should read it. */
 const struct config_option *config_options(size_t *count);
 

@@ -19,7 +19,8 @@ static const struct config_option config_table[CONFIG_ID_COUNT] = {
 	    "info", "error|warn|info|debug", 0, 0, "how much syncd tells" },
 
 	{ CONFIG_MESH_LISTEN, CONFIG_MESH, "listen", CONFIG_LISTEN, true, false,
-	    "tcp://:22000", NULL, 0, 0, "where other devices may connect" },
+	    "tcp://:22000 quic://:22000", NULL, 0, 0,
+	    "where other devices may connect" },
 	{ CONFIG_MESH_ANNOUNCE, CONFIG_MESH, "announce", CONFIG_BOOL, false,
 	    false, "true", NULL, 0, 0,
 	    "find devices on the local network, and be found" },
@@ -284,11 +285,11 @@ config_allowed(struct arena *ar, const struct config_option *opt)
 	case CONFIG_DEVID:
 		return "a device ID, as `syncctl id` prints it";
 	case CONFIG_ADDRESS:
-		return "tcp://HOST:PORT, relay://HOST:PORT/?id=DEVICE-ID or "
-		       "dynamic";
+		return "tcp://HOST:PORT, quic://HOST:PORT, "
+		       "relay://HOST:PORT/?id=DEVICE-ID or dynamic";
 	case CONFIG_LISTEN:
-		return "tcp://HOST:PORT, tcp://:PORT or "
-		       "relay://HOST:PORT/?id=DEVICE-ID";
+		return "tcp://HOST:PORT or quic://HOST:PORT (HOST may be left "
+		       "out), or relay://HOST:PORT/?id=DEVICE-ID";
 	case CONFIG_SERVER:
 		return "https://HOST:PORT/?id=DEVICE-ID";
 	case CONFIG_PATH:

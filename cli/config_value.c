@@ -208,13 +208,16 @@ config_check_address(struct slice text, bool listen, struct err *err)
 	if (addr.scheme == ADDR_RELAY && !addr_is_dialable(&addr))
 		return err_set(err, ERR_INVALID,
 		    "must name a relay: relay://HOST:PORT/?id=DEVICE-ID");
-	if (listen && addr.scheme != ADDR_TCP && addr.scheme != ADDR_RELAY)
+	if (addr.scheme == ADDR_DYNAMIC)
+		return listen ? err_set(err, ERR_INVALID,
+				    "must be tcp://HOST:PORT, "
+				    "quic://HOST:PORT (HOST may be left out) "
+				    "or relay://HOST:PORT/?id=DEVICE-ID")
+			      : 0;
+	if (!listen && addr_is_unspecified(&addr))
 		return err_set(err, ERR_INVALID,
-		    "must be tcp://HOST:PORT, tcp://:PORT or "
-		    "relay://HOST:PORT/?id=DEVICE-ID");
-	if (!listen && addr.scheme == ADDR_TCP && addr_is_unspecified(&addr))
-		return err_set(err, ERR_INVALID,
-		    "must name a host: tcp://HOST:PORT or dynamic");
+		    "must name a host: tcp://HOST:PORT, quic://HOST:PORT or "
+		    "dynamic");
 	return 0;
 }
 

@@ -18,7 +18,8 @@ syncd_on_peer_up(void *arg, const struct devid *id, const struct hello *hello,
 		.wall_ns = syncd_now().wall_ns,
 		.device = *id,
 		.device_name = syncd_device_name(sd, id),
-		.text = slice_str(info->address) };
+		.text = slice_str(info->address),
+		.action = slice_str(info->transport) };
 	char client[160];
 
 	snprintf(client, sizeof(client), "%.*s %.*s",

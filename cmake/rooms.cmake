@@ -4,7 +4,7 @@
 # that means.  "-" means libc alone.
 set(DOORS
   gnutls=gnutls xxh=libxxhash pb=@nanopb lz4=liblz4 zstd=libzstd uv=libuv
-  posix=- lmdb=@lmdb git2=libgit2 inotify=- fanotify=- ngtcp2=libngtcp2
+  posix=- lmdb=@lmdb git2=libgit2 inotify=- fanotify=- ngtcp2=@ngtcp2
   upnp=miniupnpc sodium=libsodium mhd=libmicrohttpd http=libmicrohttpd
   curl=libcurl expat=expat qrencode=libqrencode
   jansson=jansson seccomp=libseccomp landlock=- systemd=libsystemd unistring=@unistring main=-)
@@ -58,6 +58,11 @@ function(door_link target suffix)
       find_path(UNISTRING_INCLUDE_DIR uninorm.h REQUIRED)
       target_link_libraries(${target} PUBLIC ${UNISTRING_LIBRARY})
       target_include_directories(${target} PUBLIC ${UNISTRING_INCLUDE_DIR})
+    elseif(module STREQUAL "@ngtcp2")
+      foreach(half libngtcp2_crypto_gnutls libngtcp2 gnutls)
+        pkg_target(${half} lib)
+        target_link_libraries(${target} PUBLIC ${lib})
+      endforeach()
     elseif(NOT module STREQUAL "-")
       pkg_target(${module} lib)
       target_link_libraries(${target} PUBLIC ${lib})

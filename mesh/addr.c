@@ -479,6 +479,22 @@ addr_text(const struct addr *a, char out[ADDR_TEXT_MAX])
 	}
 }
 
+const char *
+addr_scheme_text(enum addr_scheme scheme)
+{
+	switch (scheme) {
+	case ADDR_TCP:
+		return "tcp";
+	case ADDR_QUIC:
+		return "quic";
+	case ADDR_RELAY:
+		return "relay";
+	case ADDR_DYNAMIC:
+		break;
+	}
+	return "dynamic";
+}
+
 bool
 addr_equal(const struct addr *a, const struct addr *b)
 {
@@ -576,6 +592,15 @@ addr_is_lan(const struct addr *a)
 	return a->host == ADDR_IP6 && (a->ip[0] & 0xfe) == 0xfc;
 }
 
+unsigned
+addr_rank(const struct addr *a)
+{
+	if (a->scheme == ADDR_RELAY || a->scheme == ADDR_DYNAMIC)
+		return 50;
+	return (a->scheme == ADDR_TCP ? 10u : 20u) +
+	       (addr_is_lan(a) ? 0u : 20u);
+}
+
 bool
 addr_is_relayed(const struct addr *a)
 {
@@ -585,8 +610,8 @@ addr_is_relayed(const struct addr *a)
 bool
 addr_is_dialable(const struct addr *a)
 {
-	return (a->scheme == ADDR_TCP || a->scheme == ADDR_RELAY) &&
-	       !addr_is_unspecified(a) && !addr_is_multicast(a) && a->port != 0;
+	return a->scheme != ADDR_DYNAMIC && !addr_is_unspecified(a) &&
+	       !addr_is_multicast(a) && a->port != 0;
 }
 
 void

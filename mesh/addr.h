@@ -2,9 +2,8 @@
  * Addresses as people and peers write them: scheme://host:port.
  *
  * Pure values: parsing, printing and judging text; resolving a name is
- * tcp_uv.c.  Accepted: tcp, tcp4, tcp6, quic, quic4, quic6 (recognised so that
- * they can be passed on; not dialled yet) and the word "dynamic", which means
- * "use discovery".  BEP-FACTS.md 2.2.
+ * tcp_uv.c.  Accepted: tcp, tcp4, tcp6, quic, quic4, quic6 and the word
+ * "dynamic", which means "use discovery".  BEP-FACTS.md 2.2.
  */
 #ifndef HOLDFAST_MESH_ADDR_H
 #define HOLDFAST_MESH_ADDR_H
@@ -52,6 +51,8 @@ int addr_parse(struct addr *out, struct slice text, struct err *err);
 void addr_text(const struct addr *a, char out[ADDR_TEXT_MAX]);
 /* "host:port" alone, as logs show it. */
 void addr_text_host(const struct addr *a, char out[ADDR_TEXT_MAX]);
+/* "tcp", "quic", "relay" or "dynamic". */
+const char *addr_scheme_text(enum addr_scheme scheme);
 bool addr_equal(const struct addr *a, const struct addr *b);
 /* No host, or 0.0.0.0 or [::]. */
 bool addr_is_unspecified(const struct addr *a);
@@ -65,6 +66,11 @@ bool addr_is_link_local(const struct addr *a);
 bool addr_is_lan(const struct addr *a);
 /* Is it a way around?  Bytes go through somebody else. */
 bool addr_is_relayed(const struct addr *a);
+/*
+ * Which way is tried first: the smaller.  TCP before QUIC, which costs more to
+ * encrypt; the LAN before the rest; relays last.  As Syncthing 1.23.5.
+ */
+unsigned addr_rank(const struct addr *a);
 /* Can this build dial it? */
 bool addr_is_dialable(const struct addr *a);
 /* The same address with the host of `ip` (its port and scheme unchanged). */

@@ -38,7 +38,7 @@ static bool
 announce_judge(struct addr *a, struct slice text, const struct addr *source)
 {
 	if (addr_parse(a, text, NULL) < 0 || a->port == 0 ||
-	    (a->scheme != ADDR_TCP && a->scheme != ADDR_RELAY))
+	    a->scheme == ADDR_DYNAMIC)
 		return false;
 	if (a->scheme == ADDR_RELAY && addr_is_unspecified(a))
 		return false; /* the device is not its own relay */

@@ -188,6 +188,8 @@ conn_on_event(struct conn *c, const struct session_event *ev)
 		c->state = CONN_UP;
 		if (c->cb.on_hello(c->arg, ev->hello, &err) < 0)
 			conn_fail(c, &err);
+		else if (c->state == CONN_UP)
+			stream_trust(c->stream);
 		return;
 	case SESSION_MESSAGE:
 		if (ev->message->type == MESSAGE_CLOSE)
@@ -520,6 +522,12 @@ int
 conn_check_name(const struct conn *c, const char *name, struct err *err)
 {
 	return stream_check_name(c->stream, name, err);
+}
+
+bool
+conn_is_proven(const struct conn *c)
+{
+	return stream_is_proven(c->stream);
 }
 
 uint32_t

@@ -73,6 +73,7 @@ const struct addr *conn_address(const struct conn *c);
 const char *conn_tls_text(const struct conn *c); /* "" before TLS is done */
 /* 0, or ERR_DENIED: the certificate is not made out to `name`. */
 int conn_check_name(const struct conn *c, const char *name, struct err *err);
+bool conn_is_proven(const struct conn *c); /* as stream_is_proven() */
 uint32_t conn_features(const struct conn *c);
 size_t conn_queued(const struct conn *c);
 uint64_t conn_rtt_ns(const struct conn *c);

@@ -146,7 +146,8 @@ link_on_end(void *arg, const struct err *err)
 		l->dialling = false;
 	}
 	/* A device of ours that is connected already did nothing wrong. */
-	if (!l->dialled && !up && err->code != ERR_EXISTS)
+	if (!l->dialled && !up && err->code != ERR_EXISTS &&
+	    conn_is_proven(l->conn))
 		doorman_charge(&net->doorman, conn_address(l->conn),
 		    uv_hrtime());
 	link_address_text(l, address);
@@ -415,13 +416,14 @@ link_on_hello(void *arg, const struct hello *hello, struct err *err)
 		.lan = !addr_is_relayed(conn_address(l->conn)) &&
 		       addr_is_lan(conn_address(l->conn)),
 		.relayed = addr_is_relayed(conn_address(l->conn)),
+		.transport = addr_scheme_text(conn_address(l->conn)->scheme),
 		.tls = conn_tls_text(l->conn),
 		.features = conn_features(l->conn),
 		.generation = l->generation };
 	log_info(net->log,
-	    "mesh up device=%s path=%s address=%s by=%s client=\"%s\" "
+	    "mesh up device=%s path=%s way=%s address=%s by=%s client=\"%s\" "
 	    "tls=\"%s\"",
-	    p->name, info.relayed ? "relay" : "direct", address,
+	    p->name, info.relayed ? "relay" : "direct", info.transport, address,
 	    l->dialled ? "us" : "peer", p->client, info.tls);
 	id = p->id;
 	net->cb.on_peer_up(net->arg, &id, hello, &info);
@@ -578,16 +580,62 @@ link_on_relayed(void *arg, struct stream *stream, const struct addr *from)
 		link_take(net, stream);
 }
 
-/* --- dialling --------------------------------------------------------- */
-
-static struct stream *
-link_dial_stream(const struct net *net, const struct mesh_dial *dial)
+static unsigned
+link_count_half_open(const struct net *net)
 {
-	if (addr_is_relayed(&dial->addr))
-		return stream_relay_dial(net->loop, net->identity, &dial->addr,
-		    &dial->id);
-	return stream_tls_dial(net->loop, net->identity, &dial->addr);
+	unsigned count = 0;
+
+	for (struct list_node *node = list_first(&net->links); node != NULL;
+	     node = list_next(&net->links, node)) {
+		const struct link *l = LIST_ITEM(node, struct link, node);
+
+		if (!l->dialled && !l->ended && conn_is_half_open(l->conn))
+			count++;
+	}
+	return count;
 }
+
+/* Did as many unproven ones come within this second already? */
+static bool
+link_is_busy(struct net *net, uint64_t now_ns)
+{
+	if (now_ns - net->unproven_ns >= CLOCK_S) {
+		net->unproven_ns = now_ns;
+		net->unproven = 0;
+	}
+	return net->unproven++ >= LIMIT_QUIC_UNPROVEN;
+}
+
+/*
+ * Datagrams cost nothing and their senders can be invented: when many come, or
+ * several wait, each has to show first that it is where it says.  Who has not
+ * shown it is charged for nothing: it may be somebody else's address.
+ */
+static enum quic_welcome
+link_on_knock(void *arg, const struct addr *from, bool proven)
+{
+	struct net *net = arg;
+
+	if (net->closing)
+		return QUIC_IGNORE;
+	if (!proven && (link_is_busy(net, uv_hrtime()) ||
+			   link_count_half_open(net) >= LIMIT_QUIC_UNPROVEN))
+		return QUIC_PROVE;
+	return link_make_room(net, from) ? QUIC_ENTER : QUIC_IGNORE;
+}
+
+static void
+link_on_accept_quic(void *arg, struct stream *stream)
+{
+	link_take(arg, stream);
+}
+
+const struct quic_callbacks link_quic_callbacks = {
+	.on_knock = link_on_knock,
+	.on_accept = link_on_accept_quic,
+};
+
+/* --- dialling --------------------------------------------------------- */
 
 void
 link_dial_due(struct net *net, uint64_t now_ns)
@@ -595,11 +643,17 @@ link_dial_due(struct net *net, uint64_t now_ns)
 	struct mesh_dial dial;
 
 	while (!net->closing && mesh_next(net->mesh, now_ns, &dial)) {
-		struct link *l = link_new(net);
+		struct err err = { 0 };
+		struct stream *stream = link_dial(net, &dial, &err);
+		struct link *l;
 
+		if (stream == NULL) {
+			mesh_dial_failed(net->mesh, &dial, err.text, net_now());
+			continue;
+		}
+		l = link_new(net);
 		l->dialled = l->dialling = true;
 		l->dial = dial;
-		l->conn = conn_open(link_dial_stream(net, &dial), true,
-		    &link_conn_callbacks, l);
+		l->conn = conn_open(stream, true, &link_conn_callbacks, l);
 	}
 }

@@ -27,6 +27,7 @@
 #include "mesh/mesh.h"
 #include "mesh/near_uv.h"
 #include "mesh/net_uv.h"
+#include "mesh/quic_ngtcp2.h"
 #include "mesh/relayd_uv.h"
 #include "mesh/tcp_uv.h"
 #include "mesh/waiting_uv.h"
@@ -68,8 +69,9 @@ struct net_relay {
 	bool keep;
 };
 
-struct net_listener {
+struct net_listener { /* one of both */
 	struct tcp_listener *tcp;
+	struct quic *quic;
 	struct addr at, bound;
 	bool keep;
 };
@@ -90,8 +92,11 @@ struct net {
 	struct addr relayd_at; /* as configured */
 	bool relayd_is_open;
 	VEC(struct net_relay) relay; /* where we wait to be asked for */
+	struct quic *quic; /* to dial from, where no listener can; or NULL */
 	struct list links, work;
 	struct doorman doorman;
+	unsigned unproven; /* QUIC's first packets since `unproven_ns` */
+	uint64_t unproven_ns;
 	struct near *near; /* NULL: discovery is off */
 	uint16_t near_port;
 	struct globe *globe; /* NULL: no server is configured */
@@ -125,6 +130,8 @@ void net_close_handles(struct net *net);
 void link_on_accept(void *arg, struct tcp *tcp, const struct addr *from);
 /* A stream that somebody dialled through a relay at `from`; takes it. */
 void link_on_relayed(void *arg, struct stream *stream, const struct addr *from);
+/* What a QUIC socket wants to know; `arg` is the net. */
+extern const struct quic_callbacks link_quic_callbacks;
 /* Start every dial that is due. */
 void link_dial_due(struct net *net, uint64_t now_ns);
 /* End a link whose connection did nothing wrong; tells nobody. */
@@ -133,5 +140,20 @@ void link_abort(struct link *l);
 void link_unlink_peer(struct link *l, const char *why);
 /* Peers that are configured no more go when their connection did. */
 void link_forget_removed(struct net *net);
+
+/* In link_listen_uv.c. */
+
+/*
+ * Move the listeners to those addresses.  Those that go are closed first,
+ * because the new ones may want their ports; when a new one fails, the old
+ * ones come back.
+ */
+int link_listen(struct net *net, const struct addr *at, size_t count,
+    struct err *err);
+/* Nobody new comes in; connections stay. */
+void link_stop_listening(struct net *net);
+/* A stream that dials; NULL when there is no socket for it. */
+struct stream *link_dial(struct net *net, const struct mesh_dial *dial,
+    struct err *err);
 
 #endif

@@ -19,8 +19,9 @@
 #define MESH_BACKOFF_MAX_S 60
 #define MESH_FOUND_LIFE_NS (90 * CLOCK_S)
 #define MESH_LOOKED_UP_LIFE_NS CLOCK_HOUR
-#define MESH_DIALS_PEER 4 /* running at once to one peer */
-#define MESH_REDIALS 3    /* at once after a loss, within */
+#define MESH_DIALS_PEER 4                   /* running at once to one peer */
+#define MESH_HEAD_START_NS (250 * CLOCK_MS) /* of a better way */
+#define MESH_REDIALS 3                      /* at once after a loss, within */
 #define MESH_REDIAL_SPAN_NS (120 * CLOCK_S)
 #define MESH_REDIAL_LATER_NS (10 * CLOCK_S)
 #define MESH_EAGER_NS (60 * CLOCK_S) /* somebody may be waiting */
@@ -391,34 +392,53 @@ mesh_has_direct_way(const struct mesh_peer *p)
 	return false;
 }
 
-/* When a way may be dialled; CLOCK_NEVER: not as things are. */
+/*
+ * When a way may be dialled; CLOCK_NEVER: not as things are.  Better ones that
+ * run have their head start.
+ */
 static uint64_t
 mesh_way_at(const struct mesh_peer *p, const struct mesh_address *way)
 {
 	const uint64_t after_ns = p->free_ns + MESH_DETOUR_NS;
+	uint64_t at = way->next_ns;
 
-	if (!addr_is_relayed(&way->addr))
-		return way->next_ns;
-	if (p->state == MESH_UP)
+	if (addr_is_relayed(&way->addr) && p->state == MESH_UP)
 		return CLOCK_NEVER;
-	return way->next_ns < after_ns && mesh_has_direct_way(p) ? after_ns
-								 : way->next_ns;
+	if (addr_is_relayed(&way->addr) && at < after_ns &&
+	    mesh_has_direct_way(p))
+		at = after_ns;
+	for (size_t i = 0; i < p->way.len; i++) {
+		const struct mesh_address *other = &p->way.item[i];
+
+		if (other->dialling &&
+		    addr_rank(&other->addr) < addr_rank(&way->addr) &&
+		    other->started_ns + MESH_HEAD_START_NS > at)
+			at = other->started_ns + MESH_HEAD_START_NS;
+	}
+	return at;
 }
 
+/* Of those that are due the best one; of equals the longest due. */
 static struct mesh_address *
 mesh_due(struct mesh_peer *p, uint64_t now_ns)
 {
 	struct mesh_address *due = NULL;
-	unsigned running = 0;
+	unsigned running = 0, best = 0;
 
 	for (size_t i = 0; i < p->way.len; i++) {
 		struct mesh_address *way = &p->way.item[i];
+		const unsigned rank = addr_rank(&way->addr);
 
-		if (way->dialling)
+		if (way->dialling) {
 			running++;
-		else if (mesh_way_at(p, way) <= now_ns &&
-			 (due == NULL || way->next_ns < due->next_ns))
+			continue;
+		}
+		if (mesh_way_at(p, way) > now_ns ||
+		    (due != NULL && rank > best))
+			continue;
+		if (due == NULL || rank < best || way->next_ns < due->next_ns)
 			due = way;
+		best = addr_rank(&due->addr);
 	}
 	return running < MESH_DIALS_PEER ? due : NULL;
 }
@@ -439,6 +459,7 @@ mesh_next(struct mesh *m, uint64_t now_ns, struct mesh_dial *out)
 		if (way == NULL)
 			continue;
 		way->dialling = true;
+		way->started_ns = now_ns;
 		/* Should it be given up without a word, do not spin. */
 		way->next_ns = now_ns + mesh_jitter(m, 2 * CLOCK_S);
 		m->dials++;

@@ -10,6 +10,8 @@
  * Rules
  *   - one connection a device; an established one is never replaced by another
  *     of the same kind, the surplus one ends before its Hello.
+ *   - better ways (addr_rank) are dialled first; those behind wait until the
+ *     better one failed or had its head start.
  *   - direct before relayed: relays are dialled a second after the rest, and
  *     while a relayed connection is up the direct ways are dialled on.  A
  *     direct one takes its place with its Hello, not before.
@@ -55,6 +57,7 @@ struct mesh_address {
 	bool found;     /* by announcement, not configured */
 	bool looked_up; /* ... or by a discovery server */
 	bool dialling;
+	uint64_t started_ns; /* of the dial that is running */
 	uint64_t next_ns;    /* next dial; monotonic */
 	uint64_t expires_ns; /* CLOCK_NEVER when configured */
 	unsigned failures;   /* doublings of the next pause */

@@ -364,8 +364,8 @@ net_parse(struct net_parsed *in, const struct net_config *cfg, struct err *err)
 		}
 		if (at->scheme == ADDR_RELAY)
 			*VEC_ADD(&in->relay) = *at;
-		if (at->scheme != ADDR_TCP)
-			in->listen.len--; /* none, or not spoken yet */
+		if (at->scheme != ADDR_TCP && at->scheme != ADDR_QUIC)
+			in->listen.len--; /* nothing to bind */
 	}
 	if (cfg->discovery_count > LIMIT_FINDER_SERVERS)
 		return err_set(err, ERR_LIMIT, "at most %u discovery servers",
@@ -384,84 +384,6 @@ net_parse(struct net_parsed *in, const struct net_config *cfg, struct err *err)
 			return rc;
 	}
 	return 0;
-}
-
-static int
-net_listen(struct net *net, const struct addr *at, struct err *err)
-{
-	struct net_listener next = { .at = *at, .keep = true };
-	struct addr v4 = *at;
-	int rc;
-
-	rc = tcp_listen(&next.tcp, net->loop, at, link_on_accept, net,
-	    &next.bound, err);
-	if (rc < 0 && at->host == ADDR_NONE && at->family == ADDR_ANY) {
-		/* A kernel without IPv6. */
-		v4.family = ADDR_V4;
-		rc = tcp_listen(&next.tcp, net->loop, &v4, link_on_accept, net,
-		    &next.bound, err);
-	}
-	if (rc < 0)
-		return rc;
-	net->handles++;
-	*VEC_ADD(&net->listener) = next;
-	return 0;
-}
-
-static void
-net_drop_listeners(struct net *net, bool keep)
-{
-	for (size_t i = 0; i < net->listener.len;) {
-		if (net->listener.item[i].keep != keep) {
-			i++;
-			continue;
-		}
-		tcp_listener_close(net->listener.item[i].tcp, net_handle_closed,
-		    net);
-		VEC_DROP(&net->listener, i);
-	}
-}
-
-/*
- * Move the listeners.  Those that go are closed first, because the new ones
- * may want their ports; when a new one fails, the old ones come back.
- */
-static int
-net_listen_all(struct net *net, const struct net_parsed *in, struct err *err)
-{
-	VEC(struct addr) gone = { 0 };
-	int rc = 0;
-
-	for (size_t i = 0; i < net->listener.len; i++) {
-		struct net_listener *l = &net->listener.item[i];
-
-		l->keep = false;
-		for (size_t k = 0; k < in->listen.len; k++)
-			if (addr_equal(&l->at, &in->listen.item[k]))
-				l->keep = true;
-		if (!l->keep)
-			*VEC_ADD(&gone) = l->at;
-	}
-	net_drop_listeners(net, false);
-	for (size_t i = 0; i < net->listener.len; i++)
-		net->listener.item[i].keep = false; /* false: was there */
-	for (size_t i = 0; rc == 0 && i < in->listen.len; i++) {
-		bool there = false;
-
-		for (size_t k = 0; k < net->listener.len; k++)
-			if (addr_equal(&net->listener.item[k].at,
-				&in->listen.item[i]))
-				there = true;
-		if (!there)
-			rc = net_listen(net, &in->listen.item[i], err);
-	}
-	if (rc < 0) {
-		net_drop_listeners(net, true);
-		for (size_t i = 0; i < gone.len; i++)
-			(void)net_listen(net, &gone.item[i], NULL);
-	}
-	VEC_FINI(&gone);
-	return rc;
 }
 
 static void
@@ -727,7 +649,7 @@ net_configure(struct net *net, const struct net_config *cfg, struct err *err)
 	if (rc == 0)
 		rc = net_set_relayd(net, cfg, err);
 	if (rc == 0)
-		rc = net_listen_all(net, &in, err);
+		rc = link_listen(net, in.listen.item, in.listen.len, err);
 	if (rc == 0) {
 		net_set_text(&net->device_name, cfg->device_name);
 		net_set_text(&net->client_version, cfg->client_version);
@@ -808,8 +730,7 @@ net_close(struct net *net, void (*on_closed)(void *arg), void *arg)
 	net->on_closed = on_closed;
 	net->closed_arg = arg;
 	net->close_by_ns = uv_hrtime() + NET_CLOSE_NS;
-	net_drop_listeners(net, true);
-	net_drop_listeners(net, false);
+	link_stop_listening(net);
 	if (net->near != NULL) {
 		near_close(net->near, net_handle_closed, net);
 		net->near = NULL;
@@ -947,6 +868,7 @@ net_status_peer(const struct net *net, const struct net_peer *p,
 		.connected = l != NULL,
 		.paused = p->paused,
 		.address = "",
+		.transport = "",
 		.tls = "",
 		.client = net_dup_text(ar, p->client),
 		.last_seen_wall_ns = p->seen_wall_ns,
@@ -962,6 +884,7 @@ net_status_peer(const struct net *net, const struct net_peer *p,
 	out->lan = !out->relayed && addr_is_lan(conn_address(l->conn));
 	addr_text_host(conn_address(l->conn), text);
 	out->address = net_dup_text(ar, text);
+	out->transport = addr_scheme_text(conn_address(l->conn)->scheme);
 	out->tls = net_dup_text(ar, conn_tls_text(l->conn));
 	out->features = conn_features(l->conn);
 	out->since_wall_ns = p->since_wall_ns;

@@ -69,10 +69,11 @@ struct net_peer_info {
 	const char *address; /* "192.168.1.23:22000" */
 	bool dialled;        /* we called it */
 	bool lan;
-	bool relayed;        /* `address` is the relay's */
-	const char *tls;     /* "TLS1.3 AES-128-GCM ..." */
-	uint32_t features;   /* enum feature bits both ends announced */
-	uint64_t generation; /* grows with each connection of this net */
+	bool relayed;          /* `address` is the relay's */
+	const char *transport; /* "tcp", "quic", "relay" */
+	const char *tls;       /* "TLS1.3 AES-128-GCM ..." */
+	uint32_t features;     /* enum feature bits both ends announced */
+	uint64_t generation;   /* grows with each connection of this net */
 };
 
 struct net_callbacks {
@@ -154,6 +155,7 @@ struct net_peer_status {
 	bool dialled, lan, relayed;
 	enum mesh_detour detour; /* why relayed */
 	const char *address;     /* "" when not connected */
+	const char *transport;   /* as net_peer_info; "" */
 	const char *tls;
 	const char *client; /* "syncthing v1.19.2"; "" before the first Hello */
 	uint32_t features;

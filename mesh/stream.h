@@ -58,11 +58,13 @@ struct stream_ops {
 	int (*flush)(struct stream *st, struct err *err);
 	void (*pause)(struct stream *st, bool pause);
 	void (*discard)(struct stream *st);
+	void (*trust)(struct stream *st);
 	void (*close)(struct stream *st, const struct err *why,
 	    void (*on_closed)(void *), void *arg);
 	bool (*is_lean)(const struct stream *st);
 	void (*idle)(struct stream *st);
 	bool (*is_stuck)(const struct stream *st);
+	bool (*is_proven)(const struct stream *st);
 	uint64_t (*rtt_ns)(const struct stream *st);
 	const struct devid *(*peer)(const struct stream *st);
 	const struct addr *(*address)(const struct stream *st);
@@ -132,6 +134,16 @@ stream_discard(struct stream *st)
 }
 
 /*
+ * The peer is one of ours: it may use the memory that speed needs.  Once, when
+ * it is open.
+ */
+static inline void
+stream_trust(struct stream *st)
+{
+	st->ops->trust(st);
+}
+
+/*
  * Close.  With `why` the peer is told what the way can tell it, as far as that
  * goes out at once.  Frees it when the loop has let go.
  */
@@ -161,6 +173,13 @@ static inline bool
 stream_is_stuck(const struct stream *st)
 {
 	return st->ops->is_stuck(st);
+}
+
+/* Is the other end really at its address?  It may be forged before. */
+static inline bool
+stream_is_proven(const struct stream *st)
+{
+	return st->ops->is_proven(st);
 }
 
 /* Smoothed round-trip time; 0 when unknown. */

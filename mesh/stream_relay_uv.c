@@ -443,6 +443,19 @@ stream_relay_check_name(const struct stream *st, const char *name,
 	return stream_check_name(stream_relay_const(st)->inner, name, err);
 }
 
+static void
+stream_relay_trust(struct stream *st)
+{
+	(void)st; /* its buffers are bounded from the start */
+}
+
+static bool
+stream_relay_is_proven(const struct stream *st)
+{
+	(void)st; /* the relay has a connection with it */
+	return true;
+}
+
 static const struct stream_ops stream_relay_ops = {
 	.start = stream_relay_start,
 	.read = stream_relay_read,
@@ -450,10 +463,12 @@ static const struct stream_ops stream_relay_ops = {
 	.flush = stream_relay_flush,
 	.pause = stream_relay_pause,
 	.discard = stream_relay_discard,
+	.trust = stream_relay_trust,
 	.close = stream_relay_close,
 	.is_lean = stream_relay_is_lean,
 	.idle = stream_relay_idle,
 	.is_stuck = stream_relay_is_stuck,
+	.is_proven = stream_relay_is_proven,
 	.rtt_ns = stream_relay_rtt_ns,
 	.peer = stream_relay_peer,
 	.address = stream_relay_address,

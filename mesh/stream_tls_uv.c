@@ -251,6 +251,12 @@ stream_tls_discard(struct stream *st)
 	}
 }
 
+static void
+stream_tls_trust(struct stream *st)
+{
+	(void)st; /* its buffers are bounded from the start */
+}
+
 /* --- closing ---------------------------------------------------------- */
 
 static void
@@ -312,6 +318,13 @@ stream_tls_is_stuck(const struct stream *st)
 	return tcp_is_stuck(stream_tls_const(st)->tcp);
 }
 
+static bool
+stream_tls_is_proven(const struct stream *st)
+{
+	(void)st; /* TCP's own handshake did that */
+	return true;
+}
+
 static uint64_t
 stream_tls_rtt_ns(const struct stream *st)
 {
@@ -354,10 +367,12 @@ static const struct stream_ops stream_tls_ops = {
 	.flush = stream_tls_flush,
 	.pause = stream_tls_pause,
 	.discard = stream_tls_discard,
+	.trust = stream_tls_trust,
 	.close = stream_tls_close,
 	.is_lean = stream_tls_is_lean,
 	.idle = stream_tls_idle,
 	.is_stuck = stream_tls_is_stuck,
+	.is_proven = stream_tls_is_proven,
 	.rtt_ns = stream_tls_rtt_ns,
 	.peer = stream_tls_peer,
 	.address = stream_tls_address,

@@ -12,9 +12,8 @@
 #include "engine/base/digest.h"
 #include "engine/base/slice.h"
 
-#define TLS_PROOF_HANDSHAKE_MAX                                                \
-	(64 * 1024) /* bytes of a certificate message                          \
-		     */
+/* Bytes of a certificate message. */
+#define TLS_PROOF_HANDSHAKE_MAX (64 * 1024)
 #define TLS_PROOF_BASE                                                         \
 	"NORMAL:-VERS-ALL:+VERS-TLS1.3:-GROUP-ALL:+GROUP-X25519:"              \
 	"+GROUP-SECP256R1:+GROUP-SECP384R1:+GROUP-SECP521R1:-CIPHER-ALL"

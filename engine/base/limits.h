@@ -73,6 +73,14 @@
 #define LIMIT_TLS_NS 10000000000ull   /* for the handshake; as Syncthing */
 #define LIMIT_HELLO_NS 20000000000ull /* for the Hello after it */
 #define LIMIT_DIAL_NS 10000000000ull  /* to connect one address */
+#define LIMIT_QUIC_UNPROVEN 8u        /* a second, or half-open at once */
+#define LIMIT_QUIC_EARLY (64 * KIB)   /* bytes of who is not known yet */
+#define LIMIT_QUIC_WINDOW (8 * MIB)   /* bytes in, not read yet; one peer */
+#define LIMIT_QUIC_UNSENT (1 * MIB)   /* bytes taken to be sent, */
+#define LIMIT_QUIC_UNACKED (16 * MIB) /* and sent, not acknowledged */
+/* Silence, as Syncthing has it. */
+#define LIMIT_QUIC_IDLE_NS 30000000000ull
+
 #define LIMIT_DESCRIPTORS 65536u      /* asked of the system */
 #define LIMIT_DIALS 32u               /* running at once */
 #define LIMIT_PEERS 1024u             /* configured devices */

@@ -118,15 +118,33 @@ addr_knows_near_from_far(void **state)
 }
 
 static void
+addr_ranks_tcp_before_quic_and_the_lan_before_the_rest(void **state)
+{
+	static const char *const best_first[] = { "tcp://192.168.1.2:1",
+		"quic://192.168.1.2:1", "tcp://198.51.100.1:1",
+		"quic://198.51.100.1:1", "relay://198.51.100.1:1" };
+	struct addr a, b;
+
+	(void)state;
+	for (size_t i = 0; i + 1 < 5; i++) {
+		a = parse(best_first[i]);
+		b = parse(best_first[i + 1]);
+		assert_true(addr_rank(&a) < addr_rank(&b));
+	}
+}
+
+static void
 addr_dials_only_what_can_be_dialled(void **state)
 {
-	static const char *const no[] = { "dynamic", "quic://1.2.3.4",
+	static const char *const no[] = { "dynamic", "quic://:22000",
 		"tcp://0.0.0.0", "tcp://", "tcp://[::]", "tcp://1.2.3.4:0",
 		"tcp://224.0.0.1", "tcp://255.255.255.255", "tcp://[ff02::1]",
 		"relay://", "relay://0.0.0.0:22067", "relay://x:0" };
 	struct addr a = parse("tcp://hub:1");
 
 	(void)state;
+	assert_true(addr_is_dialable(&a));
+	a = parse("quic6://[2001:db8::1]:22000");
 	assert_true(addr_is_dialable(&a));
 	for (size_t i = 0; i < sizeof(no) / sizeof(no[0]); i++) {
 		a = parse(no[i]);
@@ -170,6 +188,8 @@ main(void)
 		cmocka_unit_test(addr_prints_ipv6_as_rfc_5952_says),
 		cmocka_unit_test(addr_refuses_with_words),
 		cmocka_unit_test(addr_knows_near_from_far),
+		cmocka_unit_test(
+		    addr_ranks_tcp_before_quic_and_the_lan_before_the_rest),
 		cmocka_unit_test(addr_dials_only_what_can_be_dialled),
 		cmocka_unit_test(addr_keeps_what_a_relay_is_asked_with),
 	};

@@ -69,12 +69,14 @@ announce_fills_in_where_it_came_from(void **state)
 	    0);
 	assert_true(devid_equal(&got.id, &a.id));
 	assert_int_equal(got.instance, 300);
-	assert_int_equal(got.address_count, 3);
+	assert_int_equal(got.address_count, 4);
 	addr_text(&got.address[0], text);
 	assert_string_equal(text, "tcp://192.168.1.9:22000");
 	addr_text(&got.address[1], text);
 	assert_string_equal(text, "tcp://192.168.1.9:22001");
 	addr_text(&got.address[2], text);
+	assert_string_equal(text, "quic://192.168.1.9:22000");
+	addr_text(&got.address[3], text);
 	assert_string_equal(text, "tcp://10.0.0.9:7");
 	buf_fini(&out);
 }

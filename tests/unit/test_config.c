@@ -56,9 +56,11 @@ config_empty_file_has_sensible_defaults(void **state)
 	assert_int_equal(load("", &ar, &cfg, NULL, NULL, NULL), 0);
 	assert_string_equal((const char *)cfg.setup.name.ptr, "hub");
 	assert_int_equal(cfg.log_level, LOG_INFO);
-	assert_int_equal(cfg.mesh.listen_count, 1);
+	assert_int_equal(cfg.mesh.listen_count, 2);
 	assert_string_equal((const char *)cfg.mesh.listen[0].ptr,
 	    "tcp://:22000");
+	assert_string_equal((const char *)cfg.mesh.listen[1].ptr,
+	    "quic://:22000");
 	assert_true(cfg.mesh.announce);
 	assert_int_equal(cfg.mesh.announce_port, 21027);
 	assert_int_equal(cfg.setup.device_count, 0);
@@ -310,13 +312,21 @@ config_every_default_is_a_value_it_would_accept(void **state)
 	(void)state;
 	for (size_t i = 0; i < count; i++) {
 		struct err err = { 0 };
+		struct slice rest;
 
 		assert_int_equal(opt[i].id, i);
 		assert_true(config_allowed(&ar, &opt[i])[0] != '\0');
-		if (opt[i].fallback != NULL &&
-		    config_check_value(&opt[i], slice_str(opt[i].fallback),
-			&err) < 0)
-			fail_msg("%s: %s", opt[i].name, err.text);
+		rest =
+		    slice_str(opt[i].fallback != NULL ? opt[i].fallback : "");
+		while (rest.len > 0) {
+			const struct slice word =
+			    opt[i].repeats ? config_next_word(&rest) : rest;
+
+			if (config_check_value(&opt[i], word, &err) < 0)
+				fail_msg("%s: %s", opt[i].name, err.text);
+			if (!opt[i].repeats)
+				break;
+		}
 	}
 	arena_fini(&ar);
 }

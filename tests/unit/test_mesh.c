@@ -257,18 +257,49 @@ mesh_knows_itself_and_strangers(void **state)
 }
 
 static void
+mesh_gives_better_ways_a_head_start(void **state)
+{
+	struct mesh *m = mesh_with(9, "quic://192.168.1.5:22000");
+	const struct addr at3[] = { parse("quic://192.168.1.5:22000"),
+		parse("tcp://198.51.100.7:22000"),
+		parse("tcp://192.168.1.5:22000") };
+	const struct mesh_peer_config cfg = { .id = device(9),
+		.name = "peer",
+		.address = at3,
+		.address_count = 3 };
+	struct mesh_dial d;
+
+	(void)state;
+	mesh_configure(m, &cfg, 1, T0);
+	assert_true(mesh_next(m, T0, &d));
+	assert_int_equal(d.addr.scheme, ADDR_TCP);
+	assert_true(addr_is_lan(&d.addr));
+	assert_false(mesh_next(m, T0 + 100 * CLOCK_MS, &d));
+	assert_int_equal(mesh_wake_at(m, T0 + 100 * CLOCK_MS),
+	    T0 + 250 * CLOCK_MS);
+	assert_true(mesh_next(m, T0 + 250 * CLOCK_MS, &d));
+	assert_int_equal(d.addr.scheme, ADDR_QUIC);
+	/* The next one need not wait when that one failed. */
+	mesh_dial_failed(m, &d, "refused", at(T0 + 300 * CLOCK_MS));
+	assert_true(mesh_next(m, T0 + 300 * CLOCK_MS, &d));
+	assert_int_equal(d.addr.scheme, ADDR_TCP);
+	assert_false(addr_is_lan(&d.addr));
+	mesh_free(m);
+}
+
+static void
 mesh_forgets_announced_addresses_after_90_s(void **state)
 {
 	struct mesh *m = mesh_with(9, "");
 	const struct devid peer = device(9), other = device(7);
 	const struct addr a = parse("tcp://192.168.1.5:22000");
-	const struct addr q = parse("quic://192.168.1.5:22000");
+	const struct addr r = parse("tcp://0.0.0.0:22000");
 	struct mesh_dial d;
 
 	(void)state;
 	assert_int_equal(mesh_wake_at(m, T0), CLOCK_NEVER);
 	assert_false(mesh_found(m, &other, &a, 1, T0));
-	assert_false(mesh_found(m, &peer, &q, 1, T0));
+	assert_false(mesh_found(m, &peer, &r, 1, T0));
 	assert_true(mesh_found(m, &peer, &a, 1, T0));
 	assert_false(mesh_found(m, &peer, &a, 1, T0));
 	assert_true(mesh_next(m, T0, &d));
@@ -545,6 +576,7 @@ main(void)
 		cmocka_unit_test(
 		    mesh_lets_a_peer_call_again_when_its_first_call_hangs),
 		cmocka_unit_test(mesh_knows_itself_and_strangers),
+		cmocka_unit_test(mesh_gives_better_ways_a_head_start),
 		cmocka_unit_test(mesh_forgets_announced_addresses_after_90_s),
 		cmocka_unit_test(mesh_keeps_the_latest_of_what_servers_tell),
 		cmocka_unit_test(mesh_tries_relays_after_the_rest),

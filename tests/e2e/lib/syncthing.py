@@ -45,11 +45,12 @@ class SyncthingNode(Daemon):
     """One Syncthing with a home of its own."""
 
     def __init__(self, home: Path, name: str = "syncthing",
-                 options: Optional[Mapping[str, str]] = None):
+                 options: Optional[Mapping[str, str]] = None,
+                 scheme: str = "tcp"):
         self.home = Path(home)
         self.port = free_port()
         self.gui_port = free_port()
-        self.addr = f"tcp://127.0.0.1:{self.port}"
+        self.addr = f"{scheme}://127.0.0.1:{self.port}"
         # One process instead of a monitor and its child: its pid is the
         # process whose time and memory we measure.
         super().__init__(
