@@ -674,6 +674,7 @@ folder_on_rescan(struct engine *en, void *arg)
 {
 	struct folder *f = arg;
 
+	folder_read_ignores(f); /* nobody may have told of them either */
 	scan_all(f);
 	core_timer_set(en, &f->rescan, en->now.mono_ns + f->cfg.rescan_ns);
 }
@@ -693,8 +694,10 @@ folder_hints(struct folder *f, const struct event *ev)
 	f->watch = ev->u.changes.state;
 	if (f->scan == NULL || f->state == FOLDER_CLOSING)
 		return;
-	if (ev->u.changes.overflow)
+	if (ev->u.changes.overflow) {
+		folder_read_ignores(f);
 		scan_all(f);
+	}
 	/* Rules first: what came with them is judged by them. */
 	for (uint32_t i = 0; i < ev->u.changes.count; i++)
 		if (slice_equal(ev->u.changes.hint[i].path,
