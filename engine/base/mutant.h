@@ -96,8 +96,8 @@ enum mutant {
 	MUTANT_MOVE_UNCHECKED,
 	/* Attributes are set without a look at what a file is now. */
 	MUTANT_META_UNCHECKED,
-	/* After a crash a row is put though it has changed since. */
-	MUTANT_RECOVERY_ALWAYS_DUE,
+	/* After a crash what was done before it is put in no row. */
+	MUTANT_RECOVERY_PUTS_NOTHING,
 	/* What equals an older version becomes that version again. */
 	MUTANT_OLDER_ADOPTED,
 	/* A row is committed before the file it speaks of is flushed. */

@@ -416,6 +416,12 @@ faults_heal(struct history *h)
 		vdisk_set_read_only(nd->disk, false);
 		vdisk_set_trouble(nd->disk, &none);
 		nd->mode = FOLDER_SEND_RECEIVE;
+		if (h->set.hides) {
+			vdisk_write(nd->disk, ".stignore", SLICE_LIT("*.ign\n"),
+			    true);
+			sim_hint(s, i, SLICE_LIT(".stignore"), SLICE_EMPTY,
+			    false);
+		}
 		for (uint32_t k = 0; k < s->nodes; k++) {
 			/* Who lies is put out. */
 			const bool honest = k < history_honest(h);

@@ -198,6 +198,8 @@ roll(struct history *h)
 	    choice_tail(&h->sim.choice, TAIL_SYNCTHING) % 2 == 1;
 	h->sim.oracle.liar = set->liar || set->syncthing;
 	roll_brake(h, set);
+	set->hides =
+	    set->ignores && !set->syncthing && tail_chance(h, TAIL_HIDE, 128);
 }
 
 static void
@@ -531,8 +533,8 @@ static bool
 is_exact(const struct history *h)
 {
 	return h->set.writers != WRITERS_ALL && !h->amnesia && !h->set.modes &&
-	       !h->set.liar && !h->set.syncthing && !h->sim.clashes &&
-	       !h->set.opens;
+	       !h->set.liar && !h->set.syncthing && !h->set.hides &&
+	       !h->sim.clashes && !h->set.opens;
 }
 
 static void
@@ -656,8 +658,8 @@ check_end(struct history *h)
 	/* A failed flush is final: what was just put is then as if it had not
 	 * been, and who deletes it then deletes what was there before. */
 	oracle_check_end(&h->sim.oracle, disk, history_honest(h),
-	    !h->amnesia && !h->set.liar && !h->set.syncthing && !h->set.modes &&
-		!h->sim.clashes && h->sim.trouble.sync_io == 0,
+	    !h->amnesia && !h->set.liar && !h->set.syncthing && !h->set.hides &&
+		!h->set.modes && !h->sim.clashes && h->sim.trouble.sync_io == 0,
 	    is_exact(h));
 }
 

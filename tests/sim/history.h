@@ -37,6 +37,7 @@ struct settings {
 	    big, opens;
 	bool kills, power, hostile, unflushed, syncfs, reuses;
 	bool cuts, one_way, full, away, read_only;
+	bool hides;     /* ignore rules are edited to hide what is there */
 	bool syncthing; /* the second device is node_syncthing.c */
 	bool liar;      /* the last device is node_liar.c */
 	uint64_t lag_ns;
@@ -55,6 +56,7 @@ enum tail {
 	TAIL_LIAR,      /* the last device lies */
 	TAIL_SYNCTHING, /* the second device is a Syncthing, of some version */
 	TAIL_BRAKE,     /* who takes away much is held */
+	TAIL_HIDE,      /* rules may come to ignore what is known */
 	TAILS
 };
 

@@ -414,7 +414,10 @@ do_ignores(struct history *h, uint32_t node)
 	static const char *const rules[] = { "*.ign\n", "*.ign\nzz\n",
 		"*.ign\n/nothing\n" };
 	struct node *nd = node_of(h, node);
-	const struct slice text = slice_str(rules[pick(h, 3)]);
+	static const char *const hiding[] = { "*.ign\n", "*.ign\n/a\n",
+		"*.ign\n/d\n" };
+	const struct slice text =
+	    slice_str(h->set.hides ? hiding[pick(h, 3)] : rules[pick(h, 3)]);
 
 	/* Flushed: of "*.ign" a power cut may leave "*", and that is a rule. */
 	if (!vdisk_write(nd->disk, ".stignore", text, true))
