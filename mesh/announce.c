@@ -42,6 +42,7 @@ announce_judge(struct addr *a, struct slice text, const struct addr *source)
 		return false;
 	if (a->scheme == ADDR_RELAY && addr_is_unspecified(a))
 		return false; /* the device is not its own relay */
+	a->token[0] = '\0';   /* lets nobody in but who joins */
 	if (addr_is_unspecified(a)) {
 		if ((a->family == ADDR_V4 && source->host != ADDR_IP4) ||
 		    (a->family == ADDR_V6 && source->host != ADDR_IP6))

@@ -41,6 +41,7 @@ finder_take(const json_t *item, bool near, struct addr out[FINDER_ADDRESSES],
 	    addr_parse(&addr, slice_str(text), NULL) < 0 ||
 	    !finder_believes(&addr, near))
 		return;
+	addr.token[0] = '\0'; /* lets nobody in but who joins */
 	for (size_t i = 0; i < *count; i++)
 		if (addr_equal(&out[i], &addr))
 			return;
