@@ -517,6 +517,9 @@ folder_settle(struct folder *f)
 		reader_init(&r, fact);
 		if (reader_u64le(&r) == folder_digest(f))
 			return;
+		/* From now on rows are put by the new rules: if the old ones
+		 * come back before this walk is done, it is due again. */
+		index_put_fact(f->ix, FOLDER_FACT, SLICE_EMPTY);
 	}
 	folder_walk_start(f, WALK_SETTLE);
 }
