@@ -531,14 +531,20 @@ session_features(const struct session *s)
 
 /* --- time ------------------------------------------------------------- */
 
-/* Bytes that come one by one keep no connection: a message has a pace. */
+/* Bytes that come one by one keep no connection: a message has a pace.  So
+ * long after it began the one that is coming in is too slow, ns. */
+static uint64_t
+session_slow_after(const struct session *s)
+{
+	const uint64_t ns = (s->part_len / LIMIT_SLOW_LEN + 1) * CLOCK_S;
+
+	return ns > LIMIT_SLOW_NS ? ns : LIMIT_SLOW_NS;
+}
+
 static bool
 session_is_slow(const struct session *s, uint64_t now_ns)
 {
-	const uint64_t past = now_ns - s->part_ns;
-
-	return s->part_len > 0 && past >= LIMIT_SLOW_NS &&
-	       s->part_len / LIMIT_SLOW_LEN < past / CLOCK_S;
+	return s->part_len > 0 && now_ns - s->part_ns >= session_slow_after(s);
 }
 
 int
@@ -570,12 +576,9 @@ session_wake_at(const struct session *s)
 {
 	uint64_t at = s->received_ns + SESSION_DEAD_NS;
 
-	/* A quarter of a minute later is soon enough, and then again. */
-	if (s->part_len > 0 && s->part_ns + LIMIT_SLOW_NS < at) {
-		at = s->part_ns + LIMIT_SLOW_NS;
-		if (at <= s->received_ns)
-			at = s->received_ns + 15 * CLOCK_S;
-	}
+	/* When it will be slow, if nothing more comes. */
+	if (s->part_len > 0 && s->part_ns + session_slow_after(s) < at)
+		at = s->part_ns + session_slow_after(s);
 	if (!s->has_hello && s->opened_ns + LIMIT_HELLO_NS < at)
 		at = s->opened_ns + LIMIT_HELLO_NS;
 	if (s->queued > 0 && s->written_ns + SESSION_DEAD_NS < at)

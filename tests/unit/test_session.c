@@ -36,14 +36,20 @@ session_make(uint32_t features)
 
 /* Everything `s` wants to say, appended to `out`. */
 static void
-drain(struct session *s, struct buf *out)
+drain_at(struct session *s, struct buf *out, uint64_t now)
 {
 	struct slice part;
 
 	while (session_output(s, &part)) {
 		buf_put(out, part);
-		session_output_done(s, part.len, T0);
+		session_output_done(s, part.len, now);
 	}
+}
+
+static void
+drain(struct session *s, struct buf *out)
+{
+	drain_at(s, out, T0);
 }
 
 struct heard {
@@ -459,7 +465,7 @@ session_bears_a_slow_line(void **state)
 	struct session *a, *b;
 	struct buf out = { 0 };
 	struct err err = { 0 };
-	uint64_t now = T0;
+	uint64_t now = T0, soon;
 	size_t len, at = 0;
 
 	(void)state;
@@ -468,16 +474,21 @@ session_bears_a_slow_line(void **state)
 		*session_space(a, &len) = begin[i];
 		assert_int_equal(session_add(a, 1, now, &err), 0);
 	}
-	while (at < 0x200000 - 20480) {
+	while (at < 0x200000 - 14336) {
 		uint8_t *space = session_space(a, &len);
-		const size_t n = len < 20480 ? len : 20480;
+		const size_t n = len < 14336 ? len : 14336;
 
 		memset(space, 0, n);
 		at += n;
 		now += n * CLOCK_S / 2048;
 		assert_int_equal(session_add(a, n, now, &err), 0);
 		assert_int_equal(session_tick(a, now, &err), 0);
-		drain(a, &out); /* its pings */
+		drain_at(a, &out, now); /* its pings */
+		/* Nor is it woken again and again before more comes. */
+		soon = now + 6 * CLOCK_S;
+		assert_int_equal(session_tick(a, soon, &err), 0);
+		drain_at(a, &out, soon);
+		assert_true(session_wake_at(a) > soon);
 	}
 	assert_true(now - T0 > 600 * CLOCK_S);
 	buf_fini(&out);
