@@ -18,6 +18,7 @@
 #include "cli/config_file.h"
 #include "engine/base/assert.h"
 #include "engine/base/mem.h"
+#include "engine/base/timer_uv.h"
 
 /* After this many steps memory is given back, once fewer than a tenth of them
  * came in SYNCD_TRIM_MS. */
@@ -67,19 +68,10 @@ syncd_on_timer(uv_timer_t *timer)
 static void
 syncd_set_timer(struct syncd *sd, uint64_t at_ns)
 {
-	const uint64_t now = uv_hrtime();
-
 	if (at_ns == sd->timer_at_ns && uv_is_active((uv_handle_t *)&sd->timer))
 		return;
 	sd->timer_at_ns = at_ns;
-	if (at_ns == CLOCK_NEVER) {
-		uv_timer_stop(&sd->timer);
-		return;
-	}
-	uv_update_time(sd->loop);
-	/* Rounded up, so that it is due when we wake. */
-	uv_timer_start(&sd->timer, syncd_on_timer,
-	    at_ns <= now ? 0 : (at_ns - now + CLOCK_MS - 1) / CLOCK_MS, 0);
+	timer_uv_arm(&sd->timer, syncd_on_timer, at_ns);
 }
 
 static void

@@ -15,6 +15,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
+#include "engine/base/timer_uv.h"
 #include "mesh/link_uv.h"
 
 #define NET_CERT_NAME "syncthing"
@@ -243,14 +244,7 @@ net_arm(struct net *net)
 	if (at >= net->armed_ns && net->armed_ns > now_ns)
 		return;
 	net->armed_ns = at;
-	if (at == CLOCK_NEVER) {
-		uv_timer_stop(&net->timer);
-		return;
-	}
-	/* The loop's clock may lag behind: milliseconds from now. */
-	uv_update_time(net->loop);
-	uv_timer_start(&net->timer, net_on_timer,
-	    at <= now_ns ? 0 : (at - now_ns + CLOCK_MS - 1) / CLOCK_MS, 0);
+	timer_uv_arm(&net->timer, net_on_timer, at);
 }
 
 static void

@@ -16,6 +16,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
+#include "engine/base/timer_uv.h"
 #include "mesh/addr_uv.h"
 #include "mesh/quic_conn_ngtcp2.h"
 
@@ -125,13 +126,7 @@ quic_arm(struct quic *q)
 	if (at >= q->armed_ns && q->armed_ns > now_ns)
 		return;
 	q->armed_ns = at;
-	if (at == CLOCK_NEVER) {
-		uv_timer_stop(&q->timer);
-		return;
-	}
-	uv_update_time(q->loop);
-	uv_timer_start(&q->timer, quic_on_timer,
-	    at <= now_ns ? 0 : (at - now_ns + CLOCK_MS - 1) / CLOCK_MS, 0);
+	timer_uv_arm(&q->timer, quic_on_timer, at);
 }
 
 static void
@@ -301,19 +296,6 @@ quic_knock(struct quic *q, const struct quic_udp_burst *b, const uint8_t *data,
 
 /* --- packets ---------------------------------------------------------- */
 
-static void
-quic_deal_other(struct quic *q, const struct quic_udp_burst *b,
-    const uint8_t *data, size_t len)
-{
-	struct addr from;
-
-	if (q->cb.on_other == NULL || q->closing)
-		return;
-	addr_uv_from_sockaddr(&from, (const struct sockaddr *)&b->peer);
-	from.scheme = ADDR_QUIC;
-	q->cb.on_other(q->arg, slice_of(data, len), &from);
-}
-
 /*
  * By the ID it is sent to.  The bit that marks QUIC does not tell: peers may
  * clear it (RFC 9287), and ngtcp2 0.12 does.
@@ -333,8 +315,6 @@ quic_deal(struct quic *q, const struct quic_udp_burst *b, const uint8_t *data,
 		c = map_find(&q->by_cid, slice_of(vc.dcid, vc.dcidlen));
 	if (c != NULL)
 		quic_conn_read(c, b, data, len, now_ns);
-	else if ((data[0] & 0xc0) == 0)
-		quic_deal_other(q, b, data, len);
 	else if (!q->accepting || (data[0] & 0x80) == 0)
 		return;
 	else if (rv == 0)

@@ -51,12 +51,6 @@ struct quic_callbacks {
 	    *on_knock)(void *arg, const struct addr *from, bool proven);
 	/* After QUIC_ENTER: `st` is the callee's.  stream_own() it at once. */
 	void (*on_accept)(void *arg, struct stream *st);
-	/*
-	 * A datagram that is for no connection here and whose first two bits
-	 * are zero, as in STUN (RFC 9443).  May be NULL.
-	 */
-	void (*on_other)(void *arg, struct slice datagram,
-	    const struct addr *from);
 };
 
 /*

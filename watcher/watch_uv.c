@@ -12,6 +12,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
+#include "engine/base/timer_uv.h"
 #include "watcher/watch.h"
 #include "watcher/watch_inotify.h"
 
@@ -84,19 +85,11 @@ static void
 watch_uv_rearm(struct watch_uv *w)
 {
 	const uint64_t due = watch_due(w->core);
-	uint64_t now, ms;
 
 	if (due == w->due)
 		return;
 	w->due = due;
-	if (due == UINT64_MAX) {
-		uv_timer_stop(&w->timer);
-		return;
-	}
-	now = uv_hrtime();
-	ms = due <= now ? 0 : (due - now + CLOCK_MS - 1) / CLOCK_MS;
-	uv_update_time(w->loop); /* the timer counts from the loop's time */
-	uv_timer_start(&w->timer, watch_uv_on_timer, ms, 0);
+	timer_uv_arm(&w->timer, watch_uv_on_timer, due);
 }
 
 struct watch_uv *
