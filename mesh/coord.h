@@ -90,7 +90,7 @@ struct coord_message {
 		} welcome;
 		struct {
 			enum coord_code code;
-			enum coord_type of; /* what was refused */
+			enum coord_type of; /* what was refused; 0: unknown */
 			char text[COORD_TEXT_MAX + 1];
 		} refused;
 		struct {
@@ -128,9 +128,12 @@ void coord_encode(const struct coord_message *m, struct buf *out);
  * One frame from the front of `in`.  1: *used bytes of it; 0: not whole yet;
  * ERR_PROTOCOL; ERR_UNSUPPORTED: skip *used bytes.  Slices point into `in`,
  * arrays live in `ar`.
+ * Addresses that are not understood are left out.
  */
 int coord_decode(struct coord_message *out, struct slice in, size_t *used,
     struct arena *ar, struct err *err);
+/* How many entries, from the first on, go into one message. */
+size_t coord_entries_fit(const struct slice *entry, size_t count);
 /* "not a member": for people, never NULL. */
 const char *coord_code_text(enum coord_code code);
 
