@@ -36,6 +36,8 @@ struct quic {
 	const struct identity *identity; /* borrowed */
 	struct quic_callbacks cb;
 	void *arg;
+	quic_other_fn *on_other; /* NULL: nobody wants them */
+	void *other_arg;
 	struct quic_udp udp;
 	uv_poll_t poll;
 	uv_timer_t timer;

@@ -296,6 +296,20 @@ quic_knock(struct quic *q, const struct quic_udp_burst *b, const uint8_t *data,
 
 /* --- packets ---------------------------------------------------------- */
 
+/* Nobody's packet: STUN's, a probe, or noise. */
+static void
+quic_other(struct quic *q, const struct quic_udp_burst *b,
+    struct slice datagram)
+{
+	struct addr from;
+
+	if (q->on_other == NULL)
+		return;
+	addr_uv_from_sockaddr(&from, (const struct sockaddr *)&b->peer);
+	from.scheme = ADDR_QUIC;
+	q->on_other(q->other_arg, q, datagram, &from);
+}
+
 /*
  * By the ID it is sent to.  The bit that marks QUIC does not tell: peers may
  * clear it (RFC 9287), and ngtcp2 0.12 does.
@@ -315,7 +329,9 @@ quic_deal(struct quic *q, const struct quic_udp_burst *b, const uint8_t *data,
 		c = map_find(&q->by_cid, slice_of(vc.dcid, vc.dcidlen));
 	if (c != NULL)
 		quic_conn_read(c, b, data, len, now_ns);
-	else if (!q->accepting || (data[0] & 0x80) == 0)
+	else if ((data[0] & 0x80) == 0)
+		quic_other(q, b, slice_of(data, len));
+	else if (!q->accepting)
 		return;
 	else if (rv == 0)
 		quic_knock(q, b, data, len, now_ns);
@@ -524,10 +540,19 @@ quic_dial(struct quic *q, const struct addr *to)
 }
 
 void
-quic_send_other(struct quic *q, struct slice datagram, const struct addr *to)
+quic_set_other(struct quic *q, quic_other_fn *fn, void *arg)
+{
+	q->on_other = fn;
+	q->other_arg = arg;
+}
+
+void
+quic_send_other(struct quic *q, struct slice datagram, const struct addr *to,
+    int hops)
 {
 	struct quic_udp_burst b = { .own = q->udp.at,
-		.own_len = q->udp.at_len };
+		.own_len = q->udp.at_len,
+		.hops = hops };
 
 	if (datagram.len == 0 || datagram.len > QUIC_FIRST_LEN ||
 	    addr_uv_to_sockaddr(to, &b.peer, NULL) < 0 ||

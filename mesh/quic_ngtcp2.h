@@ -72,12 +72,25 @@ void quic_close(struct quic *q, void (*on_closed)(void *), void *arg);
 void quic_cut(struct quic *q, const char *why, void (*on_closed)(void *),
     void *arg);
 
-/* Can it reach an address of that kind? */
+/* Is it bound to no address, and can it reach one of that kind? */
 bool quic_can_dial(const struct quic *q, const struct addr *to);
 /* Call; a name is resolved first.  At most LIMIT_DIAL_NS. */
 struct stream *quic_dial(struct quic *q, const struct addr *to);
-/* Send a datagram that is none of QUIC's; best effort. */
+
+/* --- what else goes through the socket: STUN, probes ------------------ */
+
+/*
+ * A datagram that no connection is meant by and that does not begin one came
+ * from `from`.  Borrowed for the call, which may be the last of the socket.
+ */
+typedef void quic_other_fn(void *arg, struct quic *q, struct slice datagram,
+    const struct addr *from);
+void quic_set_other(struct quic *q, quic_other_fn *fn, void *arg);
+/*
+ * Send one; best effort.  `hops`: how many routers it may pass, to open our
+ * own and not reach the other's; 0: all.
+ */
 void quic_send_other(struct quic *q, struct slice datagram,
-    const struct addr *to);
+    const struct addr *to, int hops);
 
 #endif

@@ -177,6 +177,7 @@ quic_udp_receive(struct quic_udp *u, uint8_t *data, struct quic_udp_burst *out)
 	out->own = u->at;
 	out->own_len = u->at_len;
 	out->len = out->segment = (size_t)n;
+	out->hops = 0;
 	quic_udp_read_control(&m, out);
 	return true;
 }
@@ -220,6 +221,27 @@ quic_udp_add_source(const struct quic_udp *u, struct msghdr *m,
 	}
 }
 
+/* A datagram that shall open our own router and get no further. */
+static void
+quic_udp_add_hops(struct msghdr *m, const struct quic_udp_burst *b)
+{
+	struct sockaddr_in6 in6;
+	bool v4 = b->peer.ss_family == AF_INET;
+
+	if (b->hops == 0)
+		return;
+	if (!v4) {
+		memcpy(&in6, &b->peer, sizeof(in6));
+		v4 = IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr);
+	}
+	if (v4)
+		quic_udp_add_control(m, IPPROTO_IP, IP_TTL, &b->hops,
+		    sizeof(b->hops));
+	else
+		quic_udp_add_control(m, IPPROTO_IPV6, IPV6_HOPLIMIT, &b->hops,
+		    sizeof(b->hops));
+}
+
 /* One call; false when the socket is full. */
 static bool
 quic_udp_send_one(struct quic_udp *u, const uint8_t *data, size_t len,
@@ -235,6 +257,7 @@ quic_udp_send_one(struct quic_udp *u, const uint8_t *data, size_t len,
 	ssize_t n;
 
 	quic_udp_add_source(u, &m, &b->own);
+	quic_udp_add_hops(&m, b);
 	if (segment > 0)
 		quic_udp_add_control(&m, IPPROTO_UDP, UDP_SEGMENT, &segment,
 		    sizeof(segment));

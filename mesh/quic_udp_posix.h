@@ -36,6 +36,7 @@ struct quic_udp_burst {
 	struct sockaddr_storage peer, own; /* addresses, theirs and ours */
 	socklen_t peer_len, own_len;
 	size_t len, segment;
+	int hops; /* sending: how far it may go; 0: as the system says */
 };
 
 /* Bind; *bound is the address with its real port. */

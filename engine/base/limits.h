@@ -95,6 +95,8 @@
 #define LIMIT_FINDER_LEN (64 * KIB)   /* bytes a discovery server answers */
 #define LIMIT_FINDER_ASKS 4u          /* questions put at once */
 #define LIMIT_FINDER_SERVERS 8u       /* configured */
+#define LIMIT_STUND_RATE 4000u        /* answers a second of our STUN server */
+#define LIMIT_STUN_SERVERS 8u         /* asked for our own address */
 
 /* Memory and log. */
 #define LIMIT_DIRECT_FROM (1 * MIB) /* data written past the page cache, */
