@@ -18,7 +18,6 @@
 #include "mesh/addr_uv.h"
 #include "mesh/mesh.h"
 
-#define QUIC_PAYLOAD 1452                 /* bytes of a datagram, at most */
 #define QUIC_BURST_LEN 64000              /* of one call: UDP's own limit */
 #define QUIC_KEEP_ALIVE_NS (15 * CLOCK_S) /* as Syncthing; the dialler */
 #define QUIC_STUCK_NS (500 * CLOCK_MS)
@@ -161,8 +160,10 @@ quic_conn_on_acked(ngtcp2_conn *conn, int64_t id, uint64_t offset, uint64_t len,
 
 	(void)conn;
 	(void)stream_arg;
-	if (id == c->id)
+	if (id == c->id) {
 		quic_send_acked(&c->out, offset + len);
+		quic_size_acked(&c->size, offset + len);
+	}
 	return 0;
 }
 
@@ -365,15 +366,23 @@ quic_conn_new(struct quic *q, bool dialled)
 }
 
 static void
-quic_conn_settings(const struct quic_conn *c, ngtcp2_settings *settings,
+quic_conn_settings(struct quic_conn *c, ngtcp2_settings *settings,
     ngtcp2_transport_params *params)
 {
 	const unsigned tries = c->tries > 0 ? c->tries : 1;
 
+	c->size = (struct quic_size){ 0 };
+	if (addr_is_loopback(&c->address))
+		quic_size_try(&c->size);
 	ngtcp2_settings_default(settings);
 	settings->initial_ts = uv_hrtime();
 	settings->handshake_timeout = LIMIT_DIAL_NS / tries;
-	settings->max_tx_udp_payload_size = QUIC_PAYLOAD;
+	settings->max_tx_udp_payload_size = quic_size_max(&c->size);
+	if (settings->max_tx_udp_payload_size > QUIC_SIZE_SHORT) {
+		/* We say how long each may be; ngtcp2 is to try nothing. */
+		settings->no_tx_udp_payload_size_shaping = 1;
+		settings->no_pmtud = 1;
+	}
 	/* Where packets get lost by chance, CUBIC starves; 0011-quic.md. */
 	settings->cc_algo = addr_is_loopback(&c->address) ? NGTCP2_CC_ALGO_CUBIC
 							  : NGTCP2_CC_ALGO_BBR;
@@ -642,7 +651,7 @@ quic_conn_read(struct quic_conn *c, const struct quic_udp_burst *b,
 /* One packet into `dest`; 0: none now; below 0: it is over. */
 static ngtcp2_ssize
 quic_conn_packet(struct quic_conn *c, ngtcp2_path *path, uint8_t *dest,
-    uint64_t now_ns)
+    size_t dest_len, uint64_t now_ns)
 {
 	ngtcp2_vec vec[2];
 	struct slice piece[2];
@@ -659,16 +668,18 @@ quic_conn_packet(struct quic_conn *c, ngtcp2_path *path, uint8_t *dest,
 			    (ngtcp2_vec){ (uint8_t *)(uintptr_t)piece[i].ptr,
 				    piece[i].len };
 	}
-	n = ngtcp2_conn_writev_stream(c->conn, path, &pi, dest, QUIC_PAYLOAD,
+	n = ngtcp2_conn_writev_stream(c->conn, path, &pi, dest, dest_len,
 	    &taken, NGTCP2_WRITE_STREAM_FLAG_NONE, id, vec, count, now_ns);
 	/* No credit, or nobody reads: acknowledgements still go. */
 	if (n == NGTCP2_ERR_STREAM_DATA_BLOCKED ||
 	    n == NGTCP2_ERR_STREAM_SHUT_WR || n == NGTCP2_ERR_STREAM_NOT_FOUND)
 		n = ngtcp2_conn_writev_stream(c->conn, path, &pi, dest,
-		    QUIC_PAYLOAD, &taken, NGTCP2_WRITE_STREAM_FLAG_NONE, -1,
-		    NULL, 0, now_ns);
+		    dest_len, &taken, NGTCP2_WRITE_STREAM_FLAG_NONE, -1, NULL,
+		    0, now_ns);
 	if (taken > 0)
 		quic_send_sent(&c->out, (size_t)taken);
+	if (n > 0)
+		quic_size_sent(&c->size, (size_t)n, c->out.next, now_ns);
 	return n;
 }
 
@@ -692,6 +703,14 @@ quic_conn_same_way(const struct quic_udp_burst *b, const ngtcp2_path *path)
 	return ngtcp2_path_eq(&built, path) != 0;
 }
 
+/* The handshake's are short: what the peer takes is not known yet. */
+static size_t
+quic_conn_payload(const struct quic_conn *c)
+{
+	return c->state == QUIC_OPEN ? quic_size_max(&c->size)
+				     : QUIC_SIZE_SHORT;
+}
+
 /*
  * Build packets of one length behind one another and send them with one call.
  * True: there may be more.
@@ -701,14 +720,15 @@ quic_conn_burst(struct quic_conn *c, size_t len_max, uint64_t now_ns)
 {
 	struct quic *q = c->quic;
 	struct quic_udp_burst *b = &q->built;
+	const size_t max = quic_conn_payload(c);
 	ngtcp2_path_storage way;
 	size_t count = 0;
 
 	ngtcp2_path_storage_zero(&way);
-	while (b->len + QUIC_PAYLOAD <= len_max && count < QUIC_UDP_SEGMENTS) {
+	while (b->len + max <= len_max && count < QUIC_UDP_SEGMENTS) {
 		uint8_t *dest = q->out + b->len;
 		const ngtcp2_ssize n =
-		    quic_conn_packet(c, &way.path, dest, now_ns);
+		    quic_conn_packet(c, &way.path, dest, max, now_ns);
 
 		if (n < 0)
 			quic_conn_broken(c, (int)n);
@@ -752,9 +772,12 @@ quic_conn_write(struct quic_conn *c, uint64_t now_ns)
 		}
 		if (len > QUIC_BURST_LEN)
 			len = QUIC_BURST_LEN;
-		if (len < QUIC_PAYLOAD)
-			len = QUIC_PAYLOAD;
+		if (len < quic_conn_payload(c))
+			len = quic_conn_payload(c);
+		c->quic->udp.too_long = false;
 		more = quic_conn_burst(c, len, now_ns);
+		if (c->quic->udp.too_long)
+			quic_size_refused(&c->size);
 		ngtcp2_conn_update_pkt_tx_time(c->conn, now_ns);
 	}
 	if (quic_conn_is_live(c))
@@ -851,6 +874,7 @@ quic_conn_expire(struct quic_conn *c, uint64_t now_ns)
 		return;
 	case QUIC_SHAKING:
 	case QUIC_OPEN:
+		quic_size_wait(&c->size, ngtcp2_conn_get_pto(c->conn), now_ns);
 		rv = ngtcp2_conn_handle_expiry(c->conn, now_ns);
 		if (rv == NGTCP2_ERR_HANDSHAKE_TIMEOUT && c->next != NULL)
 			quic_conn_connect_next(c);
@@ -993,9 +1017,9 @@ quic_conn_make_last(struct quic_conn *c, const struct err *why, uint64_t now_ns)
 	else
 		words = c->words;
 	ngtcp2_path_storage_zero(&way);
-	buf_reserve(&c->last, QUIC_PAYLOAD);
+	buf_reserve(&c->last, QUIC_SIZE_SHORT);
 	n = ngtcp2_conn_write_connection_close(c->conn, &way.path, &pi,
-	    c->last.ptr, QUIC_PAYLOAD, &words, now_ns);
+	    c->last.ptr, QUIC_SIZE_SHORT, &words, now_ns);
 	if (n <= 0)
 		return;
 	c->last.len = (size_t)n;

@@ -25,6 +25,7 @@
 #include "mesh/quic_compat_ngtcp2.h"
 #include "mesh/quic_ngtcp2.h"
 #include "mesh/quic_send.h"
+#include "mesh/quic_size.h"
 #include "mesh/quic_udp_posix.h"
 #include "mesh/tls_proof_gnutls.h"
 
@@ -82,6 +83,7 @@ struct quic_conn {
 	bool quiet; /* nobody listens: leave without a word */
 	int64_t id; /* of the stream; -1: none yet */
 	struct quic_send out;
+	struct quic_size size;
 	struct buf in; /* plaintext, not read yet */
 	size_t in_at;
 	uint64_t expiry_ns; /* of ngtcp2, of the name, of leaving */

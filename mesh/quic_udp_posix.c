@@ -19,6 +19,7 @@
 #define UDP_GRO 104
 #endif
 
+#define QUIC_UDP_COMMON 1500 /* bytes of a datagram that any way takes */
 #define QUIC_UDP_BUFFER (4 * 1024 * 1024) /* bytes asked of the kernel */
 
 union quic_udp_control {
@@ -266,8 +267,11 @@ quic_udp_send_one(struct quic_udp *u, const uint8_t *data, size_t len,
 	do
 		n = sendmsg(u->fd, &m, MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
+	if (n < 0 && (errno == EMSGSIZE ||
+			 (errno == EINVAL && segment > QUIC_UDP_COMMON)))
+		u->too_long = true;
 	/* A card that cannot: from now on datagram by datagram. */
-	if (n < 0 && segment > 0 && (errno == EIO || errno == EINVAL))
+	else if (n < 0 && segment > 0 && (errno == EIO || errno == EINVAL))
 		u->segments = false;
 	return n >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
 }

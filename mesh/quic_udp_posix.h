@@ -29,6 +29,7 @@ struct quic_udp {
 	socklen_t at_len;
 	bool wild;     /* bound to no address */
 	bool segments; /* the system cuts what we send */
+	bool too_long; /* set when it refused a datagram for its length */
 };
 
 /* Datagrams of one peer, all but the last `segment` bytes long. */

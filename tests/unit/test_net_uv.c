@@ -663,6 +663,100 @@ net_lets_a_peer_in_past_a_flood_of_datagrams(void **state)
 	pair_close(&a, &b);
 }
 
+/*
+ * Somebody between two devices who forwards datagrams, but none that would not
+ * fit an Ethernet.
+ */
+struct narrow {
+	uv_udp_t front, back; /* the dialler's side, and the other */
+	struct sockaddr_in dialler, target;
+	unsigned lost;
+	char url[64];
+};
+
+static void
+narrow_alloc(uv_handle_t *handle, size_t len, uv_buf_t *out)
+{
+	static char room[65536];
+
+	(void)handle;
+	(void)len;
+	*out = uv_buf_init(room, sizeof(room));
+}
+
+static void
+narrow_on_datagram(uv_udp_t *udp, ssize_t n, const uv_buf_t *buf,
+    const struct sockaddr *from, unsigned flags)
+{
+	struct narrow *w = udp->data;
+	uv_buf_t out = uv_buf_init(buf->base, n > 0 ? (unsigned)n : 0);
+
+	(void)flags;
+	if (n <= 0 || from == NULL)
+		return;
+	if (udp == &w->front)
+		memcpy(&w->dialler, from, sizeof(w->dialler));
+	if (n > 1472)
+		w->lost++;
+	else if (udp == &w->front)
+		uv_udp_try_send(&w->back, &out, 1,
+		    (struct sockaddr *)&w->target);
+	else
+		uv_udp_try_send(&w->front, &out, 1,
+		    (struct sockaddr *)&w->dialler);
+}
+
+static void
+narrow_open(struct narrow *w, const char *url)
+{
+	struct sockaddr_in any;
+	int len = sizeof(any);
+
+	memset(w, 0, sizeof(*w));
+	uv_ip4_addr("127.0.0.1", atoi(strrchr(url, ':') + 1), &w->target);
+	uv_ip4_addr("127.0.0.1", 0, &any);
+	uv_udp_init(&loop, &w->front);
+	uv_udp_init(&loop, &w->back);
+	w->front.data = w->back.data = w;
+	assert_int_equal(uv_udp_bind(&w->front, (struct sockaddr *)&any, 0), 0);
+	assert_int_equal(uv_udp_bind(&w->back, (struct sockaddr *)&any, 0), 0);
+	uv_udp_getsockname(&w->front, (struct sockaddr *)&any, &len);
+	snprintf(w->url, sizeof(w->url), "quic://127.0.0.1:%u",
+	    ntohs(any.sin_port));
+	uv_udp_recv_start(&w->front, narrow_alloc, narrow_on_datagram);
+	uv_udp_recv_start(&w->back, narrow_alloc, narrow_on_datagram);
+}
+
+static void
+net_goes_on_where_long_datagrams_are_lost(void **state)
+{
+	struct message m = { .type = MESSAGE_RESPONSE };
+	struct payload *p = payload_new(2 * MIB);
+	struct narrow w;
+	struct node a, b;
+
+	(void)state;
+	node_init(&a, "A");
+	node_init(&b, "B");
+	node_pair(&b, &a, NULL);
+	node_open(&b);
+	narrow_open(&w, b.listen);
+	node_pair(&a, &b, w.url);
+	node_open(&a);
+	assert_true(run_until(&a.is_up, NULL, 0, LONG_MS));
+	memset(p->data, 0x5a, 2 * MIB);
+	assert_int_equal(net_send(a.net, identity_devid(b.id), &m, p, 1), 0);
+	assert_true(run_until(NULL, &b.messages, 2, LONG_MS));
+	assert_int_equal(b.bytes, 2 * MIB);
+	assert_int_equal(b.last_byte, 0x5a);
+	/* It was the same connection, and it had tried. */
+	assert_int_equal(b.ups, 1);
+	assert_true(w.lost > 0);
+	pair_close(&a, &b);
+	uv_close((uv_handle_t *)&w.front, NULL);
+	uv_close((uv_handle_t *)&w.back, NULL);
+}
+
 static double
 cpu_seconds(void)
 {
@@ -702,6 +796,12 @@ bench(uint64_t mib, size_t piece)
 	uv_loop_close(&loop);
 }
 
+static int
+run_group(const char *name, const struct CMUnitTest *tests, size_t count)
+{
+	return _cmocka_run_group_tests(name, tests, count, NULL, NULL);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -719,11 +819,13 @@ main(int argc, char **argv)
 		cmocka_unit_test(net_says_which_address_is_wrong),
 	};
 	const size_t both = sizeof(tests) / sizeof(tests[0]);
-	struct CMUnitTest wrapped[sizeof(tests) / sizeof(tests[0]) + 1];
+	struct CMUnitTest wrapped[sizeof(tests) / sizeof(tests[0]) + 2];
 	const struct CMUnitTest tcp_only =
 	    cmocka_unit_test(net_lets_a_peer_in_past_silent_strangers);
-	const struct CMUnitTest quic_only =
-	    cmocka_unit_test(net_lets_a_peer_in_past_a_flood_of_datagrams);
+	const struct CMUnitTest quic_only[] = {
+		cmocka_unit_test(net_lets_a_peer_in_past_a_flood_of_datagrams),
+		cmocka_unit_test(net_goes_on_where_long_datagrams_are_lost),
+	};
 	int failed;
 
 	if (argc >= 3 && strcmp(argv[1], "bench") == 0) {
@@ -734,15 +836,17 @@ main(int argc, char **argv)
 		bench(strtoull(argv[2], NULL, 10), 4 * MIB);
 		return 0;
 	}
-	for (size_t i = 0; i <= both; i++) {
+	for (size_t i = 0; i < both + 2; i++) {
 		wrapped[i] = i < both ? tests[i] : tcp_only;
 		wrapped[i].setup_func = set_up;
 		wrapped[i].teardown_func = tear_down;
 	}
-	failed = cmocka_run_group_tests_name("net, TCP", wrapped, NULL, NULL);
-	wrapped[both].name = quic_only.name;
-	wrapped[both].test_func = quic_only.test_func;
+	failed = run_group("net, TCP", wrapped, both + 1);
+	for (size_t i = 0; i < 2; i++) {
+		wrapped[both + i].name = quic_only[i].name;
+		wrapped[both + i].test_func = quic_only[i].test_func;
+	}
 	scheme = "quic";
-	failed += cmocka_run_group_tests_name("net, QUIC", wrapped, NULL, NULL);
+	failed += run_group("net, QUIC", wrapped, both + 2);
 	return failed;
 }
