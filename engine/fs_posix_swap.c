@@ -304,20 +304,22 @@ swap_in(struct fs_root *root, const struct fs_at *stage, const struct fs_at *at,
 	rc = swap_hold(stage, &ours, err);
 	if (rc < 0)
 		return rc;
+	/* To an empty name: the rename itself looks. */
+	if (want->type == IDENTITY_ABSENT) {
+		rc = fs_posix_walk_rename_new(root, stage, at);
+		if (rc == 0)
+			goto out;
+		if (rc != -EEXIST) {
+			rc = fs_posix_walk_err(err, -rc, "rename into place");
+			goto out;
+		}
+	}
 	rc = fs_posix_walk_look(at, &now, err);
 	if (rc < 0)
 		goto out;
-	if (!identity_same(want, &now)) {
+	if (want->type == IDENTITY_ABSENT || !identity_same(want, &now)) {
 		done->u.done.seen = now;
 		rc = err_set(err, ERR_CHANGED, "not what was seen before");
-		goto out;
-	}
-	if (want->type == IDENTITY_ABSENT) {
-		rc = fs_posix_walk_rename_new(root, stage, at);
-		if (rc == -EEXIST)
-			rc = err_set(err, ERR_CHANGED, "appeared meanwhile");
-		else if (rc < 0)
-			rc = fs_posix_walk_err(err, -rc, "rename into place");
 		goto out;
 	}
 	if (root->exchange && renameat2(stage->dir, stage->base, at->dir,

@@ -86,19 +86,17 @@ temp_create(const struct fs_root *root, struct slice temp, int64_t size,
 	return rc;
 }
 
-int
-fs_posix_set_meta_fd(const struct fs_root *root, int fd,
+/* `st` is what fstat() says of `fd`. */
+static int
+set_meta(const struct fs_root *root, int fd, const struct stat *st,
     const struct effect_meta *meta, struct err *err)
 {
 	char self[40];
-	struct stat st;
 	const struct timespec when[2] = {
 		{ .tv_sec = 0, .tv_nsec = UTIME_OMIT },
 		{ .tv_sec = meta->mtime_s, .tv_nsec = meta->mtime_ns },
 	};
 
-	if (fstat(fd, &st) < 0)
-		return fs_posix_walk_err(err, errno, "stat");
 	if (meta->set_mtime &&
 	    (meta->mtime_ns < 0 || meta->mtime_ns > 999999999))
 		return err_set(err, ERR_INVALID, "mtime of %d nanoseconds",
@@ -106,19 +104,30 @@ fs_posix_set_meta_fd(const struct fs_root *root, int fd,
 	/* The descriptor may be O_PATH, which fchmod() and futimens() refuse.
 	 */
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-	if (meta->set_perms && !S_ISLNK(st.st_mode) &&
-	    (st.st_mode & 07777) != (meta->perms & 0777) &&
+	if (meta->set_perms && !S_ISLNK(st->st_mode) &&
+	    (st->st_mode & 07777) != (meta->perms & 0777) &&
 	    root->facts.has_perms && fchmod(fd, meta->perms & 0777) < 0 &&
 	    (errno != EBADF || chmod(self, meta->perms & 0777) < 0))
 		return fs_posix_walk_err(err, errno, "set permissions");
 	if (meta->set_mtime &&
-	    (st.st_mtim.tv_sec != meta->mtime_s ||
-		st.st_mtim.tv_nsec != meta->mtime_ns) &&
+	    (st->st_mtim.tv_sec != meta->mtime_s ||
+		st->st_mtim.tv_nsec != meta->mtime_ns) &&
 	    utimensat(fd, "", when, AT_EMPTY_PATH) < 0 &&
 	    ((errno != EINVAL && errno != EBADF && errno != ENOENT) ||
-		S_ISLNK(st.st_mode) || utimensat(AT_FDCWD, self, when, 0) < 0))
+		S_ISLNK(st->st_mode) || utimensat(AT_FDCWD, self, when, 0) < 0))
 		return fs_posix_walk_err(err, errno, "set mtime");
 	return 0;
+}
+
+int
+fs_posix_set_meta_fd(const struct fs_root *root, int fd,
+    const struct effect_meta *meta, struct err *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return fs_posix_walk_err(err, errno, "stat");
+	return set_meta(root, fd, &st, meta, err);
 }
 
 /* Size, mode, time; says what the temp is now. */
@@ -132,13 +141,14 @@ temp_seal(const struct fs_root *root, int fd, int64_t size,
 
 	if (fstat(fd, &st) < 0)
 		return fs_posix_walk_err(err, errno, "stat temporary");
-	if (st.st_size != size && ftruncate(fd, size) < 0)
+	if (st.st_size != size &&
+	    (ftruncate(fd, size) < 0 || fstat(fd, &st) < 0))
 		return fs_posix_walk_err(err, errno, "size temporary");
 	if (!all.set_perms) { /* nobody said: as any new file */
 		all.set_perms = true;
 		all.perms = 0666 & ~root->umask;
 	}
-	rc = fs_posix_set_meta_fd(root, fd, &all, err);
+	rc = set_meta(root, fd, &st, &all, err);
 	if (rc < 0)
 		return rc;
 	if (fstat(fd, &st) < 0)

@@ -31,6 +31,8 @@
 /* Batches under way at once; more would only hold more temps. */
 #define WRITER_BATCHES_MAX 4u
 #define WRITER_BATCH_ITEMS LIMIT_STEP_ROWS
+/* While one is under way the next gathers as many: flushes cost the same. */
+#define WRITER_BATCH_WORTH 256u
 /* Conflict names tried, a second apart each. */
 #define WRITER_KEEP_TRIES 1000u
 
@@ -1055,6 +1057,8 @@ writer_may_begin(const struct writer *wr)
 
 	if (wr->ready.count == 0 || wr->batches.count >= WRITER_BATCHES_MAX ||
 	    wr->pl->stopped)
+		return false;
+	if (wr->batches.count > 0 && wr->ready.count < WRITER_BATCH_WORTH)
 		return false;
 	for (; n != NULL; n = list_next(&wr->batches, n))
 		if (LIST_ITEM(n, struct batch, node)->stage == BATCH_STAGING)

@@ -253,6 +253,29 @@ a_renamed_file_is_renamed_and_not_sent(void **state)
 }
 
 static void
+many_small_files_share_their_flushes(void **state)
+{
+	struct testlib_world *w = testlib_world_new(9, 2);
+	const int files = 2000;
+	uint64_t flushes;
+	char path[64];
+
+	(void)state;
+	for (int i = 0; i < files; i++) {
+		snprintf(path, sizeof(path), "f%d", i);
+		testlib_world_write(w, 0, path, path);
+	}
+	testlib_world_start_all(w);
+	settle(w);
+	testlib_world_check_same(w);
+	flushes = testlib_world_effects(w, 1, EFFECT_SYNC_TEMPS);
+	printf("%d files, %llu flushes\n", files, (unsigned long long)flushes);
+	/* A batch is at least 256 files, but the first and the last ones. */
+	assert_in_range(flushes, 1, files / 256 + 4);
+	testlib_world_free(w);
+}
+
+static void
 a_renamed_directory_is_one_rename(void **state)
 {
 	struct testlib_world *w = testlib_world_new(9, 2);
@@ -1294,6 +1317,7 @@ main(void)
 		cmocka_unit_test(equal_edits_are_no_conflict),
 		cmocka_unit_test(an_edit_outlives_a_deletion_it_did_not_see),
 		cmocka_unit_test(a_renamed_file_is_renamed_and_not_sent),
+		cmocka_unit_test(many_small_files_share_their_flushes),
 		cmocka_unit_test(a_renamed_directory_is_one_rename),
 		cmocka_unit_test(swaps_and_chains_come_out_right),
 		cmocka_unit_test(blocks_that_are_here_are_not_asked_for),
