@@ -144,7 +144,7 @@ channel_dial(uv_loop_t *loop, const struct identity *id, const struct addr *to,
 	c->arg = arg;
 	at.scheme = ADDR_TCP;
 	c->stream = stream_tls_dial(loop, id, &at);
-	stream_tls_speak_relay(c->stream);
+	stream_tls_speak(c->stream, TLS_RELAY);
 	stream_own(c->stream, &channel_stream_callbacks, c);
 	return c;
 }

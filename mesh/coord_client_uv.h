@@ -2,7 +2,7 @@
  * Our line to one coordinator: held open, dialled again when it breaks.
  *
  * When to dial, what was told and what has to be told again after a break is
- * coord_client.h's, which is pure; sockets and TLS are here.
+ * coord_caller.h's, which is pure; sockets and TLS are here.
  *
  * Callbacks come from the loop only, never from inside a call; each may call
  * anything here.  Nothing told here is proven but what proves itself.

@@ -301,7 +301,7 @@ relayd_shake(struct relayd_guest *g)
 	g->tcp = NULL;
 	g->where = RELAYD_SHAKING;
 	g->stream = stream_tls_over(g->r->identity, tcp, TLS_SERVER);
-	stream_tls_speak_relay(g->stream);
+	stream_tls_speak(g->stream, TLS_RELAY);
 	stream_tls_put_back(g->stream, g->in[0]);
 	g->in_len = 0;
 	stream_own(g->stream, &callbacks, g);

@@ -422,9 +422,9 @@ stream_tls_over(const struct identity *id, struct tcp *tcp, enum tls_role role)
 }
 
 void
-stream_tls_speak_relay(struct stream *st)
+stream_tls_speak(struct stream *st, enum tls_protocol protocol)
 {
-	stream_tls_of(st)->protocol = TLS_RELAY;
+	stream_tls_of(st)->protocol = protocol;
 }
 
 void

@@ -24,8 +24,8 @@ struct stream *stream_tls_dial(uv_loop_t *loop, const struct identity *id,
 struct stream *stream_tls_over(const struct identity *id, struct tcp *tcp,
     enum tls_role role);
 
-/* Speak with a relay, not with a device; right after one of the above. */
-void stream_tls_speak_relay(struct stream *st);
+/* Speak something else than BEP; right after one of the above. */
+void stream_tls_speak(struct stream *st, enum tls_protocol protocol);
 
 /* The first byte of a stream that was accepted was read already: this one. */
 void stream_tls_put_back(struct stream *st, uint8_t byte);

@@ -29,7 +29,11 @@
 #define TLS_INPUT_LEN (256 * 1024)  /* bytes of ciphertext held, at most */
 #define TLS_OUTPUT_LEN (256 * 1024) /* bytes to encrypt in one go: advice */
 
-enum tls_protocol { TLS_BEP, TLS_RELAY }; /* "bep/1.0", "bep-relay" */
+enum tls_protocol {
+	TLS_BEP,   /* "bep/1.0" */
+	TLS_RELAY, /* "bep-relay" */
+	TLS_COORD, /* "holdfast-coord/1" */
+};
 
 enum tls_role { TLS_CLIENT, TLS_SERVER };
 

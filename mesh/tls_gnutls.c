@@ -105,12 +105,16 @@ int
 tls_open(struct tls **out, const struct identity *id, enum tls_role role,
     enum tls_protocol protocol, struct err *err)
 {
+	static const enum tls_proof_way way[] = {
+		[TLS_BEP] = TLS_PROOF_TCP,
+		[TLS_RELAY] = TLS_PROOF_RELAY,
+		[TLS_COORD] = TLS_PROOF_COORD,
+	};
 	struct tls *tls = mem_zalloc(sizeof(*tls));
 	int rc;
 
 	*out = NULL;
-	rc = tls_proof_session(&tls->session, id, role,
-	    protocol == TLS_RELAY ? TLS_PROOF_RELAY : TLS_PROOF_TCP, err);
+	rc = tls_proof_session(&tls->session, id, role, way[protocol], err);
 	if (rc < 0) {
 		mem_free(tls);
 		return rc;

@@ -59,10 +59,16 @@ int
 tls_proof_session(gnutls_session_t *out, const struct identity *id,
     enum tls_role role, enum tls_proof_way way, struct err *err)
 {
-	static unsigned char bep[] = "bep/1.0", relay[] = "bep-relay";
-	const gnutls_datum_t alpn = { way == TLS_PROOF_RELAY ? relay : bep,
-		(way == TLS_PROOF_RELAY ? sizeof(relay) : sizeof(bep)) - 1 };
-	const bool must = role == TLS_SERVER || way == TLS_PROOF_QUIC;
+	static unsigned char bep[] = "bep/1.0", relay[] = "bep-relay",
+			     coord[] = "holdfast-coord/1";
+	static const gnutls_datum_t alpn[] = {
+		[TLS_PROOF_TCP] = { bep, sizeof(bep) - 1 },
+		[TLS_PROOF_QUIC] = { bep, sizeof(bep) - 1 },
+		[TLS_PROOF_RELAY] = { relay, sizeof(relay) - 1 },
+		[TLS_PROOF_COORD] = { coord, sizeof(coord) - 1 },
+	};
+	const bool must = role == TLS_SERVER || way == TLS_PROOF_QUIC ||
+			  way == TLS_PROOF_COORD;
 	gnutls_session_t session = NULL;
 	unsigned flags =
 	    GNUTLS_NONBLOCK | GNUTLS_NO_TICKETS | GNUTLS_NO_AUTO_SEND_TICKET;
@@ -83,7 +89,7 @@ tls_proof_session(gnutls_session_t *out, const struct identity *id,
 	 * on TCP no list at all passes.
 	 */
 	if (rc >= 0)
-		rc = gnutls_alpn_set_protocols(session, &alpn, 1,
+		rc = gnutls_alpn_set_protocols(session, &alpn[way], 1,
 		    must ? GNUTLS_ALPN_MANDATORY : 0);
 	if (rc < 0) {
 		gnutls_deinit(session);

@@ -16,7 +16,12 @@
 #include "mesh/identity.h"
 #include "mesh/tls.h"
 
-enum tls_proof_way { TLS_PROOF_TCP, TLS_PROOF_QUIC, TLS_PROOF_RELAY };
+enum tls_proof_way {
+	TLS_PROOF_TCP,
+	TLS_PROOF_QUIC,
+	TLS_PROOF_RELAY,
+	TLS_PROOF_COORD,
+};
 
 /* Zeroed: nothing is known. */
 struct tls_proof {
@@ -27,7 +32,8 @@ struct tls_proof {
 
 /*
  * A session with our certificate, TLS 1.3 alone and ALPN "bep/1.0" (with a
- * relay "bep-relay"), which QUIC requires and TCP does not.  Borrows `id` for
+ * relay "bep-relay", with a coordinator "holdfast-coord/1"), which QUIC and a
+ * coordinator require and BEP on TCP does not.  Borrows `id` for
  * its life.
  */
 int tls_proof_session(gnutls_session_t *out, const struct identity *id,

@@ -97,6 +97,12 @@
 #define LIMIT_FINDER_SERVERS 8u       /* configured */
 #define LIMIT_STUND_RATE 4000u        /* answers a second of our STUN server */
 #define LIMIT_STUN_SERVERS 8u         /* asked for our own address */
+/* A coordinator: what it can make us hold, and others it. */
+#define LIMIT_COORDINATORS 8u              /* configured */
+#define LIMIT_COORD_NS 20000000000ull      /* to answer */
+#define LIMIT_COORD_HELD_NS 30000000000ull /* so long a line was a good one */
+#define LIMIT_COORD_OUT (1 * MIB)          /* bytes said and not taken yet */
+#define LIMIT_COORD_BOXES 8u               /* for letters, of one device */
 
 /* Memory and log. */
 #define LIMIT_DIRECT_FROM (1 * MIB) /* data written past the page cache, */
