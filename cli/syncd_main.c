@@ -20,6 +20,9 @@ static const char usage[] =
     "Keeps folders in sync, in the foreground.  SIGTERM stops it cleanly,\n"
     "SIGHUP reads the configuration again.  syncctl(1) looks after it.\n";
 
+/* Whom a fault goes to that is none of an index: the system, a sanitizer. */
+static struct sigaction fault_bus_old, fault_segv_old;
+
 /*
  * A damaged index is read through a map, so damage may end in a signal: a
  * mark is left, and the next start rebuilds that index.
@@ -36,8 +39,11 @@ syncd_on_fault(int signum, siginfo_t *info, void *context)
 
 		_exit(n < 0 ? 1 : 1);
 	}
-	signal(signum, SIG_DFL);
-	raise(signum);
+	sigaction(signum, signum == SIGBUS ? &fault_bus_old : &fault_segv_old,
+	    NULL);
+	/* The same instruction faults again, and they see where. */
+	if (info->si_code <= 0)
+		raise(signum); /* but nobody's kill() does */
 }
 
 static void
@@ -47,8 +53,8 @@ syncd_catch_faults(void)
 
 	sa.sa_sigaction = syncd_on_fault;
 	sa.sa_flags = SA_SIGINFO | SA_RESETHAND;
-	sigaction(SIGBUS, &sa, NULL);
-	sigaction(SIGSEGV, &sa, NULL);
+	sigaction(SIGBUS, &sa, &fault_bus_old);
+	sigaction(SIGSEGV, &sa, &fault_segv_old);
 	signal(SIGPIPE, SIG_IGN);
 }
 

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from lib import node as ours  # noqa: E402
 from lib.node import Node  # noqa: E402
-from lib.proc import wait_until  # noqa: E402
+from lib.proc import SANITIZED, sanitizer_reports, wait_until  # noqa: E402
 from lib.world import FOLDER, Pair, World  # noqa: E402
 
 
@@ -68,6 +68,16 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     made = World(base, request)
     failed_before = request.session.testsfailed
     yield made
+    try:
+        if SANITIZED:
+            made.end_cleanly()
+    finally:
+        _judge(made, request, failed_before)
+
+
+def _judge(made: World, request: pytest.FixtureRequest,
+           failed_before: int) -> None:
+    """What a test must not leave behind, whatever it was about."""
     dead = [d.name for d in made.daemons
             if isinstance(d, Node) and d.proc is not None and not d.may_end
             and not d.running and d.proc.returncode not in (0, -9)]
@@ -77,11 +87,15 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
                if isinstance(d, Node) and d.log.exists()
                for line in d.log_text().splitlines()
                if "sandbox denied" in line and not d.may_be_refused]
+    reports = [f"{d.name}: {line}" for d in made.daemons
+               if isinstance(d, Node) and d.log.exists()
+               for line in sanitizer_reports(d.log_text())]
     if request.session.testsfailed == failed_before and not dead \
-            and not refused:
-        shutil.rmtree(base, ignore_errors=True)
+            and not refused and not reports:
+        shutil.rmtree(made.base, ignore_errors=True)
     else:
-        print(f"kept: {base}")
+        print(f"kept: {made.base}")
+    assert not reports, f"sanitizers report: {reports}"
     assert not dead, f"ended by themselves: {dead}"
     assert not refused, f"the sandbox is too small: {refused}"
 

@@ -157,6 +157,17 @@ read_open(struct options *op, const char *path)
 	VEC_FINI(&other.kept);
 }
 
+static void
+options_fini(struct options *op)
+{
+	for (size_t i = 0; i < op->kept.len; i++)
+		buf_fini(&op->kept.item[i].byte);
+	for (size_t i = 0; i < op->open.len; i++)
+		buf_fini(&op->open.item[i].byte);
+	VEC_FINI(&op->kept);
+	VEC_FINI(&op->open);
+}
+
 static bool
 is_open(const struct options *op, uint64_t i, uint64_t seed)
 {
@@ -477,7 +488,7 @@ main(int argc, char **argv)
 		{ NULL, 0, NULL, 0 },
 	};
 	struct options op = { .from = 1, .count = 20000, .jobs = 2 };
-	int c;
+	int c, rc;
 
 	/* What one history gives back the next one takes: not the kernel. */
 	mallopt(M_MMAP_THRESHOLD, 1 << 30);
@@ -545,5 +556,7 @@ main(int argc, char **argv)
 		}
 	if (optind < argc || op.jobs == 0 || op.jobs > JOBS_MAX)
 		usage(2);
-	return op.one ? run_one(&op) : run_many(&op);
+	rc = op.one ? run_one(&op) : run_many(&op);
+	options_fini(&op);
+	return rc;
 }

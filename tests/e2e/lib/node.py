@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
-from .proc import Daemon, free_port, wait_until
+from .proc import (REPORTED, SLOW, Daemon, free_port, sanitizer_reports,
+                   wait_until)
 
 # Exit codes of syncctl: FEATURES.md, E5.
 OK, FAILED, USAGE, NO_DAEMON, WORKING, ATTENTION = 0, 1, 2, 3, 4, 5
@@ -135,7 +136,7 @@ class Node(Daemon):
         argv = [str(self.ctl_path), "--home", str(self.home), *map(str, args)]
         start = time.monotonic()
         done = subprocess.run(
-            argv, capture_output=True, timeout=timeout,
+            argv, capture_output=True, timeout=timeout * SLOW,
             input=None if stdin is None else stdin.encode(),
             stdin=subprocess.DEVNULL if stdin is None else None,
             env=dict(self.env, **(env or {})))
@@ -143,6 +144,8 @@ class Node(Daemon):
                         done.stdout.decode("utf-8", "replace"),
                         done.stderr.decode("utf-8", "replace"),
                         time.monotonic() - start)
+        assert result.code != REPORTED and not sanitizer_reports(result.err), \
+            str(result)
         assert not check or result.code == OK, str(result)
         return result
 
@@ -171,7 +174,7 @@ class Node(Daemon):
     def wait(self, *folders: str, timeout: float = 60.0,
              check: bool = True) -> Result:
         """`syncctl wait`: blocks until in sync with everyone."""
-        return self.ctl("wait", *folders, "--timeout", f"{timeout:g}s",
+        return self.ctl("wait", *folders, "--timeout", f"{timeout * SLOW:g}s",
                         check=check, timeout=timeout + 30)
 
     # -- asking --------------------------------------------------------------

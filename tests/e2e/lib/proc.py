@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,22 @@ from pathlib import Path
 from typing import Callable, Mapping, Optional, Sequence, TypeVar
 
 T = TypeVar("T")
+
+# How many times slower the daemons may be than a release build's: a sanitizer
+# or an emulator is.  All waits that are there for hangs are as much longer.
+SLOW = float(os.environ.get("HOLDFAST_SLOW", "1"))
+
+# Are the programs under a sanitizer?  What it ends them with is no code of
+# ours; `dev` sets both.
+SANITIZED = "HOLDFAST_SANITIZER" in os.environ
+REPORTED = 86
+_REPORT = re.compile(r"\b\w+Sanitizer\b.*|.*\bruntime error:.*")
+
+
+def sanitizer_reports(text: str) -> list[str]:
+    """The lines with which a sanitizer begins or ends a report."""
+    return [found.group(0) for found in _REPORT.finditer(text)]
+
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
@@ -60,6 +77,7 @@ def wait_until(check: Callable[[], T], timeout: float = 30.0,
     what was seen last.  An AssertionError or OSError inside `check` counts as
     "not yet" and its text is told at the end.  Daemons in `alive` must live.
     """
+    timeout *= SLOW
     end = time.monotonic() + timeout
     pause = 0.02
     last: object = None
@@ -140,6 +158,7 @@ class Daemon:
         """Ask the program to end, insist when it does not; its exit code."""
         if self.proc is None:
             return 0
+        timeout *= SLOW
         self.send_signal(number)
         try:
             return self.proc.wait(timeout)
