@@ -85,6 +85,7 @@ struct api_backend {
 	void (*net)(void *arg, struct arena *ar, struct net_status *out);
 	int (*explain)(void *arg, struct slice folder_id, struct slice path,
 	    struct arena *ar, struct explain *out, struct err *err);
+	/* The texts of `out` live until the next step of the engine. */
 	int (*ignore_test)(void *arg, struct slice folder_id, struct slice path,
 	    struct ignore_match *out, struct err *err);
 	int (*ignore_rules)(void *arg, struct slice folder_id, struct arena *ar,

@@ -97,17 +97,8 @@ syncd_api_ignore_test(void *arg, struct slice folder_id, struct slice path,
     struct ignore_match *out, struct err *err)
 {
 	struct syncd *sd = arg;
-	struct arena *ar = &sd->pending_arena;
-	const struct arena_mark mark = arena_mark(ar);
-	struct explain ex;
-	const int rc =
-	    explain_path(sd->en, folder_id, path, syncd_now(), ar, &ex, err);
 
-	/* The rule's texts belong to the engine's rules, not to the arena. */
-	if (rc == 0)
-		*out = ex.rule;
-	arena_reset(ar, mark);
-	return rc;
+	return explain_ignore(sd->en, folder_id, path, out, err);
 }
 
 static int

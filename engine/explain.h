@@ -66,7 +66,8 @@ int explain_path(const struct engine *en, struct slice folder_id,
 
 /*
  * Only the ignore rules: which of them hits `path`?  Same errors; ERR_INVALID
- * with file and line when the rules could not be read.
+ * with file and line when the rules could not be read.  Its texts live until
+ * the rules are read again.
  */
 int explain_ignore(const struct engine *en, struct slice folder_id,
     struct slice path, struct ignore_match *out, struct err *err);

@@ -19,7 +19,7 @@ from lib.bep import Identity
 from lib.node import (ATTENTION, FAILED, NO_DAEMON, NOT_FOUND, OK, STOPPED,
                       TIMEOUT, USAGE, WORKING, Node)
 from lib.peer import Peer
-from lib.proc import Daemon, free_port, wait_until
+from lib.proc import SANITIZED, SLOW, Daemon, free_port, wait_until
 from lib.world import FOLDER, Pair, World
 
 ID_SHAPE = re.compile(r"([A-Z2-7]{7}-){7}[A-Z2-7]{7}")
@@ -726,10 +726,21 @@ def test_signals_stop_and_reload(world: World) -> None:
     wait_until(lambda: made.in_sync("f2"), 10, "reloaded", alive=[made])
     start = time.monotonic()
     assert made.end(signal.SIGTERM) == 0
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 5 * SLOW
     assert not made.socket.exists()
     made.start()
     assert made.end(signal.SIGINT) in (0, 130)
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer takes it for a fault")
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGBUS])
+def test_a_fault_that_is_no_indexs_ends_it_by_its_signal(
+        world: World, number: signal.Signals) -> None:
+    made = world.node("A")
+    made.may_end = True
+    made.send_signal(number)
+    assert made.proc is not None
+    assert made.proc.wait(30) == -number
 
 
 def test_ready_is_told_to_systemd(world: World) -> None:
