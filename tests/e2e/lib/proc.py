@@ -28,6 +28,8 @@ SLOW = float(os.environ.get("HOLDFAST_SLOW", "1"))
 # ours; `dev` sets both.
 SANITIZED = "HOLDFAST_SANITIZER" in os.environ
 REPORTED = 86
+# What is freed a sanitizer keeps for a while, to see who still uses it.
+HOARD = (300 << 20) if SANITIZED else 0
 _REPORT = re.compile(r"\b\w+Sanitizer\b.*|.*\bruntime error:.*")
 
 
