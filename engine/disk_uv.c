@@ -22,182 +22,14 @@
 #include <unistd.h>
 
 #include "engine/base/assert.h"
-#include "engine/base/digest_pair.h"
 #include "engine/base/limits.h"
-#include "engine/base/list.h"
 #include "engine/base/mem.h"
 #include "engine/base/path.h"
-#include "engine/base/vec.h"
-#include "engine/fs_posix.h"
+#include "engine/disk_impl.h"
 
 #define DISK_BATCH 32u
-/* Bytes of file data in one batch: a few milliseconds of work. */
-#define DISK_BATCH_LEN (4 * MIB)
-/* From this size on all workers hash one file, in parts of this size. */
-#define DISK_BIG_FROM (64 * MIB)
-#define DISK_BIG_PART (32 * MIB)
 /* Jobs kept for reuse while nothing is in work. */
 #define DISK_SPARE_IDLE 2u
-
-enum disk_queue {
-	QUEUE_ACT,   /* looks and acts: somebody waits for a file */
-	QUEUE_SERVE, /* a peer waits for a block */
-	QUEUE_WRITE, /* verified and written */
-	QUEUE_COPY,  /* local data verified, moved */
-	QUEUE_HASH,
-	QUEUE_BIG, /* large files, one after the other, in QUEUE_HASH's places
-		    */
-	QUEUES
-};
-
-struct task {
-	struct list_node node;
-	struct effect effect;       /* its slices lie behind this struct */
-	struct disk_folder *folder; /* NULL: no such folder */
-	struct fs_root *root;       /* as it was when the task went off */
-	int code;                   /* preset: answer without trying */
-	int wd;                     /* LIST_DIR: watch, or -errno */
-	bool watch, watch_tried;
-	bool same;                /* CHECK_ROOT: nothing new */
-	struct fs_root *new_root; /* OPEN_FOLDER, CHECK_ROOT, MAKE_MARKER */
-};
-
-/* A large file on its way through the workers. */
-struct big {
-	struct task *task; /* NULL: none in work */
-	struct fs_posix_work work;
-	struct fs_hash hash;
-	uint32_t next_block, next_chunk;
-	unsigned running; /* parts with workers */
-	bool begun, cut_given, cut_done;
-	bool over; /* the last part is home */
-	int code;  /* of the first part that failed */
-	struct err err;
-};
-
-enum part_kind { PART_BEGIN, PART_CUT, PART_BLOCKS, PART_CHUNKS, PART_STOP };
-
-struct disk_folder {
-	uint32_t number;
-	char *path;
-	struct fs_root *root;      /* NULL: missing */
-	VEC(struct fs_root *) old; /* to close when nothing runs */
-	unsigned in_work;          /* tasks queued or running */
-	unsigned running;          /* tasks with workers */
-	bool closing, watch;
-	bool sync_each; /* a flush failed: no more syncfs (see task_sync) */
-	bool syncing;
-	struct list sync; /* flushes that wait */
-	struct task *close_task;
-};
-
-struct disk_job {
-	struct job job;
-	struct disk *disk;
-	struct list_node node; /* spare */
-	enum disk_queue queue;
-	struct disk_folder *sync; /* a flush of this folder */
-
-	bool sync_each; /* its word when the job went off */
-	bool sync_failed;
-	bool part; /* of disk->big */
-	enum part_kind part_kind;
-	uint32_t first, items;
-	uint32_t count;
-	struct fs_posix_work work;
-	struct task **task; /* `task_cap` long; a flush may have many */
-	struct event *done;
-	struct err *err;
-	uint32_t cap;
-};
-
-struct disk {
-	struct pool *pool;
-	struct disk_uv_hooks hooks;
-	VEC(struct disk_folder *) folder; /* by number; NULL: none */
-	struct list queue[QUEUES];
-	unsigned running[QUEUES];
-	unsigned width[QUEUES];
-	unsigned in_work; /* tasks */
-	struct list spare;
-	struct big big;
-	bool big_turn; /* small files and parts take turns */
-};
-
-/* ---- tasks ---- */
-
-/* How much there is to hash, or was: the file may have changed. */
-static int64_t
-disk_hash_len(const struct effect *e)
-{
-	int64_t len = 0;
-
-	if (e->kind == EFFECT_CHUNK_FILE && e->u.chunk.count > 0) {
-		for (uint32_t i = 0; i < e->u.chunk.count; i++)
-			len += e->u.chunk.range[i].len;
-		return len;
-	}
-	if (e->want.type == IDENTITY_FILE)
-		return e->want.size;
-	return e->kind == EFFECT_HASH_FILE ? e->u.hash.size : INT64_MAX;
-}
-
-static bool
-disk_is_big(const struct effect *e)
-{
-	return disk_hash_len(e) > (int64_t)DISK_BIG_FROM;
-}
-
-static enum disk_queue
-disk_queue_of(const struct effect *e)
-{
-	switch (e->kind) {
-	case EFFECT_READ_BLOCK:
-		return QUEUE_SERVE;
-	case EFFECT_WRITE_TEMP:
-	case EFFECT_SEAL_TEMP:
-		return QUEUE_WRITE;
-	case EFFECT_COPY_TEMP:
-	case EFFECT_CHECK_TEMP:
-		return QUEUE_COPY;
-	case EFFECT_HASH_FILE:
-	case EFFECT_CHUNK_FILE:
-		return disk_is_big(e) ? QUEUE_BIG : QUEUE_HASH;
-	case EFFECT_OPEN_FOLDER:
-	case EFFECT_CLOSE_FOLDER:
-	case EFFECT_CHECK_ROOT:
-	case EFFECT_MAKE_MARKER:
-	case EFFECT_COMMIT:
-	case EFFECT_SEND:
-	case EFFECT_DROP_PEER:
-	case EFFECT_LIST_DIR:
-	case EFFECT_STAT:
-	case EFFECT_READ_FILE:
-	case EFFECT_SYNC_TEMPS:
-	case EFFECT_DROP_TEMP:
-	case EFFECT_LIST_TEMPS:
-	case EFFECT_FINISH_FILE:
-	case EFFECT_MAKE_LINK:
-	case EFFECT_MAKE_DIR:
-	case EFFECT_MOVE:
-	case EFFECT_REMOVE:
-	case EFFECT_SET_META:
-	case EFFECT_PUT_BACK:
-	case EFFECT_KEEP_VERSION:
-	case EFFECT_CLEAN_TRASH:
-	case EFFECT_SYNC_DIRS:
-	case EFFECT_WATCH:
-	case EFFECT_NOTE:
-		break;
-	}
-	return QUEUE_ACT;
-}
-
-static bool
-disk_is_flush(enum effect_kind kind)
-{
-	return kind == EFFECT_SYNC_TEMPS || kind == EFFECT_SYNC_DIRS;
-}
 
 bool
 disk_uv_takes(enum effect_kind kind)
@@ -205,138 +37,6 @@ disk_uv_takes(enum effect_kind kind)
 	return kind != EFFECT_SEND && kind != EFFECT_DROP_PEER &&
 	       kind != EFFECT_COMMIT && kind != EFFECT_WATCH &&
 	       kind != EFFECT_NOTE;
-}
-
-/* The slices of an effect that its kind alone has. */
-static void
-task_slices(struct effect *e, struct slice *out[2])
-{
-	out[0] = out[1] = NULL;
-	if (e->kind == EFFECT_OPEN_FOLDER) {
-		out[0] = &e->u.open.path;
-		e->u.open.folder_id = SLICE_EMPTY;
-	} else if (e->kind == EFFECT_COPY_TEMP) {
-		out[0] = &e->u.copy.from_temp;
-	} else if (e->kind == EFFECT_FINISH_FILE) {
-		out[0] = &e->u.finish.keep;
-	} else if (e->kind == EFFECT_MAKE_LINK) {
-		out[0] = &e->u.link.target;
-	} else if (e->kind == EFFECT_MOVE) {
-		out[0] = &e->u.move.to;
-	}
-}
-
-static size_t
-task_extra(const struct effect *e)
-{
-	struct effect copy = *e;
-	struct slice *own[2];
-	size_t len = e->path.len + e->temp.len;
-
-	task_slices(&copy, own);
-	if (own[0] != NULL)
-		len += own[0]->len;
-	if (e->kind == EFFECT_CHECK_TEMP)
-		len += e->u.check.count * sizeof(struct digest);
-	if (e->kind == EFFECT_CHUNK_FILE)
-		len += e->u.chunk.count * sizeof(struct chunk_range);
-	if (disk_is_flush(e->kind)) {
-		len += e->u.sync.count * sizeof(struct slice);
-		for (uint32_t i = 0; i < e->u.sync.count; i++)
-			len += e->u.sync.name[i].len;
-	}
-	return len;
-}
-
-static void
-task_keep(struct slice *s, uint8_t **at)
-{
-	if (s->len > 0)
-		memcpy(*at, s->ptr, s->len);
-	s->ptr = *at;
-	*at += s->len;
-}
-
-/* A task with a copy of all the effect borrows; takes its payload. */
-static struct task *
-task_new(const struct effect *effect)
-{
-	struct task *t = mem_alloc(sizeof(*t) + task_extra(effect));
-	uint8_t *at = (uint8_t *)(t + 1);
-	struct slice *own[2];
-
-	memset(t, 0, sizeof(*t));
-	t->effect = *effect;
-	if (disk_is_flush(effect->kind)) { /* aligned: first */
-		struct slice *name = (struct slice *)(void *)at;
-
-		at += effect->u.sync.count * sizeof(*name);
-		for (uint32_t i = 0; i < effect->u.sync.count; i++) {
-			name[i] = effect->u.sync.name[i];
-			task_keep(&name[i], &at);
-		}
-		t->effect.u.sync.name = name;
-	}
-	if (effect->kind == EFFECT_CHECK_TEMP) {
-		const size_t len =
-		    effect->u.check.count * sizeof(struct digest);
-
-		if (len > 0)
-			memcpy(at, effect->u.check.hash, len);
-		t->effect.u.check.hash = (const void *)at;
-		at += len;
-	}
-	if (effect->kind == EFFECT_CHUNK_FILE) { /* aligned: first */
-		const size_t len =
-		    effect->u.chunk.count * sizeof(struct chunk_range);
-
-		if (len > 0)
-			memcpy(at, effect->u.chunk.range, len);
-		t->effect.u.chunk.range = (const void *)at;
-		at += len;
-	}
-	task_keep(&t->effect.path, &at);
-	task_keep(&t->effect.temp, &at);
-	task_slices(&t->effect, own);
-	if (own[0] != NULL)
-		task_keep(own[0], &at);
-	return t;
-}
-
-static void
-task_free(struct task *t)
-{
-	if (t->effect.kind == EFFECT_WRITE_TEMP)
-		payload_free(t->effect.u.write.payload);
-	mem_free(t);
-}
-
-/* How much of a batch this takes, bytes. */
-static uint64_t
-task_weight(const struct task *t)
-{
-	switch (disk_queue_of(&t->effect)) {
-	case QUEUE_SERVE:
-		return t->effect.u.read.len;
-	case QUEUE_WRITE:
-		return t->effect.kind == EFFECT_WRITE_TEMP
-			   ? t->effect.u.write.payload->len
-			   : 0;
-	case QUEUE_COPY:
-		return t->effect.kind == EFFECT_COPY_TEMP
-			   ? (uint64_t)t->effect.u.copy.len
-			   : (uint64_t)t->effect.u.check.size;
-	case QUEUE_HASH:
-		return (uint64_t)disk_hash_len(&t->effect);
-	case QUEUE_ACT:
-	case QUEUE_BIG:
-	case QUEUES:
-		break;
-	}
-	/* A whole directory is as good as many small acts. */
-	if (t->effect.kind == EFFECT_LIST_DIR)
-		return DISK_BATCH_LEN / 4;
-	return t->effect.kind == EFFECT_CLEAN_TRASH ? DISK_BATCH_LEN : 0;
 }
 
 /* ---- jobs ---- */
@@ -401,242 +101,6 @@ job_give_back(struct disk_job *j)
 		job_free(LIST_ITEM(n, struct disk_job, node));
 	}
 }
-
-/* ---- worker thread ---- */
-
-static int
-work_root(struct task *t, struct fs_posix_work *work, struct event *done,
-    struct err *err)
-{
-	struct root_facts *facts = &done->u.done.root;
-	const char *path = t->folder->path;
-	int rc = 0;
-
-	(void)work;
-	if (t->effect.kind == EFFECT_MAKE_MARKER) {
-		rc = fs_posix_make_marker(path, err);
-		if (rc < 0)
-			return rc;
-	}
-	if (t->effect.kind == EFFECT_CHECK_ROOT && t->root != NULL) {
-		rc = fs_posix_check(t->root, path, facts, &t->same, err);
-		if (rc < 0 || t->same)
-			return rc;
-	}
-	return fs_posix_open(&t->new_root, path, facts, err);
-}
-
-static int
-work_list_watched(const struct disk_uv_hooks *hooks, struct task *t,
-    struct fs_posix_work *work, struct event *done, struct err *err)
-{
-	int fd;
-	int rc = fs_posix_dir_open(t->root, t->effect.path, &fd, err);
-
-	if (rc == 0) {
-		/* First the watch: what changes while we read is told. */
-		t->wd = hooks->watch_dir(hooks->arg, t->effect.folder, fd);
-		t->watch_tried = true;
-		rc = fs_posix_dir_read(fd, work, done, err);
-		close(fd);
-	}
-	if (rc < 0 && t->effect.path.len > 0)
-		err_wrap(err, "%s", path_print(&work->arena, t->effect.path));
-	return rc;
-}
-
-/* The answer of a task that was not to be tried, or 0. */
-static int
-work_check(const struct task *t, struct err *err)
-{
-	if (t->code == ERR_CLOSED)
-		return err_set(err, ERR_CLOSED, "the folder is closed");
-	if (t->code == ERR_MISSING_ROOT)
-		return err_set(err, ERR_MISSING_ROOT, "the folder is missing");
-	return 0;
-}
-
-static int
-work_one(struct disk_job *j, struct task *t, struct event *done,
-    struct err *err)
-{
-	const struct disk_uv_hooks *hooks = &j->disk->hooks;
-	int rc;
-
-	memset(done, 0, sizeof(*done));
-	done->kind = EVENT_DONE;
-
-	rc = work_check(t, err);
-	if (rc < 0)
-		return rc;
-	if (t->effect.kind == EFFECT_OPEN_FOLDER ||
-	    t->effect.kind == EFFECT_CHECK_ROOT ||
-	    t->effect.kind == EFFECT_MAKE_MARKER)
-		return work_root(t, &j->work, done, err);
-	if (t->effect.kind == EFFECT_CLOSE_FOLDER)
-		return 0;
-
-	if (t->watch)
-		return work_list_watched(hooks, t, &j->work, done, err);
-	rc = fs_posix_do(t->root, &t->effect, &j->work, done, err);
-	if (t->effect.kind == EFFECT_WRITE_TEMP) { /* large: not on the loop */
-		payload_free(t->effect.u.write.payload);
-		t->effect.u.write.payload = NULL;
-	}
-	return rc;
-}
-
-/* Can the flush be one syncfs() for all? */
-static bool
-work_sync_together(const struct disk_job *j, uint32_t *names)
-{
-	*names = 0;
-	for (uint32_t i = 0; i < j->count; i++) {
-		if (j->task[i]->code != 0 ||
-		    j->task[i]->root != j->task[0]->root)
-			return false;
-		*names += j->task[i]->effect.u.sync.count;
-	}
-	return *names >= FS_POSIX_SYNCFS_FROM && !j->sync_each &&
-	       fs_posix_can_syncfs(j->task[0]->root);
-}
-
-/*
- * After a failed syncfs() other temps of the same time may be hurt as well, and
- * the next syncfs() would say all is well: the kernel tells an error once a
- * descriptor.  A file's own fsync() still knows, so from then on that is used.
- */
-static void
-work_sync(struct disk_job *j)
-{
-	uint32_t names;
-	int rc = 0;
-
-	if (work_sync_together(j, &names)) {
-		struct effect all = { .kind = EFFECT_SYNC_TEMPS };
-		bool temps = false;
-
-		for (uint32_t i = 0; i < j->count; i++)
-			temps |= j->task[i]->effect.kind == EFFECT_SYNC_TEMPS;
-		all.kind = temps ? EFFECT_SYNC_TEMPS : EFFECT_SYNC_DIRS;
-		all.u.sync.count = names; /* many: no name is looked at */
-		rc = fs_posix_do(j->task[0]->root, &all, &j->work, &j->done[0],
-		    &j->err[0]);
-		j->sync_failed = rc < 0;
-		j->err[0].code = rc;
-		for (uint32_t i = 0; i < j->count; i++) {
-			memset(&j->done[i], 0, sizeof(j->done[i]));
-			j->done[i].kind = EVENT_DONE;
-			j->done[i].u.done.code = rc;
-			if (i > 0)
-				j->err[i] = j->err[0];
-		}
-		return;
-	}
-	for (uint32_t i = 0; i < j->count; i++) {
-		struct task *t = j->task[i];
-
-		j->err[i].text[0] = '\0';
-		memset(&j->done[i], 0, sizeof(j->done[i]));
-		j->done[i].kind = EVENT_DONE;
-		if (t->code == 0 && t->effect.kind == EFFECT_SYNC_TEMPS)
-			rc = fs_posix_sync_temps(t->root, t->effect.u.sync.name,
-			    t->effect.u.sync.count, j->sync_each, &j->err[i]);
-		else
-			rc = work_one(j, t, &j->done[i], &j->err[i]);
-		if (rc == ERR_IO || rc == ERR_FULL)
-			j->sync_failed = true;
-		j->done[i].u.done.code = rc;
-	}
-}
-
-static void
-work_part(struct disk_job *j)
-{
-	struct big *b = &j->disk->big;
-	struct err *err = &j->err[0];
-	int rc = 0;
-
-	switch (j->part_kind) {
-	case PART_BEGIN:
-		rc = work_check(b->task, err);
-		if (rc < 0)
-			break;
-		rc = fs_posix_hash_begin(b->task->root, &b->task->effect,
-		    &b->work, &b->hash, err);
-		break;
-	case PART_CUT:
-		rc = fs_posix_hash_cut(&b->hash, &b->work, err);
-		break;
-	case PART_BLOCKS:
-		rc = fs_posix_hash_blocks(&b->hash, j->first, j->items,
-		    &j->work, err);
-		break;
-	case PART_CHUNKS:
-		rc = fs_posix_hash_chunks(&b->hash, j->first, j->items,
-		    &j->work, err);
-		break;
-	case PART_STOP:
-		break;
-	}
-	j->done[0].u.done.code = rc;
-}
-
-/*
- * Two payloads are verified at once (digest_pair.h).  One that is its hash
- * need not be verified again; one that is not meets fs_posix_do().
- */
-static void
-work_verify_ahead(struct disk_job *j)
-{
-	struct effect *two[2];
-	unsigned have = 0;
-
-	for (uint32_t i = 0; i < j->count; i++) {
-		struct effect *e = &j->task[i]->effect;
-
-		if (e->kind != EFFECT_WRITE_TEMP || !e->u.write.verify)
-			continue;
-		two[have++] = e;
-		if (have == 2) {
-			struct slice data[2];
-			struct digest is[2];
-
-			for (int k = 0; k < 2; k++)
-				data[k] =
-				    payload_slice(two[k]->u.write.payload);
-			digest_pair_of(data, is);
-			for (int k = 0; k < 2; k++)
-				two[k]->u.write.verify = !digest_equal(&is[k],
-				    &two[k]->u.write.hash);
-			have = 0;
-		}
-	}
-}
-
-static void
-job_run(struct job *job)
-{
-	struct disk_job *j = (struct disk_job *)job;
-
-	if (j->part) {
-		work_part(j);
-		return;
-	}
-	if (j->sync != NULL) {
-		work_sync(j);
-		return;
-	}
-	if (j->queue == QUEUE_WRITE)
-		work_verify_ahead(j);
-	for (uint32_t i = 0; i < j->count; i++) {
-		j->err[i].text[0] = '\0';
-		j->done[i].u.done.code =
-		    work_one(j, j->task[i], &j->done[i], &j->err[i]);
-	}
-}
-
-/* ---- loop thread ---- */
 
 static void disk_dispatch(struct disk *disk);
 static void disk_dispatch_sync(struct disk *disk, struct disk_folder *f);
@@ -752,7 +216,7 @@ task_done(struct disk *disk, struct task *t, struct event *ev,
 		hooks->done(hooks->arg, ev);
 	else
 		payload_free(ev->u.done.payload);
-	task_free(t);
+	disk_task_free(t);
 }
 
 /* ---- a large file ---- */
@@ -920,7 +384,7 @@ static void
 disk_go(struct disk *disk, struct disk_job *j, enum job_class c)
 {
 	memset(&j->job, 0, sizeof(j->job));
-	j->job.run = job_run;
+	j->job.run = disk_work_run;
 	j->job.on_done = job_on_done;
 	if (j->sync == NULL)
 		disk->running[j->queue]++;
@@ -971,7 +435,7 @@ disk_dispatch_batch(struct disk *disk, enum disk_queue q, unsigned slots)
 		t = LIST_ITEM(n, struct task, node);
 		list_remove(queue, n);
 		task_go(t);
-		weight += task_weight(t);
+		weight += disk_task_weight(t);
 		j->task[j->count++] = t;
 	}
 	disk_go(disk, j,
@@ -1059,7 +523,7 @@ disk_uv_do(struct disk *disk, const struct effect *effect)
 	ASSERT(disk_uv_takes(effect->kind));
 	if (effect->kind == EFFECT_OPEN_FOLDER && f == NULL)
 		f = disk_add_folder(disk, effect->folder, effect->u.open.path);
-	t = task_new(effect);
+	t = disk_task_new(effect);
 	t->folder = f;
 	disk->in_work++;
 	if (f != NULL) {
@@ -1073,11 +537,11 @@ disk_uv_do(struct disk *disk, const struct effect *effect)
 		f->closing = true;
 		f->close_task = t;
 		folder_check_closing(disk, f);
-	} else if (f != NULL && disk_is_flush(effect->kind)) {
+	} else if (f != NULL && disk_task_is_flush(effect->kind)) {
 		list_add(&f->sync, &t->node);
 		disk_dispatch_sync(disk, f);
 	} else {
-		list_add(&disk->queue[disk_queue_of(effect)], &t->node);
+		list_add(&disk->queue[disk_task_queue(effect)], &t->node);
 	}
 	disk_dispatch(disk);
 }
