@@ -527,6 +527,32 @@ api_discovery(const struct api_view *v)
 }
 
 static json_t *
+api_coordinators(const struct api_view *v)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < v->net.coordinator_count; i++) {
+		const struct net_coordinator_status *c = &v->net.coordinator[i];
+		json_t *o = json_object();
+
+		json_object_set_new(o, "address",
+		    api_text(slice_str(c->address)));
+		json_object_set_new(o, "up", json_boolean(c->up));
+		json_object_set_new(o, "id",
+		    c->up ? api_devid(&c->id) : json_string(""));
+		json_object_set_new(o, "rtt_ms",
+		    c->rtt_ns == 0
+			? json_null()
+			: json_real((double)(c->rtt_ns / 1000) / 1000));
+		api_set_count(o, "bytes_in", (int64_t)c->bytes_in);
+		api_set_count(o, "bytes_out", (int64_t)c->bytes_out);
+		json_object_set_new(o, "error", api_text(slice_str(c->error)));
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
+static json_t *
 api_relays(const struct api_view *v)
 {
 	json_t *list = json_array();
@@ -566,6 +592,7 @@ api_add_network(const struct api_view *v, json_t *o)
 	json_t *listen = json_array();
 
 	json_object_set_new(o, "discovery", api_discovery(v));
+	json_object_set_new(o, "coordinators", api_coordinators(v));
 	json_object_set_new(o, "relays", api_relays(v));
 	json_object_set_new(o, "relay", api_relayd(&v->net.relayd));
 	for (size_t i = 0; i < v->net.listen_count; i++)

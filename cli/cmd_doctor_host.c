@@ -250,6 +250,28 @@ cmd_doctor_descriptors(struct cmd_doctor *d)
 
 /* --- Ports --- */
 
+static void
+cmd_doctor_coordinators(struct cmd_doctor *d)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(json_object_get(d->status, "coordinators"), i, item)
+	{
+		const char *why = cmd_text(item, "error");
+		const char *at =
+		    print_safe(&d->call->ar, cmd_text(item, "address"));
+
+		if (cmd_bool(item, "up"))
+			cmd_doctor_add(d, DOCTOR_OK, "coordinator", at, NULL,
+			    "it knows where this device is");
+		else
+			cmd_doctor_add(d, DOCTOR_WARN, "coordinator", at,
+			    "syncctl config get mesh.coordinator", "%s",
+			    print_safe(&d->call->ar, why));
+	}
+}
+
 void
 cmd_doctor_ports(struct cmd_doctor *d)
 {
@@ -316,4 +338,5 @@ cmd_doctor_ports(struct cmd_doctor *d)
 				? "it knows where this device is"
 				: "asked for others only, so far");
 	}
+	cmd_doctor_coordinators(d);
 }

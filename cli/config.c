@@ -528,6 +528,8 @@ config_build_node(struct config_load *ld, struct config *out)
 	out->mesh.relay_rate = config_size_of(relay, CONFIG_RELAY_RATE);
 	out->mesh.discovery = config_list_of(ld, mesh, CONFIG_MESH_DISCOVERY,
 	    &out->mesh.discovery_count);
+	out->mesh.coordinator = config_list_of(ld, mesh,
+	    CONFIG_MESH_COORDINATOR, &out->mesh.coordinator_count);
 }
 
 /* Devices first: shares name them. */

@@ -48,11 +48,12 @@ enum config_type {
 	CONFIG_SIZE,     /* 500M, 20G; 0 */
 	CONFIG_CHOICE,   /* one of `choices` */
 	CONFIG_DEVID,
-	CONFIG_ADDRESS, /* tcp://host:port, or "dynamic" */
-	CONFIG_LISTEN,  /* tcp://host:port; the host may be missing */
-	CONFIG_SERVER,  /* https://host/?id=..., a discovery server */
-	CONFIG_PATH,    /* absolute, or ~/... */
-	CONFIG_DEVICE,  /* the name of a configured device */
+	CONFIG_ADDRESS,     /* tcp://host:port, or "dynamic" */
+	CONFIG_LISTEN,      /* tcp://host:port; the host may be missing */
+	CONFIG_SERVER,      /* https://host/?id=..., a discovery server */
+	CONFIG_COORDINATOR, /* tcp://host:port?id=... */
+	CONFIG_PATH,        /* absolute, or ~/... */
+	CONFIG_DEVICE,      /* the name of a configured device */
 };
 
 enum config_section {
@@ -73,6 +74,7 @@ enum config_id {
 	CONFIG_MESH_ANNOUNCE,
 	CONFIG_MESH_ANNOUNCE_PORT,
 	CONFIG_MESH_DISCOVERY,
+	CONFIG_MESH_COORDINATOR,
 	CONFIG_RELAY_SERVE,
 	CONFIG_RELAY_LISTEN,
 	CONFIG_RELAY_OPEN,
@@ -174,6 +176,8 @@ struct config_mesh {
 	uint16_t announce_port;
 	const struct slice *discovery; /* servers; each NUL-terminated too */
 	size_t discovery_count;
+	const struct slice *coordinator; /* each NUL-terminated too */
+	size_t coordinator_count;
 	bool relay_serve, relay_open;
 	struct slice relay_listen; /* NUL-terminated too */
 	int64_t relay_rate;        /* bytes a second; 0: no limit */

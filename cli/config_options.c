@@ -31,6 +31,10 @@ static const struct config_option config_table[CONFIG_ID_COUNT] = {
 	    false, NULL, NULL, 0, 0,
 	    "a server that is told where this device is, and asked where "
 	    "others are; default: none" },
+	{ CONFIG_MESH_COORDINATOR, CONFIG_MESH, "coordinator",
+	    CONFIG_COORDINATOR, true, false, NULL, NULL, 0, 0,
+	    "a coordinator of this device's domain, held a line to; default: "
+	    "none" },
 
 	{ CONFIG_RELAY_SERVE, CONFIG_RELAY, "serve", CONFIG_BOOL, false, false,
 	    "false", NULL, 0, 0,
@@ -47,7 +51,7 @@ static const struct config_option config_table[CONFIG_ID_COUNT] = {
 	    NULL, NULL, 0, 0, "its device ID, as `syncctl id` shows it there" },
 	{ CONFIG_DEVICE_ADDRESS, CONFIG_IN_DEVICE, "address", CONFIG_ADDRESS,
 	    true, false, "dynamic", NULL, 0, 0,
-	    "where to reach it; dynamic: by local discovery" },
+	    "where to reach it; dynamic: it is to be found" },
 	{ CONFIG_DEVICE_PAUSED, CONFIG_IN_DEVICE, "paused", CONFIG_BOOL, false,
 	    false, "false", NULL, 0, 0, "do not connect with it" },
 	{ CONFIG_DEVICE_INTRODUCER, CONFIG_IN_DEVICE, "introducer", CONFIG_BOOL,
@@ -292,6 +296,8 @@ config_allowed(struct arena *ar, const struct config_option *opt)
 		       "out), or relay://HOST:PORT/?id=DEVICE-ID";
 	case CONFIG_SERVER:
 		return "https://HOST:PORT/?id=DEVICE-ID";
+	case CONFIG_COORDINATOR:
+		return "tcp://HOST:PORT?id=DEVICE-ID";
 	case CONFIG_PATH:
 		return "an absolute path, or one that begins with ~/";
 	case CONFIG_DEVICE:

@@ -6,6 +6,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/clock.h"
 #include "mesh/addr.h"
+#include "mesh/coord.h"
 #include "mesh/finder.h"
 
 static bool
@@ -298,6 +299,7 @@ config_check_value(const struct config_option *opt, struct slice value,
 	bool on;
 	int choice;
 	struct finder_server server;
+	struct coord_url coordinator;
 
 	switch (opt->type) {
 	case CONFIG_TEXT:
@@ -326,6 +328,8 @@ config_check_value(const struct config_option *opt, struct slice value,
 		return config_check_address(value, true, err);
 	case CONFIG_SERVER:
 		return finder_parse_server(&server, value, err);
+	case CONFIG_COORDINATOR:
+		return coord_parse_url(&coordinator, value, err);
 	case CONFIG_PATH:
 		return config_check_path(value, err);
 	case CONFIG_DEVICE:

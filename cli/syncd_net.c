@@ -184,6 +184,8 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 	    arena_array(ar, sd->cfg.mesh.listen_count, sizeof(*listen));
 	const char **discovery =
 	    arena_array(ar, sd->cfg.mesh.discovery_count, sizeof(*discovery));
+	const char **coordinator = arena_array(ar,
+	    sd->cfg.mesh.coordinator_count, sizeof(*coordinator));
 
 	for (uint32_t i = 0; i < su->device_count; i++) {
 		const struct setup_device *dev = &su->device[i];
@@ -201,6 +203,8 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 	}
 	for (size_t i = 0; i < sd->cfg.mesh.discovery_count; i++)
 		discovery[i] = arena_str(ar, sd->cfg.mesh.discovery[i]);
+	for (size_t i = 0; i < sd->cfg.mesh.coordinator_count; i++)
+		coordinator[i] = arena_str(ar, sd->cfg.mesh.coordinator[i]);
 	for (size_t i = 0; i < sd->cfg.mesh.listen_count; i++)
 		listen[i] = arena_str(ar, sd->cfg.mesh.listen[i]);
 	*out = (struct net_config){ .identity = sd->identity,
@@ -213,6 +217,8 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 		.announce_port = sd->cfg.mesh.announce_port,
 		.discovery = discovery,
 		.discovery_count = sd->cfg.mesh.discovery_count,
+		.coordinator = coordinator,
+		.coordinator_count = sd->cfg.mesh.coordinator_count,
 		.identity_dir = sd->home.state_dir,
 		.relay_listen = sd->cfg.mesh.relay_serve
 				    ? arena_str(ar, sd->cfg.mesh.relay_listen)

@@ -39,6 +39,52 @@ enum coord_field {
 	FIELD_STRANGER = 19,
 };
 
+/* --- a coordinator's address ------------------------------------------ */
+
+/* Is there a port behind the host of "tcp://HOST"? */
+static bool
+coord_has_port(struct slice text)
+{
+	const size_t colon = slice_rfind(text, ':');
+	const size_t bracket = slice_rfind(text, ']');
+
+	return colon != SIZE_MAX && colon > 5 && text.ptr[colon - 1] != '/' &&
+	       (bracket == SIZE_MAX || colon > bracket);
+}
+
+int
+coord_parse_url(struct coord_url *out, struct slice text, struct err *err)
+{
+	const size_t mark = slice_find(text, '?');
+	struct slice head = mark == SIZE_MAX ? text : slice_to(text, mark);
+	struct slice opt = SLICE_EMPTY;
+	int rc;
+
+	*out = (struct coord_url){ 0 };
+	if (mark != SIZE_MAX)
+		opt = slice_from(text, mark + 1);
+	if (head.len > 6 && slice_has_suffix(head, SLICE_LIT("/")))
+		head.len--;
+	rc = addr_parse(&out->at, head, err);
+	if (rc < 0)
+		return rc;
+	if (out->at.scheme != ADDR_TCP || addr_is_unspecified(&out->at))
+		return err_set(err, ERR_INVALID,
+		    "a coordinator is at tcp://HOST:PORT?id=DEVICE-ID");
+	if (!coord_has_port(head))
+		out->at.port = COORD_PORT_DEFAULT;
+	if (out->at.port == 0)
+		return err_set(err, ERR_INVALID, "port 0 is nothing to call");
+	out->near = addr_is_loopback(&out->at);
+	if (mark == SIZE_MAX)
+		return 0;
+	if (!slice_has_prefix(opt, SLICE_LIT("id=")))
+		return err_set(err, ERR_INVALID,
+		    "the only option is id=DEVICE-ID");
+	return devid_parse(&out->id, slice_from(opt, 3), err) < 0 ? ERR_INVALID
+								  : 0;
+}
+
 /* --- out -------------------------------------------------------------- */
 
 static void

@@ -39,6 +39,7 @@
 #define COORD_WANT_MAX 1024u    /* devices in one message */
 #define COORD_TEXT_MAX 200u
 #define COORD_VERSION 1u
+#define COORD_PORT_DEFAULT 22075
 
 enum coord_type {
 	COORD_HELLO = 1,   /* both: who needs what; first */
@@ -121,6 +122,19 @@ struct coord_message {
 		} mail;
 	} u;
 };
+
+/* A value: a coordinator as a person wrote it. */
+struct coord_url {
+	struct addr at;
+	struct devid id; /* none: whoever is there first */
+	bool near;       /* it is on this machine: so may be who it knows */
+};
+
+/*
+ * From "tcp://HOST[:PORT][/][?id=DEVICE-ID]"; without a port 22075.
+ * ERR_INVALID says what is wrong.
+ */
+int coord_parse_url(struct coord_url *out, struct slice text, struct err *err);
 
 /* Append one whole frame. */
 void coord_encode(const struct coord_message *m, struct buf *out);

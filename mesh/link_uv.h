@@ -99,8 +99,9 @@ struct net {
 	uint64_t unproven_ns;
 	struct near *near; /* NULL: discovery is off */
 	uint16_t near_port;
-	struct globe *globe; /* NULL: no server is configured */
-	uint64_t sought;     /* mesh_changes() that it knows of */
+	struct globe *globe;     /* NULL: no server is configured */
+	uint64_t sought;         /* mesh_changes() that it knows of */
+	struct net_coord *coord; /* our lines to coordinators */
 	uv_timer_t timer;
 	uv_prepare_t prepare;
 	uv_idle_t idle; /* runs while there is work: do not wait then */
@@ -125,6 +126,22 @@ bool net_may_log(struct net *net);
 /* Something that was counted in net->handles is gone. */
 void net_handle_closed(void *arg);
 void net_close_handles(struct net *net);
+/* Something may be due earlier than it was. */
+void net_wake(struct net *net);
+
+/* In net_coord_uv.c: the part of it that is the net's alone. */
+struct coord_url;
+/* `dir` is where the cache is kept; NULL: nowhere. */
+struct net_coord *net_coord_new(struct net *net, const char *dir);
+void net_coord_configure(struct net_coord *nc, const struct coord_url *url,
+    size_t count);
+void net_coord_set_own(struct net_coord *nc, const struct addr *addr,
+    size_t count);
+void net_coord_refresh(struct net_coord *nc);
+void net_coord_status(const struct net_coord *nc, struct net_status *out,
+    struct arena *ar);
+void net_coord_close(struct net_coord *nc);
+void net_coord_free(struct net_coord *nc);
 
 /* A tcp_accept_fn; `arg` is the net. */
 void link_on_accept(void *arg, struct tcp *tcp, const struct addr *from);

@@ -338,6 +338,17 @@ mesh_sought(const struct mesh *m, struct devid *out, size_t cap)
 	return count;
 }
 
+size_t
+mesh_dynamic(const struct mesh *m, struct devid *out, size_t cap)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < m->peer.len && count < cap; i++)
+		if (m->peer.item[i]->dynamic && !m->peer.item[i]->paused)
+			out[count++] = m->peer.item[i]->id;
+	return count;
+}
+
 uint64_t
 mesh_changes(const struct mesh *m)
 {

@@ -118,6 +118,8 @@ bool mesh_looked_up(struct mesh *m, const struct devid *id,
     const struct addr *addr, uint64_t now_ns);
 /* Devices to look for: configured with ADDR_DYNAMIC, not paused, not here. */
 size_t mesh_sought(const struct mesh *m, struct devid *out, size_t cap);
+/* The same, here or not. */
+size_t mesh_dynamic(const struct mesh *m, struct devid *out, size_t cap);
 /* Grows whenever mesh_sought() may have changed. */
 uint64_t mesh_changes(const struct mesh *m);
 

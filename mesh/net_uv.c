@@ -16,6 +16,7 @@
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
 #include "engine/base/timer_uv.h"
+#include "mesh/coord.h"
 #include "mesh/link_uv.h"
 
 #define NET_CERT_NAME "syncthing"
@@ -94,6 +95,7 @@ net_try_free(struct net *net)
 	VEC_FINI(&net->relay);
 	map_fini(&net->by_id);
 	mesh_free(net->mesh);
+	net_coord_free(net->coord);
 	mem_free(net->device_name);
 	mem_free(net->client_version);
 	if (net->on_closed != NULL)
@@ -234,6 +236,13 @@ net_wake_at(const struct net *net, uint64_t now_ns)
 
 static void net_on_timer(uv_timer_t *timer);
 
+void
+net_wake(struct net *net)
+{
+	net->armed_ns = CLOCK_NEVER;
+	net_arm(net);
+}
+
 /* Arm for the next deadline; one that moved away is found when it fires. */
 static void
 net_arm(struct net *net)
@@ -292,6 +301,7 @@ struct net_parsed {
 	VEC(struct addr) relay;
 	VEC(struct mesh_peer_config) peer;
 	VEC(struct finder_server) discovery;
+	VEC(struct coord_url) coordinator;
 	struct arena arena;
 };
 
@@ -302,6 +312,7 @@ net_parsed_fini(struct net_parsed *in)
 	VEC_FINI(&in->relay);
 	VEC_FINI(&in->peer);
 	VEC_FINI(&in->discovery);
+	VEC_FINI(&in->coordinator);
 	arena_fini(&in->arena);
 }
 
@@ -330,6 +341,26 @@ net_parse_peer(struct net_parsed *in, const struct net_peer_config *cfg,
 			err_wrap(err, "device %s: address \"%s\"",
 			    cfg->name != NULL ? cfg->name : "",
 			    cfg->address[i]);
+			return rc;
+		}
+	}
+	return 0;
+}
+
+static int
+net_parse_coordinators(struct net_parsed *in, const struct net_config *cfg,
+    struct err *err)
+{
+	if (cfg->coordinator_count > LIMIT_COORDINATORS)
+		return err_set(err, ERR_LIMIT, "at most %u coordinators",
+		    LIMIT_COORDINATORS);
+	for (size_t i = 0; i < cfg->coordinator_count; i++) {
+		const int rc = coord_parse_url(VEC_ADD(&in->coordinator),
+		    slice_str(cfg->coordinator[i]), err);
+
+		if (rc < 0) {
+			err_wrap(err, "coordinator \"%s\"",
+			    cfg->coordinator[i]);
 			return rc;
 		}
 	}
@@ -377,7 +408,7 @@ net_parse(struct net_parsed *in, const struct net_config *cfg, struct err *err)
 		if (rc < 0)
 			return rc;
 	}
-	return 0;
+	return net_parse_coordinators(in, cfg, err);
 }
 
 static void
@@ -480,6 +511,7 @@ net_tell_addresses(struct net *net)
 		near_set_addresses(net->near, at.item, at.len);
 	if (net->globe != NULL)
 		globe_set_addresses(net->globe, at.item, at.len);
+	net_coord_set_own(net->coord, at.item, at.len);
 	VEC_FINI(&at);
 }
 
@@ -654,6 +686,8 @@ net_configure(struct net *net, const struct net_config *cfg, struct err *err)
 		net_stop_stray_dials(net);
 		net_set_near(net, cfg);
 		net_set_globe(net, &in, cfg);
+		net_coord_configure(net->coord, in.coordinator.item,
+		    in.coordinator.len);
 		net_set_relays(net, &in);
 		net_tell_addresses(net);
 		/* Dialling begins from the loop. */
@@ -705,6 +739,7 @@ net_open(struct net **out, uv_loop_t *loop, const struct net_config *cfg,
 	list_init(&net->work);
 	net->mesh = mesh_new(identity_devid(cfg->identity), seed);
 	net_init_handles(net);
+	net->coord = net_coord_new(net, cfg->identity_dir);
 	rc = net_configure(net, cfg, err);
 	if (rc < 0) {
 		net_close(net, NULL, NULL);
@@ -733,6 +768,7 @@ net_close(struct net *net, void (*on_closed)(void *arg), void *arg)
 		globe_close(net->globe, net_handle_closed, net);
 		net->globe = NULL;
 	}
+	net_coord_close(net->coord);
 	for (size_t i = 0; i < net->relay.len; i++)
 		net->relay.item[i].keep = false;
 	net_drop_relays(net);
@@ -805,6 +841,7 @@ net_refresh(struct net *net)
 		near_refresh(net->near);
 	if (net->globe != NULL)
 		globe_refresh(net->globe);
+	net_coord_refresh(net->coord);
 	for (size_t i = 0; i < net->relay.len; i++)
 		waiting_refresh(net->relay.item[i].waiting);
 	net->armed_ns = CLOCK_NEVER;
@@ -988,6 +1025,7 @@ net_status(const struct net *net, struct net_status *out, struct arena *ar)
 	net_status_pending(net, out, ar);
 	net_status_discovery(net, out, ar);
 	net_status_relays(net, out, ar);
+	net_coord_status(net->coord, out, ar);
 	if (net->near != NULL)
 		out->announce_error = net_dup_text(ar, near_error(net->near));
 }

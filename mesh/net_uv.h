@@ -56,10 +56,14 @@ struct net_config {
 	uint16_t announce_port;       /* 0: 21027 */
 	const char *const *discovery; /* servers to ask, as finder.h; none */
 	size_t discovery_count;
+	const char *const *coordinator; /* as coord_parse_url(); none */
+	size_t coordinator_count;
 	const char *relay_listen; /* be a relay there; NULL: be none */
 	bool relay_open;          /* for devices that are no peers, too */
 	uint64_t relay_rate;      /* as relayd_set_rate() */
-	const char *identity_dir; /* has cert.pem, key.pem: for those servers */
+	/* Has cert.pem, key.pem for discovery servers; `where` is kept there.
+	 */
+	const char *identity_dir;
 	const struct net_peer_config *peer;
 	size_t peer_count;
 };
@@ -194,6 +198,15 @@ struct net_discovery_status {
 	const char *error; /* why it is of no use just now; "" when it is */
 };
 
+struct net_coordinator_status { /* our line to one; net_coord_uv.h */
+	const char *address;
+	bool up;
+	struct devid id;   /* who it is; once up */
+	uint64_t rtt_ns;   /* 0: unknown */
+	const char *error; /* why it is not up; "" when it is */
+	uint64_t bytes_in, bytes_out;
+};
+
 struct net_status {
 	const char *const *listen; /* really bound, with ports */
 	size_t listen_count;
@@ -208,6 +221,8 @@ struct net_status {
 	size_t relay_count;
 	const struct net_discovery_status *discovery; /* servers */
 	size_t discovery_count;
+	const struct net_coordinator_status *coordinator;
+	size_t coordinator_count;
 };
 
 /* Everything at this moment; all of it lives in `ar`. */

@@ -37,6 +37,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct slice in = slice_of(data, len);
 	struct coord_message m;
+	struct coord_url url;
 	struct arena ar = { 0 };
 	size_t used;
 	int rc;
@@ -50,6 +51,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 			check(&m, &ar);
 		in = slice_from(in, used);
 	}
+	if (coord_parse_url(&url, slice_of(data, len), NULL) == 0)
+		ASSERT(url.at.scheme == ADDR_TCP && url.at.port != 0);
 	arena_fini(&ar);
 	return 0;
 }

@@ -366,6 +366,41 @@ coord_fits_entries_into_messages(void **state)
 	buf_fini(&b);
 }
 
+static void
+coord_parses_what_a_person_wrote(void **state)
+{
+	static const char id[] =
+	    "MFZWI3D-BONSGYC-YLTMRWG-C43ENR5-QXGZDMM-FZWI3DP-BONSGYY-LTMRWAD";
+	static const char *const bad[] = { "", "dynamic", "quic://h:1",
+		"tcp://:22075", "tcp://0.0.0.0:1", "tcp://h:0", "tcp://h:99999",
+		"tcp://h?id=nonsense", "tcp://h?token=x", "tcp://h?",
+		"https://h/", "relay://h:1" };
+	struct coord_url url;
+	char text[200];
+
+	(void)state;
+	snprintf(text, sizeof(text), "tcp://Hub.example:4711/?id=%s", id);
+	assert_int_equal(coord_parse_url(&url, slice_str(text), NULL), 0);
+	assert_string_equal(url.at.name, "hub.example");
+	assert_int_equal(url.at.port, 4711);
+	assert_false(devid_is_none(&url.id));
+	assert_false(url.near);
+	snprintf(text, sizeof(text), "tcp://127.0.0.1?id=%s", id);
+	assert_int_equal(coord_parse_url(&url, slice_str(text), NULL), 0);
+	assert_int_equal(url.at.port, COORD_PORT_DEFAULT);
+	assert_true(url.near);
+	assert_int_equal(
+	    coord_parse_url(&url, SLICE_LIT("tcp://[2001:db8::1]"), NULL), 0);
+	assert_int_equal(url.at.port, COORD_PORT_DEFAULT);
+	assert_true(devid_is_none(&url.id));
+	assert_int_equal(
+	    coord_parse_url(&url, SLICE_LIT("tcp://[2001:db8::1]:7"), NULL), 0);
+	assert_int_equal(url.at.port, 7);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(coord_parse_url(&url, slice_str(bad[i]), NULL),
+		    ERR_INVALID);
+}
+
 static int
 clear(void **state)
 {
@@ -388,6 +423,7 @@ main(void)
 		cmocka_unit_test(coord_skips_what_later_versions_say),
 		cmocka_unit_test(coord_makes_texts_printable),
 		cmocka_unit_test(coord_fits_entries_into_messages),
+		cmocka_unit_test(coord_parses_what_a_person_wrote),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, clear);
