@@ -19,7 +19,9 @@ static void
 sign_ready(void)
 {
 	/* Cheap after the first; it chooses code for this processor. */
-	ASSERT(sodium_init() >= 0);
+	const int rc = sodium_init();
+
+	ASSERT(rc >= 0);
 }
 
 static void
