@@ -143,8 +143,9 @@ events_put_note(struct events *ev, int64_t wall_ns, struct slice folder_id,
 		.bytes = note->bytes,
 	};
 
-	/* This note has the folder's ID where others have a path. */
-	if (note->kind == NOTE_PENDING_FOLDER) {
+	/* These notes have the folder's ID where others have a path. */
+	if (note->kind == NOTE_PENDING_FOLDER ||
+	    note->kind == NOTE_FOLDER_STATE) {
 		item.folder = note->path;
 		item.path = SLICE_EMPTY;
 	}

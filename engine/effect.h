@@ -96,7 +96,7 @@ struct effect_blocks { /* an expected list, borrowed until DONE */
 };
 
 enum note_kind {
-	NOTE_FOLDER_STATE,   /* see status.h */
+	NOTE_FOLDER_STATE,   /* path: folder ID; text: the state; reason */
 	NOTE_SCAN,           /* a scan ended: numbers in count, bytes */
 	NOTE_LOCAL_CHANGE,   /* found on this disk and announced */
 	NOTE_REMOTE_CHANGE,  /* done on this disk for a peer */
@@ -111,7 +111,7 @@ enum note_kind {
 struct effect_note {
 	enum note_kind kind;
 	enum reason reason;
-	struct slice path;    /* or folder ID, for PENDING_FOLDER */
+	struct slice path;    /* of FOLDER_STATE, PENDING_FOLDER: its ID */
 	struct slice text;    /* label, name, ...: see the kind */
 	struct slice action;  /* "update", "delete", "move", "meta" */
 	struct devid device;  /* who made the change; none when unknown */

@@ -128,9 +128,12 @@ engine_command(struct engine *en, const struct event *ev)
 		return;
 	switch (ev->u.command.kind) {
 	case COMMAND_SCAN:
-		if (f->ix == NULL)
+		if (f->ix == NULL) {
 			folder_reopen(f);
-		else if (ev->u.command.path.len == 0)
+			break;
+		}
+		folder_read_ignores(f); /* what is found is judged by them */
+		if (ev->u.command.path.len == 0)
 			scan_all(f);
 		else
 			scan_hint(f, ev->u.command.path, true);

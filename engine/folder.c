@@ -39,6 +39,35 @@ folder_name(const struct folder *f)
 	return path_print(core_scratch(f->en), f->cfg.id);
 }
 
+/* What the events call a state. */
+static const char *
+folder_state_name(const struct folder *f)
+{
+	switch (f->state) {
+	case FOLDER_CLOSED:
+		return f->cfg.paused ? "paused" : "closed";
+	case FOLDER_OPENING:
+		return "opening";
+	case FOLDER_RUNNING:
+		return "running";
+	case FOLDER_HALTED:
+		return "halted";
+	case FOLDER_CLOSING:
+		return "closing";
+	}
+	return "closed";
+}
+
+static void
+folder_note_state(struct folder *f)
+{
+	struct effect_note *note = core_note(f, NOTE_FOLDER_STATE);
+
+	note->reason = f->reason;
+	note->path = arena_dup(core_scratch(f->en), f->cfg.id);
+	note->text = slice_str(folder_state_name(f));
+}
+
 static void
 folder_set_state(struct folder *f, enum folder_state state, enum reason r)
 {
@@ -53,7 +82,7 @@ folder_set_state(struct folder *f, enum folder_state state, enum reason r)
 		return;
 	f->halted_for = state == FOLDER_HALTED ? r : REASON_NONE;
 	f->since_wall_ns = core_now(f->en).wall_ns;
-	core_note(f, NOTE_FOLDER_STATE)->reason = r;
+	folder_note_state(f);
 }
 
 bool
@@ -688,6 +717,14 @@ folder_on_commit_timer(struct engine *en, void *arg)
 
 /* --- Hints and configuration --- */
 
+/* May what happened at `path` have changed the rules? */
+static bool
+folder_has_rules_in(const struct folder *f, struct slice path)
+{
+	return (f->ignore != NULL && ignore_is_source(f->ignore, path)) ||
+	       (f->ignore_new != NULL && ignore_is_source(f->ignore_new, path));
+}
+
 void
 folder_hints(struct folder *f, const struct event *ev)
 {
@@ -700,9 +737,10 @@ folder_hints(struct folder *f, const struct event *ev)
 	}
 	/* Rules first: what came with them is judged by them. */
 	for (uint32_t i = 0; i < ev->u.changes.count; i++)
-		if (slice_equal(ev->u.changes.hint[i].path,
-			SLICE_LIT(".stignore")))
+		if (folder_has_rules_in(f, ev->u.changes.hint[i].path)) {
 			folder_read_ignores(f);
+			break;
+		}
 	scan_hints(f, ev->u.changes.hint, ev->u.changes.count);
 }
 

@@ -385,6 +385,19 @@ ignore_can_skip(const struct ignore *ig, struct slice dir)
 	return true;
 }
 
+bool
+ignore_is_source(const struct ignore *ig, struct slice path)
+{
+	if (slice_equal(path, SLICE_LIT(".stignore")))
+		return true; /* also while there is none */
+	for (struct map_item *it = NULL;
+	     (it = map_next(&ig->opened, it)) != NULL;)
+		if (slice_equal(it->key, path) || path_is_below(it->key, path))
+			return true;
+	return ig->wanted.ptr != NULL && (slice_equal(ig->wanted, path) ||
+					     path_is_below(ig->wanted, path));
+}
+
 uint64_t
 ignore_digest(const struct ignore *ig)
 {

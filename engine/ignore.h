@@ -50,5 +50,8 @@ bool ignore_can_skip(const struct ignore *ig, struct slice dir);
 /* A hash of the rules: changes when they do. */
 uint64_t ignore_digest(const struct ignore *ig);
 uint32_t ignore_count(const struct ignore *ig);
+/* Do the rules stand in `path`, in a file below it, or in one they still
+ * wait for?  Then a change of it may change them. */
+bool ignore_is_source(const struct ignore *ig, struct slice path);
 
 #endif

@@ -635,6 +635,43 @@ def test_ignored_names_stay_at_home(pair: Pair) -> None:
     wait_until(lambda: (pair.dir_b / "x.tmp").exists(), 20, "un-ignored")
 
 
+def test_an_included_rule_file_counts_at_once(pair: Pair) -> None:
+    tree.write(pair.dir_a / "rules/more", b"*.one\n")
+    (pair.dir_a / ".stignore").write_text("#include rules/more\n")
+
+    def ignored(name: str) -> bool:
+        return "not ignored" not in pair.a.ctl(
+            "folder", "ignore", "test", FOLDER, name, check=False).out
+
+    wait_until(lambda: ignored("x.one"), 20, "the first rules")
+    tree.write(pair.dir_a / "rules/more", b"*.two\n")
+    wait_until(lambda: ignored("x.two") and not ignored("x.one"), 20,
+               "changed here")
+    pair.settle()
+    tree.write(pair.dir_b / "rules/more", b"*.three\n")
+    wait_until(lambda: ignored("x.three"), 20, "changed there")
+    (pair.dir_a / "rules").rename(pair.dir_a / "away")
+    wait_until(lambda: pair.a.problem("ignores-bad"), 20, "stopped")
+    (pair.dir_a / "away").rename(pair.dir_a / "rules")
+    wait_until(lambda: ignored("x.three"), 20, "resumed by itself")
+
+
+def test_a_scan_reads_the_rules_too(world: World) -> None:
+    made = world.node("A", start=False)
+    root = world.dir("a")
+    made.folder_add(root, FOLDER)
+    made.config(f"folder.{FOLDER}.watch", "false")
+    tree.write(root / "more", b"*.one\n")
+    (root / ".stignore").write_text("#include more\n")
+    made.start()
+    made.ctl("wait", "--timeout", "60s")
+    assert "*.one" in made.ctl("folder", "ignore", "list", FOLDER).out
+    tree.write(root / "more", b"*.two\n")
+    made.ctl("wait", "--timeout", "60s")
+    wait_until(lambda: "*.two" in made.ctl("folder", "ignore", "list",
+                                           FOLDER).out, 20, "read again")
+
+
 def test_ignoring_a_synced_file_deletes_nothing(pair: Pair) -> None:
     tree.write(pair.dir_a / "file", b"1")
     pair.settle()

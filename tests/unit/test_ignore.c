@@ -402,6 +402,30 @@ repeated_lines_count_once(void **state)
 }
 
 static void
+every_file_the_rules_are_read_from_is_known(void **state)
+{
+	struct ignore *ig = ignore_new();
+	struct err err = { 0 };
+	struct slice want;
+
+	(void)state;
+	assert_true(ignore_is_source(ig, SLICE_LIT(".stignore")));
+	assert_false(ignore_is_source(ig, SLICE_LIT("d/more")));
+	assert_int_equal(
+	    ignore_parse(ig, SLICE_LIT("a\n#include d/more\n"), &err), 0);
+	assert_true(ignore_wanted(ig, &want));
+	assert_true(ignore_is_source(ig, SLICE_LIT("d/more")));
+	assert_int_equal(ignore_add(ig, want, SLICE_LIT("b\n"), &err), 0);
+	assert_true(ignore_is_source(ig, SLICE_LIT(".stignore")));
+	assert_true(ignore_is_source(ig, SLICE_LIT("d/more")));
+	assert_true(ignore_is_source(ig, SLICE_LIT("d")));
+	assert_false(ignore_is_source(ig, SLICE_LIT("d/mor")));
+	assert_false(ignore_is_source(ig, SLICE_LIT("more")));
+	assert_false(ignore_is_source(ig, SLICE_LIT("a")));
+	ignore_free(ig);
+}
+
+static void
 the_digest_changes_with_the_rules_only(void **state)
 {
 	struct ignore *a = rules("a\nb\n");
@@ -538,6 +562,7 @@ main(void)
 		cmocka_unit_test(an_error_in_an_included_file_names_that_file),
 		cmocka_unit_test(includes_twice_around_or_outside_are_errors),
 		cmocka_unit_test(repeated_lines_count_once),
+		cmocka_unit_test(every_file_the_rules_are_read_from_is_known),
 		cmocka_unit_test(the_digest_changes_with_the_rules_only),
 		cmocka_unit_test(
 		    ignored_directories_are_skipped_unless_something_may_be_kept),
