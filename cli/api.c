@@ -307,7 +307,19 @@ api_command(struct api_call *call, enum command_kind kind)
 static void
 api_folder_scan(struct api_call *call)
 {
-	api_command(call, COMMAND_SCAN);
+	const struct status_folder *f;
+	struct status_report rp;
+
+	if (!api_take_folder(call, &rp, &f))
+		return;
+	if (f->state == STATUS_PAUSED)
+		api_fail_as(call, 409, "paused", CMD_REFUSED,
+		    slice_str(arena_printf(&call->ar, "folder %.*s is paused",
+			SLICE_FMT(f->id))),
+		    arena_printf(&call->ar, "syncctl folder resume %.*s",
+			SLICE_FMT(f->id)));
+	else
+		api_command(call, COMMAND_SCAN);
 }
 
 static void
@@ -505,7 +517,15 @@ api_event(const struct events_item *e, const struct setup *self)
 	return o;
 }
 
-/* Is `name` one of "a,b,c"?  An empty list has all. */
+/* Is `name` meant by `word`, "change.local" or all that is "change"? */
+static bool
+api_is_type(struct slice word, struct slice name)
+{
+	return slice_equal(word, name) ||
+	       (slice_has_prefix(name, word) && name.ptr[word.len] == '.');
+}
+
+/* Is `name` meant by one of "a,b,c"?  An empty list means all. */
 static bool
 api_is_listed(struct slice list, const char *name)
 {
@@ -515,11 +535,34 @@ api_is_listed(struct slice list, const char *name)
 		const size_t comma = slice_find(list, ',');
 		const size_t n = comma == SIZE_MAX ? list.len : comma;
 
-		if (slice_equal(slice_to(list, n), slice_str(name)))
+		if (api_is_type(slice_to(list, n), slice_str(name)))
 			return true;
 		list = slice_from(list, comma == SIZE_MAX ? n : n + 1);
 	}
 	return false;
+}
+
+/* A type that is mistyped would wait for ever: is each word of it one? */
+static int
+api_check_types(struct slice list, struct err *err)
+{
+	while (list.len > 0) {
+		const size_t comma = slice_find(list, ',');
+		const size_t n = comma == SIZE_MAX ? list.len : comma;
+		const struct slice word = slice_to(list, n);
+		int t = 0;
+
+		while (t < EVENTS_TYPE_COUNT &&
+		       !api_is_type(word,
+			   slice_str(events_type_name((enum events_type)t))))
+			t++;
+		if (t == EVENTS_TYPE_COUNT)
+			return err_set(err, ERR_INVALID,
+			    "type: no event is called \"%.*s\"",
+			    SLICE_FMT(word));
+		list = slice_from(list, comma == SIZE_MAX ? n : n + 1);
+	}
+	return 0;
 }
 
 static void
@@ -532,10 +575,16 @@ api_events(struct api_call *call)
 	uint64_t limit = api_number(call, "limit", API_EVENTS_MAX);
 	uint64_t since = api_number(call, "since", 0);
 	const struct events_item *e;
+	struct err err = { 0 };
 	struct api_facts facts;
-	json_t *list = json_array();
+	json_t *list;
 	json_t *o;
 
+	if (api_check_types(types, &err) < 0) {
+		api_fail(call, &err, "man syncctl");
+		return;
+	}
+	list = json_array();
 	call->api->be.facts(call->api->be.arg, &call->ar, &facts);
 	/* Numbers begin anew with the daemon: take what there is. */
 	if (since > events_last(ev))

@@ -143,7 +143,8 @@ api_entry_version(const struct status_report *rp,
 	return o;
 }
 
-/* In sync here and everywhere: 0; on its way: 4; a person must look: 5, 6. */
+/* In sync here and everywhere: 0; on its way: 4; a person must look: 5, 6;
+ * nobody has ever spoken of it: 9. */
 static enum cmd_exit
 api_explain_exit(const struct explain *ex)
 {
@@ -157,6 +158,8 @@ api_explain_exit(const struct explain *ex)
 	}
 	if (ex->reason == REASON_IGNORED || ex->reason == REASON_BAD_TYPE)
 		return CMD_OK;
+	if (!ex->known && ex->reason == REASON_NONE)
+		return CMD_NOT_FOUND;
 	return ex->in_sync && ex->everywhere ? CMD_OK : CMD_WORKING;
 }
 

@@ -9,14 +9,15 @@
 static const struct cmd cmds[] = {
 	{ "status", "[FOLDER|DEVICE]", 0, 1, "x,q,watch,json", cmd_status,
 	    "what is in sync and what is not" },
-	{ "wait", "[FOLDER]...", 0, 64, "with=*,timeout=,json,q", cmd_wait,
+	{ "wait", "[FOLDER]... [--with DEVICE]... [--timeout TIME]", 0, 64,
+	    "with=*,timeout=,json,q", cmd_wait,
 	    "scan, then block until in sync" },
 	{ "explain", "PATH", 1, 1, "json", cmd_explain,
 	    "why a file is as it is" },
 	{ "plan", "FOLDER", 1, 1, "held,json,jsonl", cmd_plan,
 	    "what would be done here next" },
-	{ "events", "", 0, 0, "follow,since=,type=,json,jsonl", cmd_events,
-	    "what happened" },
+	{ "events", "[--follow] [--since TIME] [--type TYPE,...]", 0, 0,
+	    "follow,since=,type=,json,jsonl", cmd_events, "what happened" },
 	{ "conflict list", "[FOLDER]", 0, 1, "json,jsonl", cmd_conflict_list,
 	    "files that were changed on two devices at once" },
 
@@ -57,13 +58,13 @@ static const struct cmd cmds[] = {
 	    "look for changes now" },
 	{ "folder adopt", "FOLDER", 1, 1, "", cmd_folder_adopt,
 	    "take the directory as it is now: another disk, or emptied" },
-	{ "folder override", "FOLDER", 1, 1, "yes", cmd_folder_override,
+	{ "folder override", "FOLDER", 1, 1, "yes,dry-run", cmd_folder_override,
 	    "send-only: this device's state wins" },
-	{ "folder revert", "FOLDER", 1, 1, "yes", cmd_folder_revert,
+	{ "folder revert", "FOLDER", 1, 1, "yes,dry-run", cmd_folder_revert,
 	    "receive-only: undo what was changed here" },
-	{ "folder confirm", "FOLDER", 1, 1, "yes", cmd_plan_confirm,
+	{ "folder confirm", "FOLDER", 1, 1, "yes,dry-run", cmd_plan_confirm,
 	    "let the mass change that is held be done" },
-	{ "folder reject", "FOLDER", 1, 1, "yes", cmd_plan_reject,
+	{ "folder reject", "FOLDER", 1, 1, "yes,dry-run", cmd_plan_reject,
 	    "answer it with what is here" },
 	{ "folder ignore list", "FOLDER", 1, 1, "json", cmd_folder_ignore_list,
 	    "the ignore rules" },
@@ -74,7 +75,7 @@ static const struct cmd cmds[] = {
 	    "what other devices deleted or replaced here" },
 	{ "trash restore", "FOLDER PATH [--to FILE]", 2, 2,
 	    "to=", cmd_trash_restore, "copy it back to its place" },
-	{ "trash empty", "FOLDER", 1, 1, "yes", cmd_trash_empty,
+	{ "trash empty", "FOLDER", 1, 1, "yes,dry-run", cmd_trash_empty,
 	    "delete all of it for good" },
 
 	{ "config get", "KEY", 1, 1, "json", cmd_config_get,
@@ -308,8 +309,10 @@ cmd_main(int argc, const char *const *argv)
 			puts("syncctl " HOLDFAST_VERSION);
 			return CMD_OK;
 		} else {
-			cmd_say("no option %s", argv[i]);
-			cmd_print_all(stderr);
+			cmd_say(strcmp(argv[i], "--home") == 0
+				    ? "option %s wants a directory"
+				    : "no option %s; syncctl help has all",
+			    argv[i]);
 			return CMD_USAGE;
 		}
 	}

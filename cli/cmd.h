@@ -54,6 +54,11 @@ int cmd_main(int argc, const char *const *argv);
 void cmd_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same from an error; the exit code that fits it. */
 int cmd_fail(const struct err *err);
+/*
+ * What can not be undone was told: shall it be done?  With --yes.  Else `code`
+ * is what the command ends with: 0 after --dry-run, refused without either.
+ */
+bool cmd_agreed(struct cmd_call *call, int *code);
 int cmd_usage(struct cmd_call *call, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 

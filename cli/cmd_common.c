@@ -27,6 +27,19 @@ cmd_say(const char *fmt, ...)
 	fputc('\n', stderr);
 }
 
+bool
+cmd_agreed(struct cmd_call *call, int *code)
+{
+	*code = CMD_OK;
+	if (options_has(&call->opt, "dry-run"))
+		return false;
+	if (options_has(&call->opt, "yes"))
+		return true;
+	cmd_say("nothing was done; add --yes to do it");
+	*code = CMD_REFUSED;
+	return false;
+}
+
 int
 cmd_fail(const struct err *err)
 {

@@ -17,7 +17,8 @@ struct cmd_events_from {
 
 /*
  * "--since 42" is a number, "--since 10m" so long ago, and what looks like a
- * date is one: 2026-11-06, 2026-11-06T10:00:00Z, 10:00 (today, local time).
+ * date is one: 2026-11-06, 2026-11-06T10:00:00Z, 10:00 (local time; of today,
+ * or of yesterday when that is still to come).
  */
 static bool
 cmd_events_since(const char *text, struct cmd_events_from *out)
@@ -46,8 +47,12 @@ cmd_events_since(const char *text, struct cmd_events_from *out)
 	tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
 	tm.tm_isdst = -1;
 	end = strptime(text, "%H:%M", &tm);
-	if (end == NULL || *end != '\0')
+	if (end != NULL && *end == '\0' && mktime(&tm) > now) {
+		tm.tm_mday--;
+		tm.tm_isdst = -1;
+	} else if (end == NULL || *end != '\0') {
 		end = strptime(text, "%Y-%m-%d", &tm);
+	}
 	if (end == NULL || *end != '\0')
 		return false;
 	out->wall_ns = mktime(&tm) * INT64_C(1000000000);

@@ -27,14 +27,14 @@ cmd_explain_sum(struct cmd_call *call, const json_t *o)
 
 	if (strcmp(code, "ignored") == 0)
 		return "ignored";
+	if (!cmd_bool(o, "known") && code[0] == '\0')
+		return "unknown: no device has it, and it was not seen here";
 	if (cmd_bool(o, "in_sync") && cmd_bool(o, "everywhere"))
 		return code[0] == '\0'
 			   ? "in sync"
 			   : arena_printf(&call->ar, "in sync, %s", code);
 	if (cmd_bool(o, "in_sync"))
 		return "in sync here, not everywhere yet";
-	if (!cmd_bool(o, "known") && code[0] == '\0')
-		return "unknown: no device has spoken of it";
 	return arena_printf(&call->ar, "not in sync: %s",
 	    code[0] == '\0' ? "no reason is known" : code);
 }
@@ -104,8 +104,12 @@ cmd_explain_versions(struct cmd_call *call, const json_t *list)
 		print_cell(&t,
 		    cmd_bool(v, "deleted") ? "deleted" : cmd_text(v, "type"));
 		print_cell(&t, print_size(ar, cmd_int(v, "size")));
+		/* Links have no time of their own on the wire. */
 		print_cell(&t,
-		    print_age(ar, cmd_time(cmd_text(v, "modified")), now));
+		    strcmp(cmd_text(v, "type"), "link") == 0
+			? "–"
+			: print_age(ar, cmd_time(cmd_text(v, "modified")),
+			      now));
 		print_cell(&t, print_safe(ar, cmd_text(v, "modified_by")));
 		print_cell(&t,
 		    cmd_explain_names(ar, json_object_get(v, "held_by")));

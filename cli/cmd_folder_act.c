@@ -52,10 +52,8 @@ cmd_folder_confirm(struct cmd_call *call, const char *act, const char *plan,
 	printf("%s\n", plan);
 	if (count == 0)
 		return CMD_OK;
-	if (!options_has(&call->opt, "yes")) {
-		cmd_say("nothing was done; add --yes to do it");
-		return CMD_REFUSED;
-	}
+	if (!cmd_agreed(call, &code))
+		return code;
 	code = cmd_ask(call, "POST", cmd_folder_route(call, act), &o);
 	json_decref(o);
 	return code;

@@ -156,10 +156,8 @@ cmd_plan_decide(struct cmd_call *call, const char *act, const char *would)
 	    print_safe(&call->ar, call->opt.arg[0]),
 	    print_count(&call->ar, losses), would);
 	json_decref(o);
-	if (!options_has(&call->opt, "yes")) {
-		cmd_say("nothing was done; add --yes to do it");
-		return CMD_REFUSED;
-	}
+	if (!cmd_agreed(call, &code))
+		return code;
 	code = cmd_ask(call, "POST",
 	    arena_printf(&call->ar, "/v1/folders/%s/%s",
 		client_escape(call->client, call->opt.arg[0], &call->ar), act),

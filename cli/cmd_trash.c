@@ -345,10 +345,8 @@ cmd_trash_empty(struct cmd_call *call)
 	json_decref(o);
 	if (files == 0)
 		return CMD_OK;
-	if (!options_has(&call->opt, "yes")) {
-		cmd_say("nothing was done; add --yes to do it");
-		return CMD_REFUSED;
-	}
+	if (!cmd_agreed(call, &code))
+		return code;
 	code = cmd_ask(call, "POST",
 	    arena_printf(&call->ar, "/v1/folders/%s/empty-trash",
 		client_escape(call->client, t.id, &call->ar)),

@@ -16,8 +16,8 @@ import pytest
 
 from lib import bep, kinds, node, tree
 from lib.bep import Identity
-from lib.node import (ATTENTION, FAILED, NO_DAEMON, NOT_FOUND, OK, STOPPED,
-                      TIMEOUT, USAGE, WORKING, Node)
+from lib.node import (ATTENTION, FAILED, NO_DAEMON, NOT_FOUND, OK, REFUSED,
+                      STOPPED, TIMEOUT, USAGE, WORKING, Node)
 from lib.peer import Peer
 from lib.proc import SANITIZED, SLOW, Daemon, free_port, wait_until
 from lib.world import FOLDER, Pair, World
@@ -578,6 +578,60 @@ def test_explain_tells_state_and_why(pair: Pair) -> None:
     assert "ignored" in pair.a.ctl(
         "explain", str(pair.dir_a / "secret.doc"), "--json",
         check=False).out
+
+
+def test_explain_of_what_nobody_knows_is_9(pair: Pair) -> None:
+    tree.write(pair.dir_a / "file", b"1")
+    pair.settle()
+    for more in ([], ["--json"]):
+        told = pair.a.ctl("explain", str(pair.dir_a / "nothing"), *more,
+                          check=False)
+        assert told.code == NOT_FOUND, str(told)
+    assert told.json["known"] is False
+    assert pair.a.ctl("explain", str(pair.dir_a / "file")).code == OK
+
+
+def test_a_paused_folder_is_not_scanned(pair: Pair) -> None:
+    pair.a.ctl("folder", "pause", FOLDER)
+    told = pair.a.ctl("folder", "scan", FOLDER, check=False)
+    assert told.code == REFUSED and "paused" in told.err, str(told)
+    pair.a.ctl("folder", "resume", FOLDER)
+    pair.settle()
+
+
+def test_dry_run_tells_and_is_content(world: World) -> None:
+    made = world.node("A", start=False)
+    root = world.dir("a")
+    made.folder_add(root, FOLDER, mode="receiveonly")
+    made.start()
+    tree.write(root / "mine", b"1")
+    made.ctl("wait", "--timeout", "60s")
+    wait_until(lambda: made.folder(FOLDER)["changed_here"] == 1, 20, "seen")
+    told = made.ctl("folder", "revert", FOLDER, check=False)
+    assert told.code == REFUSED and "--yes" in told.err, str(told)
+    told = made.ctl("folder", "revert", FOLDER, "--dry-run", "--yes")
+    assert "1 item" in told.out and not told.err, str(told)
+    assert (root / "mine").exists()
+    assert made.ctl("trash", "empty", FOLDER, "--dry-run").code == OK
+
+
+def test_events_name_folder_state_and_type(pair: Pair) -> None:
+    def states() -> list[dict]:
+        return pair.a.ctl("events", "--type", "folder.state",
+                          "--json").json["events"]
+
+    wait_until(lambda: [e["text"] for e in states()] == ["opening",
+                                                         "running"],
+               20, lambda: states())
+    assert {e["folder"] for e in states()} == {FOLDER}
+    types = {e["type"] for e in pair.a.ctl("events", "--type", "folder",
+                                           "--json").json["events"]}
+    assert types >= {"folder.state", "folder.scanned"}
+    told = pair.a.ctl("events", "--type", "folder,foldr", check=False)
+    assert told.code == USAGE and "foldr" in told.err, str(told)
+    # An hour that is still to come is yesterday's.
+    soon = time.strftime("%H:%M", time.localtime(time.time() + 7200))
+    assert states() and pair.a.ctl("events", "--since", soon).out.strip()
 
 
 def test_folder_ignore_list_and_test(pair: Pair) -> None:

@@ -738,6 +738,15 @@ api_events_wait_for_what_is_new(void **state)
 	assert_string_equal(text(item(o, "events", 0), "path"), "b");
 	assert_int_equal(json_integer_value(json_object_get(o, "last")), 3);
 	json_decref(o);
+	o = get("/v1/events", "since=0&type=change");
+	assert_int_equal(json_array_size(json_object_get(o, "events")), 2);
+	json_decref(o);
+	/* It would be waited for in vain. */
+	a = call("GET", "/v1/events", "type=conflict,chang&timeout=30", false);
+	assert_false(a.wait);
+	assert_int_equal(a.status, 400);
+	assert_non_null(strstr(text(a.body, "reason"), "\"chang\""));
+	json_decref(a.body);
 	/* Numbers of another life of the daemon: begin anew. */
 	o = get("/v1/events", "since=999");
 	assert_int_equal(json_array_size(json_object_get(o, "events")), 3);
