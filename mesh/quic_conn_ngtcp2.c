@@ -365,6 +365,19 @@ quic_conn_new(struct quic *q, bool dialled)
 	return c;
 }
 
+/*
+ * The time to tell ngtcp2: never before what it was told last, or 1.x ends the
+ * program.  A burst of datagrams has one time, and is older than a connection
+ * that is made for the first of them.
+ */
+static uint64_t
+quic_conn_time(struct quic_conn *c, uint64_t now_ns)
+{
+	if (now_ns > c->told_ns)
+		c->told_ns = now_ns;
+	return c->told_ns;
+}
+
 static void
 quic_conn_settings(struct quic_conn *c, ngtcp2_settings *settings,
     ngtcp2_transport_params *params)
@@ -375,7 +388,7 @@ quic_conn_settings(struct quic_conn *c, ngtcp2_settings *settings,
 	if (addr_is_loopback(&c->address))
 		quic_size_try(&c->size);
 	ngtcp2_settings_default(settings);
-	settings->initial_ts = uv_hrtime();
+	settings->initial_ts = quic_conn_time(c, uv_hrtime());
 	settings->handshake_timeout = LIMIT_DIAL_NS / tries;
 	settings->max_tx_udp_payload_size = quic_size_max(&c->size);
 	if (settings->max_tx_udp_payload_size > QUIC_SIZE_SHORT) {
@@ -632,6 +645,7 @@ quic_conn_read(struct quic_conn *c, const struct quic_udp_burst *b,
 		quic_conn_say_last(c);
 	if (!quic_conn_is_live(c))
 		return;
+	now_ns = quic_conn_time(c, now_ns);
 	quic_conn_path(&path, b);
 	if (c->dialled) {
 		/* Ours is whatever the system takes: it may change. */
@@ -763,6 +777,7 @@ quic_conn_write(struct quic_conn *c, uint64_t now_ns)
 
 	if (!quic_conn_is_live(c) || c->conn == NULL)
 		return;
+	now_ns = quic_conn_time(c, now_ns);
 	while (more && quic_conn_is_live(c)) {
 		size_t len = ngtcp2_conn_get_send_quantum(c->conn);
 
@@ -874,6 +889,7 @@ quic_conn_expire(struct quic_conn *c, uint64_t now_ns)
 		return;
 	case QUIC_SHAKING:
 	case QUIC_OPEN:
+		now_ns = quic_conn_time(c, now_ns);
 		quic_size_wait(&c->size, ngtcp2_conn_get_pto(c->conn), now_ns);
 		rv = ngtcp2_conn_handle_expiry(c->conn, now_ns);
 		if (rv == NGTCP2_ERR_HANDSHAKE_TIMEOUT && c->next != NULL)
@@ -1019,7 +1035,7 @@ quic_conn_make_last(struct quic_conn *c, const struct err *why, uint64_t now_ns)
 	ngtcp2_path_storage_zero(&way);
 	buf_reserve(&c->last, QUIC_SIZE_SHORT);
 	n = ngtcp2_conn_write_connection_close(c->conn, &way.path, &pi,
-	    c->last.ptr, QUIC_SIZE_SHORT, &words, now_ns);
+	    c->last.ptr, QUIC_SIZE_SHORT, &words, quic_conn_time(c, now_ns));
 	if (n <= 0)
 		return;
 	c->last.len = (size_t)n;

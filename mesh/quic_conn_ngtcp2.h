@@ -88,6 +88,7 @@ struct quic_conn {
 	size_t in_at;
 	uint64_t expiry_ns; /* of ngtcp2, of the name, of leaving */
 	uint64_t heard_ns;
+	uint64_t told_ns;    /* the time in the last call of ngtcp2 */
 	VEC(ngtcp2_cid) cid; /* ours, in quic->by_cid */
 	struct err end;
 	ngtcp2_ccerr words; /* how to say it */
