@@ -398,6 +398,9 @@ syncd_open(struct syncd *sd, const char *home, struct err *err)
 		rc = syncd_sandbox_open(sd, err);
 	if (rc < 0)
 		return rc;
+	/* Behind the filter: libuv 1.50 makes an io_uring with its loop, and
+	 * ends the program when it may not use what it could make. */
+	sd->loop = uv_default_loop();
 	sd->started_wall_ns = syncd_now().wall_ns;
 	sd->events = events_new();
 	sd->en = engine_new(&sd->log);

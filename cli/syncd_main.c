@@ -125,7 +125,6 @@ main(int argc, char **argv)
 	mallopt(M_MMAP_THRESHOLD, 32 << 20);
 	mallopt(M_TRIM_THRESHOLD, 128 << 20);
 	mallopt(M_ARENA_MAX, 2);
-	sd.loop = uv_default_loop();
 	rc = syncd_open(&sd, home, &err);
 	if (rc < 0) {
 		fprintf(stderr, "syncd: %s\n", err.text);
