@@ -13,7 +13,7 @@ from typing import Iterator
 
 import pytest
 
-from lib import bep, killer, node, tree
+from lib import bep, killer, node, proc, tree
 from lib.bep import Closed
 from lib.proc import wait_until
 from lib.world import FOLDER, World, settle
@@ -220,13 +220,15 @@ def test_140_the_configuration_killed_while_it_is_written(
     a.config("node.name", "name-0")
     report = world.base / "killer"
     k, killed = 0, True
+    env = dict(os.environ)
+    proc.without_leaks(env)
     while killed:
         k += 1
         subprocess.run(
             [sys.executable, killer.__file__, str(k), str(report), "effects",
              "run", str(a.ctl_path), "--home", str(a.home), "config", "set",
              "node.name", f"name-{k}"], check=True, capture_output=True,
-            timeout=60)
+            timeout=60 * proc.SLOW, env=env)
         killed = int(report.read_text().split()[0]) == k
         name = a.ctl("config", "get", "node.name").out.strip()
         assert name in (f"name-{k - 1}", f"name-{k}")

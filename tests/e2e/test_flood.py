@@ -69,7 +69,7 @@ class Served:
         return time.monotonic() - start
 
     def grown(self) -> int:
-        return self.rss() - self.rss0
+        return self.rss() - self.rss0 - proc.HOARD
 
     def session(self) -> bep.Wire:
         wire = bep.dial(self.node.addr, self.evil)
@@ -329,7 +329,9 @@ def test_an_index_on_a_slow_disk(world: World) -> None:
     """What is not on the disk yet is bounded: peers are read no further."""
     made = Served(world, (
         "strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e",
-        "trace=fdatasync", "-e", "inject=fdatasync:delay_exit=3000000"),
+        "trace=fdatasync", "-e",
+        # Slower than what decodes the entries.
+        f"inject=fdatasync:delay_exit={3_000_000 * proc.SLOW:.0f}"),
         "debug", 40.0)
     wide = bep.encode("FileInfo", {
         "size": 131_072 * 30, "modified_s": 1, "version": bep.vector({5: 1}),

@@ -8,12 +8,15 @@ daemon's sandbox has nothing to open.
 from __future__ import annotations
 
 import mmap
+import os
 import shutil
 import struct
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from .proc import SANITIZED
 
 _SOURCE = r"""
 #define _GNU_SOURCE
@@ -89,7 +92,14 @@ class Shift:
         self.file.write_bytes(bytes(16))
         with open(self.file, "r+b") as file:
             self.view = mmap.mmap(file.fileno(), 16)
-        self.env = {"LD_PRELOAD": str(library),
+        # A sanitizer wants to be first; it asks the next one for the time.
+        first = ""
+        if SANITIZED:
+            name = f"lib{os.environ['HOLDFAST_SANITIZER']}.so"
+            first = subprocess.run(
+                [compiler, f"-print-file-name={name}"], check=True, text=True,
+                capture_output=True).stdout.strip() + ":"
+        self.env = {"LD_PRELOAD": first + str(library),
                     "CLOCK_SHIFT": str(self.file)}
 
     def set(self, seconds: int) -> None:

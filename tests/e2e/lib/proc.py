@@ -16,7 +16,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Callable, Mapping, Optional, Sequence, TypeVar
+from typing import Callable, Mapping, MutableMapping, Optional, Sequence, TypeVar
 
 T = TypeVar("T")
 
@@ -28,8 +28,10 @@ SLOW = float(os.environ.get("HOLDFAST_SLOW", "1"))
 # ours; `dev` sets both.
 SANITIZED = "HOLDFAST_SANITIZER" in os.environ
 REPORTED = 86
-# What is freed a sanitizer keeps for a while, to see who still uses it.
-HOARD = (300 << 20) if SANITIZED else 0
+# What is freed the address sanitizer keeps for a while, to see who still uses
+# it; the thread sanitizer notes who did, for each word.
+HOARD = {"asan": 300 << 20, "tsan": 2 << 30}.get(
+    os.environ.get("HOLDFAST_SANITIZER", ""), 0)
 _REPORT = re.compile(r"\b\w+Sanitizer\b.*|.*\bruntime error:.*")
 
 
@@ -46,6 +48,12 @@ _PR_SET_PDEATHSIG = 1
 _PORTS = range(23000, 32000)
 _rng = random.Random(os.getpid() ^ time.time_ns())
 _given: set[int] = set()
+
+
+def without_leaks(env: MutableMapping[str, str]) -> None:
+    """Nobody can look for leaks in a program that another one traces."""
+    if "ASAN_OPTIONS" in env:
+        env["ASAN_OPTIONS"] += ":detect_leaks=0"
 
 
 def free_port() -> int:
@@ -141,9 +149,12 @@ class Daemon:
         with open(self.log, "ab") as out:
             out.write(f"--- start {self.name} {time.time():.3f}\n".encode())
             out.flush()
+            env = dict(self.env)
+            if self.argv[0] == "strace":
+                without_leaks(env)
             self.proc = subprocess.Popen(
                 self.argv, stdin=subprocess.DEVNULL, stdout=out,
-                stderr=subprocess.STDOUT, env=self.env,
+                stderr=subprocess.STDOUT, env=env,
                 preexec_fn=_die_with_parent)
 
     def assert_alive(self) -> None:
