@@ -547,18 +547,23 @@ folder_start(struct folder *f)
 	}
 }
 
+static void
+folder_begin_ignores(struct folder *f)
+{
+	ignore_free(f->ignore_new);
+	f->ignore_new = ignore_new();
+	folder_ask_ignore(f, SLICE_LIT(".stignore"));
+}
+
 void
 folder_read_ignores(struct folder *f)
 {
 	if (f->ix == NULL || f->state == FOLDER_CLOSING)
 		return;
-	if (f->ignore_busy) {
+	if (f->ignore_busy)
 		f->ignore_again = true;
-		return;
-	}
-	ignore_free(f->ignore_new);
-	f->ignore_new = ignore_new();
-	folder_ask_ignore(f, SLICE_LIT(".stignore"));
+	else if (f->ignore != NULL || f->state != FOLDER_OPENING)
+		folder_begin_ignores(f); /* else the start will, in time */
 }
 
 static enum reason
@@ -588,7 +593,7 @@ folder_on_marker(struct folder *f, void *arg, const struct event *ev)
 	/* Only now could it be tried what this file system can do. */
 	f->root = ev->u.done.root;
 	folder_know_root(f, &f->root.identity);
-	folder_read_ignores(f);
+	folder_begin_ignores(f);
 }
 
 static void

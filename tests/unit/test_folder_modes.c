@@ -313,6 +313,24 @@ revert_is_bounded_and_complete(void **state)
 	testlib_world_free(w);
 }
 
+/* The start goes on by itself: without its marker a folder has no staging. */
+static void
+a_scan_asked_for_while_a_folder_starts_does_not_overtake_it(void **state)
+{
+	struct testlib_world *w = testlib_world_new(5, 1);
+
+	(void)state;
+	testlib_world_start(w, 0);
+	while (testlib_world_effects(w, 0, EFFECT_MAKE_MARKER) == 0)
+		assert_true(testlib_world_step(w));
+	testlib_world_command(w, 0, COMMAND_SCAN);
+	assert_int_equal(testlib_world_effects(w, 0, EFFECT_READ_FILE), 0);
+	assert_true(testlib_world_settle(w));
+	assert_in_range(testlib_world_effects(w, 0, EFFECT_READ_FILE), 1, 2);
+	assert_int_equal(testlib_world_effects(w, 0, EFFECT_LIST_TEMPS), 1);
+	testlib_world_free(w);
+}
+
 static void
 rules(struct testlib_world *w, uint32_t dev, const char *text)
 {
@@ -436,6 +454,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+		    a_scan_asked_for_while_a_folder_starts_does_not_overtake_it),
 		cmocka_unit_test(override_makes_the_senders_state_win),
 		cmocka_unit_test(override_beats_every_version_there_is),
 		cmocka_unit_test(override_is_for_senders_only),
