@@ -28,6 +28,8 @@ message_name(enum message_type type)
 		return "chunks-request";
 	case MESSAGE_CHUNKS:
 		return "chunks";
+	case MESSAGE_ECHO:
+		return "echo";
 	case MESSAGE_UNKNOWN:
 		break;
 	}

@@ -23,6 +23,7 @@
 enum feature {
 	FEATURE_ZSTD = 1u << 0,   /* frames with compression 2 */
 	FEATURE_CHUNKS = 1u << 1, /* chunk maps and free byte ranges */
+	FEATURE_ECHO = 1u << 2,   /* "say this number again" */
 };
 
 struct hello {
@@ -46,6 +47,7 @@ enum message_type {
 	/* Ours; only after mutual consent.  docs/protocol.md */
 	MESSAGE_CHUNKS_REQUEST = 2001, /* FEATURE_CHUNKS */
 	MESSAGE_CHUNKS = 2002,
+	MESSAGE_ECHO = 2003,  /* FEATURE_ECHO */
 	MESSAGE_UNKNOWN = -1, /* skipped, counts as traffic */
 };
 
@@ -164,6 +166,12 @@ struct chunks {
 	uint32_t count;
 };
 
+/* "Say this number again": how long does it take?  BEP's Ping has no answer. */
+struct echo {
+	uint64_t id;
+	bool reply;
+};
+
 struct message {
 	enum message_type type;
 	union {
@@ -175,6 +183,7 @@ struct message {
 		struct close_message close;
 		struct chunks_request chunks_request;
 		struct chunks chunks;
+		struct echo echo;
 	} u;
 };
 

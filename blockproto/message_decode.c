@@ -496,6 +496,23 @@ decode_chunks(struct chunks *out, struct slice body, struct arena *arena,
 }
 
 static int
+decode_echo(struct echo *out, struct slice body, struct err *err)
+{
+	struct message_pb_field f;
+	int rc;
+
+	while ((rc = message_pb_next(&body, &f, err)) > 0) {
+		if (f.tag == ECHO_ID)
+			rc = message_decode_u64(&f, &out->id, err);
+		else if (f.tag == ECHO_REPLY)
+			rc = message_decode_bool(&f, &out->reply, err);
+		if (rc < 0)
+			return rc;
+	}
+	return rc;
+}
+
+static int
 decode_body(struct message *out, struct slice body, struct arena *arena,
     struct err *err)
 {
@@ -521,6 +538,8 @@ decode_body(struct message *out, struct slice body, struct arena *arena,
 		    arena, err);
 	case MESSAGE_CHUNKS:
 		return decode_chunks(&out->u.chunks, body, arena, err);
+	case MESSAGE_ECHO:
+		return decode_echo(&out->u.echo, body, err);
 	case MESSAGE_UNKNOWN:
 		break;
 	}
@@ -533,7 +552,7 @@ type_of(int32_t type)
 {
 	if (type >= MESSAGE_CLUSTER_CONFIG && type <= MESSAGE_CLOSE)
 		return (enum message_type)type;
-	if (type == MESSAGE_CHUNKS_REQUEST || type == MESSAGE_CHUNKS)
+	if (type >= MESSAGE_CHUNKS_REQUEST && type <= MESSAGE_ECHO)
 		return (enum message_type)type;
 	return MESSAGE_UNKNOWN;
 }

@@ -336,6 +336,10 @@ message_encode(const struct message *m, struct buf *out)
 	case MESSAGE_CHUNKS:
 		encode_chunks(out, &m->u.chunks);
 		break;
+	case MESSAGE_ECHO:
+		put_u64(out, ECHO_ID, m->u.echo.id);
+		put_bool(out, ECHO_REPLY, m->u.echo.reply);
+		break;
 	case MESSAGE_UNKNOWN:
 		ASSERT(m->type != MESSAGE_UNKNOWN);
 		break;

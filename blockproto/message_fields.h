@@ -166,4 +166,9 @@ enum chunks_field {
 	CHUNKS_HASH = 4,
 };
 
+enum echo_field {
+	ECHO_ID = 1,
+	ECHO_REPLY = 2,
+};
+
 #endif

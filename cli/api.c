@@ -109,7 +109,7 @@ api_reply(struct api_call *call, json_t *body)
 	call->out->body = body;
 }
 
-static void
+void
 api_fail_as(struct api_call *call, int status, const char *code,
     enum cmd_exit exit_code, struct slice reason, const char *next)
 {
@@ -627,6 +627,8 @@ static const struct api_route api_routes[] = {
 	{ "GET", "/v1/folders", api_status_folders },
 	{ "GET", "/v1/devices", api_status_devices },
 	{ "GET", "/v1/pending", api_status_pending },
+	{ "GET", "/v1/whois", api_path_whois },
+	{ "GET", "/v1/ping", api_path_answer },
 	{ "GET", "/v1/doctor", api_doctor },
 	{ "GET", "/v1/explain", api_explain_path },
 	{ "GET", "/v1/ignores", api_explain_rules },
@@ -647,6 +649,7 @@ static const struct api_route api_routes[] = {
 	{ "POST", "/v1/folders/*/adopt", api_folder_adopt },
 	{ "POST", "/v1/folders/*/pause", api_folder_pause },
 	{ "POST", "/v1/folders/*/resume", api_folder_resume },
+	{ "POST", "/v1/devices/*/ping", api_path_ask },
 	{ "POST", "/v1/devices/*/pause", api_device_pause },
 	{ "POST", "/v1/devices/*/resume", api_device_resume },
 };

@@ -106,6 +106,8 @@ struct api_backend {
 	 */
 	int (*pause)(void *arg, bool is_folder, struct slice name, bool on,
 	    struct err *err);
+	/* net_ping(); events_wake() when the answer came. */
+	uint64_t (*ping)(void *arg, const struct devid *id);
 	/* Try all addresses now: net_refresh(). */
 	void (*refresh)(void *arg);
 	void (*self)(void *arg, struct arena *ar, struct api_self *out);

@@ -31,11 +31,15 @@ api_handler_fn api_doctor;
 api_handler_fn api_explain_path, api_explain_ignore, api_explain_rules,
     api_explain_conflicts;
 api_handler_fn api_plan;
+api_handler_fn api_path_ask, api_path_answer, api_path_whois;
 
 /* {"schema": ...}: every answer begins so. */
 json_t *api_object(void);
 /* Answer 200 with `body`; takes it. */
 void api_reply(struct api_call *call, json_t *body);
+/* Answer a failure in full; `next` may be NULL. */
+void api_fail_as(struct api_call *call, int status, const char *code,
+    enum cmd_exit exit_code, struct slice reason, const char *next);
 /* Answer a failure; `next` is what to type, or NULL. */
 void api_fail(struct api_call *call, const struct err *err, const char *next);
 /* A query argument as a slice; empty when absent. */
@@ -43,6 +47,13 @@ struct slice api_query(const struct api_call *call, const char *name);
 /* The same as a number; `fallback` when it is absent or none. */
 uint64_t api_number(const struct api_call *call, const char *name,
     uint64_t fallback);
+
+/* How a device is connected, over which ways it was tried: api_path.c. */
+const struct net_peer_status *api_path_peer(const struct net_status *net,
+    const struct devid *id);
+json_t *api_path(const struct net_peer_status *p); /* accepts NULL */
+json_t *api_path_ways(const struct net_peer_status *p);
+json_t *api_path_counts(const struct net_counts *counts);
 
 /* One answer in the making. */
 struct api_view {

@@ -290,70 +290,7 @@ api_folders(struct api_view *v)
 static const struct net_peer_status *
 api_peer(const struct api_view *v, const struct devid *id)
 {
-	for (size_t i = 0; i < v->net.peer_count; i++)
-		if (devid_equal(&v->net.peer[i].id, id))
-			return &v->net.peer[i];
-	return NULL;
-}
-
-/* Why a way is not direct. */
-static enum reason
-api_detour(enum mesh_detour detour)
-{
-	switch (detour) {
-	case MESH_DIRECT:
-		return REASON_NONE;
-	case MESH_NO_DIRECT_WAY:
-		return REASON_NO_DIRECT_WAY;
-	case MESH_DIRECT_FAILED:
-		return REASON_DIRECT_FAILED;
-	case MESH_DIRECT_UNTRIED:
-		return REASON_DIRECT_UNTRIED;
-	}
-	return REASON_NONE;
-}
-
-static json_t *
-api_device_path(const struct net_peer_status *p)
-{
-	json_t *o = json_object();
-
-	if (p == NULL || !p->connected) {
-		json_object_set_new(o, "kind", json_string("none"));
-		return o;
-	}
-	json_object_set_new(o, "kind",
-	    json_string(p->relayed ? "relay" : "direct"));
-	json_object_set_new(o, "why",
-	    json_string(reason_name(api_detour(p->detour))));
-	json_object_set_new(o, "network", json_string(p->lan ? "lan" : "wan"));
-	json_object_set_new(o, "transport", json_string(p->transport));
-	json_object_set_new(o, "address", api_text(slice_str(p->address)));
-	json_object_set_new(o, "dialled", json_boolean(p->dialled));
-	json_object_set_new(o, "tls", api_text(slice_str(p->tls)));
-	json_object_set_new(o, "since", api_time(p->since_wall_ns));
-	return o;
-}
-
-static json_t *
-api_device_ways(const struct net_peer_status *p)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; p != NULL && i < p->way_count; i++) {
-		const struct net_address_status *w = &p->way[i];
-		json_t *o = json_object();
-
-		json_object_set_new(o, "address",
-		    api_text(slice_str(w->address)));
-		json_object_set_new(o, "found", json_boolean(w->found));
-		json_object_set_new(o, "error", api_text(slice_str(w->error)));
-		json_object_set_new(o, "tried", api_time(w->tried_wall_ns));
-		api_set_count(o, "retry_in_s",
-		    (int64_t)(w->retry_in_ns / CLOCK_S));
-		json_array_append_new(list, o);
-	}
-	return list;
+	return api_path_peer(&v->net, id);
 }
 
 static const char *
@@ -382,7 +319,7 @@ api_device(const struct api_view *v, const struct status_device *d,
 	json_object_set_new(o, "client",
 	    p != NULL && p->client[0] != '\0' ? api_text(slice_str(p->client))
 					      : api_text(d->client));
-	json_object_set_new(o, "path", api_device_path(p));
+	json_object_set_new(o, "path", api_path(p));
 	json_object_set_new(o, "rtt_us",
 	    up && p->rtt_ns > 0
 		? json_integer((json_int_t)(p->rtt_ns / CLOCK_US))
@@ -394,7 +331,7 @@ api_device(const struct api_view *v, const struct status_device *d,
 	json_object_set_new(o, "last_seen", api_time(seen));
 	json_object_set_new(o, "last_error",
 	    p == NULL ? json_string("") : api_text(slice_str(p->last_error)));
-	json_object_set_new(o, "addresses", api_device_ways(p));
+	json_object_set_new(o, "addresses", api_path_ways(p));
 	return o;
 }
 
@@ -599,6 +536,7 @@ api_add_network(const struct api_view *v, json_t *o)
 		json_array_append_new(listen,
 		    api_text(slice_str(v->net.listen[i])));
 	json_object_set_new(o, "listen", listen);
+	json_object_set_new(o, "connections", api_path_counts(&v->net.counts));
 	json_object_set_new(o, "announcing", json_boolean(v->net.announcing));
 	json_object_set_new(o, "announce_error",
 	    api_text(slice_str(

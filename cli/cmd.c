@@ -32,10 +32,18 @@ static const struct cmd cmds[] = {
 	    "give it another name" },
 	{ "device remove", "DEVICE", 1, 1, "yes", cmd_device_remove,
 	    "trust it no longer" },
+	{ "device diag", "DEVICE", 1, 1, "json", cmd_path_diag,
+	    "every way to it that was tried, and how it went" },
 	{ "device pause", "DEVICE", 1, 1, "", cmd_device_pause,
 	    "disconnect it" },
 	{ "device resume", "DEVICE", 1, 1, "", cmd_device_resume,
 	    "connect with it again" },
+
+	{ "ping", "DEVICE", 1, 1, "c=,until-direct,timeout=,json",
+	    cmd_path_ping, "how far away it is, and by which way" },
+	{ "whois", "IP[:PORT]|DEVICE|ID", 1, 1, "json", cmd_path_whois,
+	    "which device is at the other end" },
+	{ "refresh", "", 0, 0, "", cmd_path_refresh, "try every address now" },
 
 	{ "folder add",
 	    "PATH --id ID [--name LABEL] [--mode MODE] [--share DEVICE]...", 1,

@@ -78,6 +78,9 @@ char *cmd_query(struct cmd_call *call, const char *path, const char *name,
 /* The configuration from the file; an exit code, mistakes told. */
 int cmd_config(struct cmd_call *call, struct config *out);
 void cmd_tell_mistakes(const struct config_mistake *list, size_t count);
+/* "direct quic 192.168.1.23:22000 (lan)", "relay ... (no-direct-way)". */
+char *cmd_path_text(struct arena *ar, const json_t *path);
+
 /* What a person means, by name or beginning; exit code, said. */
 int cmd_find_device(struct cmd_call *call, const struct config *cfg,
     const char *text, uint32_t *out);
@@ -131,6 +134,7 @@ cmd_fn cmd_config_get, cmd_config_set, cmd_config_unset, cmd_config_list,
     cmd_config_check, cmd_config_edit;
 cmd_fn cmd_device_add, cmd_device_list, cmd_device_show, cmd_device_rename,
     cmd_device_remove, cmd_device_pause, cmd_device_resume;
+cmd_fn cmd_path_ping, cmd_path_whois, cmd_path_refresh, cmd_path_diag;
 cmd_fn cmd_folder_add, cmd_folder_list, cmd_folder_show, cmd_folder_remove,
     cmd_folder_share, cmd_folder_unshare, cmd_folder_pause, cmd_folder_resume,
     cmd_folder_scan, cmd_folder_override, cmd_folder_revert, cmd_folder_adopt,

@@ -422,12 +422,10 @@ cmd_device_show_live(struct cmd_call *call, const json_t *o)
 					? "in sync"
 					: cmd_text(o, "state"));
 	if (cmd_bool(o, "connected")) {
-		printf("path         %s %s (%s, %s)\n", cmd_text(path, "kind"),
-		    cmd_text(path, "address"),
-		    strcmp(cmd_text(path, "kind"), "relay") == 0
-			? cmd_text(path, "why")
-			: cmd_text(path, "network"),
-		    cmd_text(path, "transport"));
+		printf("path         %s\n", cmd_path_text(&call->ar, path));
+		if (cmd_int(o, "rtt_us") > 0)
+			printf("round trip   %s\n",
+			    print_rtt(&call->ar, cmd_int(o, "rtt_us")));
 		printf("encryption   %s\n", cmd_text(path, "tls"));
 	}
 	printf("client       %s\n",

@@ -18,6 +18,7 @@ enum cmd_exit {
 	CMD_NOT_FOUND = 9,
 	CMD_PARTLY = 10,
 	CMD_OFFLINE = 11,
+	CMD_NO_DIRECT = 12, /* ping --until-direct: no direct way came up */
 	CMD_INTERRUPTED = 130,
 };
 

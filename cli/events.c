@@ -55,6 +55,13 @@ events_free(struct events *ev)
 }
 
 void
+events_wake(struct events *ev)
+{
+	if (ev->wake != NULL)
+		ev->wake(ev->wake_arg);
+}
+
+void
 events_set_wake(struct events *ev, void (*wake)(void *arg), void *arg)
 {
 	ev->wake = wake;
@@ -92,8 +99,7 @@ events_put(struct events *ev, const struct events_item *item)
 	slot->item.text = events_keep(&at, item->text);
 	slot->item.action = events_keep(&at, item->action);
 	slot->item.device_name = events_keep(&at, item->device_name);
-	if (ev->wake != NULL)
-		ev->wake(ev->wake_arg);
+	events_wake(ev);
 	return id;
 }
 

@@ -62,6 +62,8 @@ void events_free(struct events *ev); /* accepts NULL */
  * time (the API); NULL for none.
  */
 void events_set_wake(struct events *ev, void (*wake)(void *arg), void *arg);
+/* The same without an event: what is waited for is no event. */
+void events_wake(struct events *ev);
 uint64_t events_put(struct events *ev, const struct events_item *item);
 /* A note of the engine as an event. */
 uint64_t events_put_note(struct events *ev, int64_t wall_ns,

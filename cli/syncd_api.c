@@ -176,6 +176,14 @@ syncd_api_pause(void *arg, bool is_folder, struct slice name, bool on,
 	return rc < 0 ? rc : syncd_reload(sd, err);
 }
 
+static uint64_t
+syncd_api_ping(void *arg, const struct devid *id)
+{
+	struct syncd *sd = arg;
+
+	return sd->net != NULL ? net_ping(sd->net, id) : 0;
+}
+
 static void
 syncd_api_refresh(void *arg)
 {
@@ -207,6 +215,7 @@ syncd_api_open(struct syncd *sd, struct err *err)
 		.reload = syncd_api_reload,
 		.command = syncd_api_command,
 		.pause = syncd_api_pause,
+		.ping = syncd_api_ping,
 		.refresh = syncd_api_refresh,
 		.self = syncd_api_self };
 

@@ -136,6 +136,15 @@ syncd_on_pending_device(void *arg, const struct devid *id, const char *name,
 	events_put(sd->events, &item);
 }
 
+static void
+syncd_on_echo(void *arg, const struct devid *id)
+{
+	struct syncd *sd = arg;
+
+	(void)id;
+	events_wake(sd->events);
+}
+
 void
 syncd_send(struct syncd *sd, const struct effect *ef)
 {
@@ -210,7 +219,7 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 	*out = (struct net_config){ .identity = sd->identity,
 		.device_name = arena_str(ar, su->name),
 		.client_version = HOLDFAST_VERSION,
-		.features = FEATURE_ZSTD | FEATURE_CHUNKS,
+		.features = FEATURE_ZSTD | FEATURE_CHUNKS | FEATURE_ECHO,
 		.listen = listen,
 		.listen_count = sd->cfg.mesh.listen_count,
 		.announce = sd->cfg.mesh.announce,
@@ -238,6 +247,7 @@ syncd_net_open(struct syncd *sd, struct err *err)
 		.on_message = syncd_on_message,
 		.on_sent = syncd_on_sent,
 		.on_pending_device = syncd_on_pending_device,
+		.on_echo = syncd_on_echo,
 	};
 	struct net_config cfg;
 	struct arena ar = { 0 };

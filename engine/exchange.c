@@ -724,6 +724,7 @@ exchange_dispatch(struct peer *p, const struct message *m,
 		break;
 	case MESSAGE_PING:
 	case MESSAGE_CLOSE: /* the session has seen to it */
+	case MESSAGE_ECHO:  /* and the mesh to this */
 	case MESSAGE_UNKNOWN:
 		break;
 	}

@@ -59,6 +59,15 @@ enum reason {
 	REASON_NO_DIRECT_WAY,  /* no address of its own is known */
 	REASON_DIRECT_FAILED,  /* each was tried in vain */
 	REASON_DIRECT_UNTRIED, /* they are being tried */
+	/* Why a dial came to nothing. */
+	REASON_DIAL_REFUSED,
+	REASON_DIAL_TIMEOUT,
+	REASON_DIAL_UNREACHABLE,
+	REASON_DIAL_NO_NAME,
+	REASON_DIAL_OTHER_DEVICE,
+	REASON_DIAL_UNWANTED,
+	REASON_DIAL_RELAY,
+	REASON_DIAL_FAILED, /* for another reason */
 	REASON_COUNT
 };
 

@@ -192,10 +192,15 @@ conn_on_event(struct conn *c, const struct session_event *ev)
 			stream_trust(c->stream);
 		return;
 	case SESSION_MESSAGE:
-		if (ev->message->type == MESSAGE_CLOSE)
+		if (ev->message->type == MESSAGE_CLOSE) {
 			conn_on_close_message(c, &ev->message->u.close);
-		else
+		} else if (ev->message->type == MESSAGE_ECHO &&
+			   !ev->message->u.echo.reply) {
+			session_answer(c->session, &ev->message->u.echo);
+			conn_want_work(c);
+		} else {
 			c->cb.on_message(c->arg, ev->message, ev->payload);
+		}
 		return;
 	case SESSION_SENT:
 		if (c->state == CONN_UP)

@@ -142,7 +142,8 @@ link_on_end(void *arg, const struct err *err)
 	if (counted)
 		mesh_down(net->mesh, &p->id, uv_hrtime());
 	if (l->dialling) {
-		mesh_dial_failed(net->mesh, &l->dial, err->text, net_now());
+		mesh_dial_failed(net->mesh, &l->dial, err, net_now());
+		net->counts.failed[failure_of(&l->dial.addr, err)]++;
 		l->dialling = false;
 	}
 	/* A device of ours that is connected already did nothing wrong. */
@@ -408,6 +409,7 @@ link_on_hello(void *arg, const struct hello *hello, struct err *err)
 	link_note_client(p, hello);
 	l->generation = ++net->generation;
 	p->up = true;
+	p->echo = (struct net_echo){ 0 };
 	p->error[0] = '\0';
 	p->since_wall_ns = net_wall_ns();
 	link_address_text(l, address);
@@ -420,6 +422,10 @@ link_on_hello(void *arg, const struct hello *hello, struct err *err)
 		.tls = conn_tls_text(l->conn),
 		.features = conn_features(l->conn),
 		.generation = l->generation };
+	if (info.relayed)
+		net->counts.relayed++;
+	else
+		net->counts.direct++;
 	log_info(net->log,
 	    "mesh up device=%s path=%s way=%s address=%s by=%s client=\"%s\" "
 	    "tls=\"%s\"",
@@ -428,6 +434,21 @@ link_on_hello(void *arg, const struct hello *hello, struct err *err)
 	id = p->id;
 	net->cb.on_peer_up(net->arg, &id, hello, &info);
 	return 0;
+}
+
+static void
+link_on_echo(struct link *l, const struct echo *echo)
+{
+	struct net_peer *p = l->peer;
+	const struct devid id = l->id;
+
+	if (p == NULL || p->link != l || echo->id != p->echo.asked ||
+	    echo->id == p->echo.answered)
+		return;
+	p->echo.answered = echo->id;
+	p->echo.rtt_ns = uv_hrtime() - p->asked_ns;
+	if (l->net->cb.on_echo != NULL)
+		l->net->cb.on_echo(l->net->arg, &id);
 }
 
 static void
@@ -440,7 +461,10 @@ link_on_message(void *arg, const struct message *m, struct payload *data)
 		l->heard = true;
 		mesh_settled(l->net->mesh, &id);
 	}
-	l->net->cb.on_message(l->net->arg, &id, m, data);
+	if (m->type == MESSAGE_ECHO)
+		link_on_echo(l, &m->u.echo);
+	else
+		l->net->cb.on_message(l->net->arg, &id, m, data);
 }
 
 static void
@@ -648,7 +672,8 @@ link_dial_due(struct net *net, uint64_t now_ns)
 		struct link *l;
 
 		if (stream == NULL) {
-			mesh_dial_failed(net->mesh, &dial, err.text, net_now());
+			mesh_dial_failed(net->mesh, &dial, &err, net_now());
+			net->counts.failed[failure_of(&dial.addr, &err)]++;
 			continue;
 		}
 		l = link_new(net);

@@ -46,6 +46,8 @@ struct net_peer {
 	int64_t since_wall_ns, seen_wall_ns;
 	char client[128];
 	char error[ERR_TEXT_MAX];
+	struct net_echo echo;
+	uint64_t asked_ns; /* when the one that is not answered was asked */
 };
 
 struct link {
@@ -112,6 +114,8 @@ struct net {
 	uint64_t close_by_ns;
 	void (*on_closed)(void *);
 	void *closed_arg;
+	struct net_counts counts;
+	uint64_t pings; /* the number of the last one */
 	unsigned log_tokens, log_lost;
 	uint64_t log_refill_ns;
 };

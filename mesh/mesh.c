@@ -525,8 +525,8 @@ mesh_dial_over(struct mesh *m, const struct mesh_dial *dial)
 }
 
 void
-mesh_dial_failed(struct mesh *m, const struct mesh_dial *dial, const char *why,
-    struct now now)
+mesh_dial_failed(struct mesh *m, const struct mesh_dial *dial,
+    const struct err *why, struct now now)
 {
 	struct mesh_peer *p = mesh_find(m, &dial->id);
 	struct mesh_address *way;
@@ -537,7 +537,9 @@ mesh_dial_failed(struct mesh *m, const struct mesh_dial *dial, const char *why,
 		return;
 	mesh_back_off(m, p, way, now.mono_ns);
 	way->tried_wall_ns = now.wall_ns;
-	snprintf(way->error, sizeof(way->error), "%s", why);
+	way->failure = failure_of(&way->addr, why);
+	snprintf(way->error, sizeof(way->error), "%.*s",
+	    (int)sizeof(way->error) - 1, why->text);
 }
 
 void
@@ -626,6 +628,13 @@ mesh_judge(struct mesh *m, const struct devid *id,
 	return verdict;
 }
 
+static void
+mesh_way_works(struct mesh_address *way)
+{
+	way->failure = FAILURE_NONE;
+	way->error[0] = '\0';
+}
+
 void
 mesh_up(struct mesh *m, const struct devid *id, const struct mesh_dial *dial,
     uint64_t now_ns)
@@ -642,7 +651,7 @@ mesh_up(struct mesh *m, const struct devid *id, const struct mesh_dial *dial,
 		return;
 	way = mesh_dial_over(m, dial);
 	if (way != NULL)
-		way->error[0] = '\0';
+		mesh_way_works(way);
 }
 
 void
@@ -661,7 +670,7 @@ mesh_better_up(struct mesh *m, const struct devid *id,
 	m->changes++;
 	way = dial != NULL ? mesh_dial_over(m, dial) : NULL;
 	if (way != NULL)
-		way->error[0] = '\0';
+		mesh_way_works(way);
 }
 
 void

@@ -39,6 +39,7 @@
 #include "engine/base/err.h"
 #include "engine/base/slice.h"
 #include "mesh/addr.h"
+#include "mesh/failure.h"
 
 /* Opaque. */
 struct mesh;
@@ -63,7 +64,8 @@ struct mesh_address {
 	unsigned failures;   /* doublings of the next pause */
 	int64_t instance;    /* of who announced it; changes when it restarts */
 	int64_t tried_wall_ns;
-	char error[160]; /* of the last dial; "" when none failed */
+	enum failure failure; /* of the last dial */
+	char error[160];      /* of the last dial; "" when none failed */
 };
 
 enum mesh_verdict {
@@ -127,9 +129,9 @@ uint64_t mesh_changes(const struct mesh *m);
 bool mesh_next(struct mesh *m, uint64_t now_ns, struct mesh_dial *out);
 /* When mesh_next() may have something; CLOCK_NEVER when never by itself. */
 uint64_t mesh_wake_at(const struct mesh *m, uint64_t now_ns);
-/* A dial ended without a connection; `why` for people. */
+/* A dial ended without a connection. */
 void mesh_dial_failed(struct mesh *m, const struct mesh_dial *dial,
-    const char *why, struct now now);
+    const struct err *why, struct now now);
 /* A dial was given up through no fault of the way. */
 void mesh_dial_ended(struct mesh *m, const struct mesh_dial *dial);
 

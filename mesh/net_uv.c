@@ -833,6 +833,24 @@ net_pause_reading(struct net *net, const struct devid *id, bool pause)
 		conn_pause(l->conn, pause);
 }
 
+uint64_t
+net_ping(struct net *net, const struct devid *id)
+{
+	struct message m = { .type = MESSAGE_PING };
+	struct link *l = net_link_up(net, id);
+	struct net_peer *p = net_find(net, id);
+
+	if (l == NULL)
+		return 0;
+	p->echo.asked = ++net->pings;
+	p->asked_ns = uv_hrtime();
+	if ((conn_features(l->conn) & FEATURE_ECHO) != 0)
+		m = (struct message){ .type = MESSAGE_ECHO,
+			.u.echo.id = p->echo.asked };
+	(void)conn_send(l->conn, &m, NULL, 0, NULL);
+	return p->echo.asked;
+}
+
 void
 net_refresh(struct net *net)
 {
@@ -860,6 +878,7 @@ static void
 net_status_ways(const struct net *net, const struct net_peer *p,
     struct net_peer_status *out, struct arena *ar)
 {
+	const struct link *l = p->up ? p->link : NULL;
 	const uint64_t now_ns = uv_hrtime();
 	const struct mesh_address *a;
 	struct net_address_status *way;
@@ -875,6 +894,13 @@ net_status_ways(const struct net *net, const struct net_peer *p,
 		way[i] = (struct net_address_status){
 			.address = net_dup_text(ar, text),
 			.found = a->found,
+			.source = a->looked_up ? NET_LOOKED_UP
+				  : a->found   ? NET_ANNOUNCED
+					       : NET_CONFIGURED,
+			.dialling = a->dialling,
+			.in_use = l != NULL && l->dialled &&
+				  addr_equal(&l->dial.addr, &a->addr),
+			.failure = a->failure,
 			.error = net_dup_text(ar, a->error),
 			.tried_wall_ns = a->tried_wall_ns,
 			.retry_in_ns =
@@ -924,6 +950,7 @@ net_status_peer(const struct net *net, const struct net_peer *p,
 	out->bytes_in += conn_bytes_in(l->conn);
 	out->bytes_out += conn_bytes_out(l->conn);
 	out->rtt_ns = conn_rtt_ns(l->conn);
+	out->echo = p->echo;
 }
 
 static void
@@ -1009,7 +1036,8 @@ net_status(const struct net *net, struct net_status *out, struct arena *ar)
 	    arena_array(ar, net->listener.len + 1, sizeof(*listen));
 	char text[ADDR_TEXT_MAX];
 
-	*out = (struct net_status){ .listen = listen,
+	*out = (struct net_status){ .counts = net->counts,
+		.listen = listen,
 		.listen_count = net->listener.len,
 		.peer = peer,
 		.announcing = net->near != NULL,

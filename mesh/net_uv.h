@@ -102,6 +102,8 @@ struct net_callbacks {
 	 */
 	void (*on_pending_device)(void *arg, const struct devid *id,
 	    const char *name, const char *address);
+	/* A peer answered a net_ping(): net_status() has the figure. */
+	void (*on_echo)(void *arg, const struct devid *id);
 };
 
 /*
@@ -140,12 +142,31 @@ size_t net_queued(const struct net *net, const struct devid *id);
 void net_drop(struct net *net, const struct devid *id, const char *reason);
 /* Stop or go on taking messages from this peer: back-pressure to its TCP. */
 void net_pause_reading(struct net *net, const struct devid *id, bool pause);
+
+/* Questions that a peer's program answers, and how long the last one took. */
+struct net_echo {
+	uint64_t asked, answered; /* numbers of the last ones; 0: none */
+	uint64_t rtt_ns;          /* of `answered` */
+};
+
+/*
+ * Ask a peer for a sign of life.  With FEATURE_ECHO its program answers, and
+ * net_echo counts; else it is a Ping, which makes the transport measure its
+ * own round trip anew.  The question's number; 0: not connected.
+ */
+uint64_t net_ping(struct net *net, const struct devid *id);
 /* The network changed or someone is impatient: dial and announce now. */
 void net_refresh(struct net *net);
 
+enum net_source { NET_CONFIGURED, NET_ANNOUNCED, NET_LOOKED_UP };
+
 struct net_address_status {
 	const char *address;
-	bool found;        /* by discovery */
+	bool found; /* by discovery */
+	enum net_source source;
+	bool dialling;
+	bool in_use; /* the connection goes there */
+	enum failure failure;
 	const char *error; /* of the last dial; "" when it did not fail */
 	int64_t tried_wall_ns;
 	uint64_t retry_in_ns;
@@ -166,7 +187,8 @@ struct net_peer_status {
 	int64_t since_wall_ns;        /* of this connection */
 	int64_t last_seen_wall_ns;    /* 0: never in this run */
 	uint64_t bytes_in, bytes_out; /* since start; plaintext of BEP */
-	uint64_t rtt_ns;              /* 0: unknown */
+	uint64_t rtt_ns;              /* 0: unknown; to the relay, if any */
+	struct net_echo echo;
 	const char *last_error; /* why the last connection or dial ended */
 	const struct net_address_status *way;
 	size_t way_count;
@@ -207,7 +229,14 @@ struct net_coordinator_status { /* our line to one; net_coord_uv.h */
 	uint64_t bytes_in, bytes_out;
 };
 
+/* Connections that came up, and dials that did not, since the start. */
+struct net_counts {
+	uint64_t direct, relayed;
+	uint64_t failed[FAILURE_COUNT];
+};
+
 struct net_status {
+	struct net_counts counts;
 	const char *const *listen; /* really bound, with ports */
 	size_t listen_count;
 	const struct net_peer_status *peer; /* in order of configuration */

@@ -6,6 +6,7 @@
  */
 #include "mesh/quic_conn_ngtcp2.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -324,6 +325,7 @@ quic_conn_broken(struct quic_conn *c, int rv)
 		c->quiet = true;
 		err_set(&err, ERR_CLOSED, "no answer within %u s",
 		    (unsigned)(LIMIT_DIAL_NS / CLOCK_S));
+		err.sys = ETIMEDOUT;
 		break;
 	case NGTCP2_ERR_DROP_CONN:
 	case NGTCP2_ERR_RETRY:
@@ -885,6 +887,7 @@ quic_conn_expire(struct quic_conn *c, uint64_t now_ns)
 		}
 		err_set(&err, ERR_CLOSED, "no answer within %u s",
 		    (unsigned)(LIMIT_DIAL_NS / CLOCK_S));
+		err.sys = ETIMEDOUT;
 		quic_conn_fail(c, &err);
 		return;
 	case QUIC_SHAKING:

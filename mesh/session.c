@@ -27,6 +27,7 @@
 
 #define SESSION_PING_NS (60 * CLOCK_S)  /* BEP: within 45 to 90 s */
 #define SESSION_DEAD_NS (300 * CLOCK_S) /* BEP: nothing came for so long */
+#define SESSION_ECHOES 8                /* answers that wait to be sent */
 #define SESSION_COMPRESS_MIN 128        /* bytes; as Syncthing */
 #define SESSION_ZSTD_MIN 4096           /* bytes; below, LZ4 is quicker */
 
@@ -43,6 +44,7 @@ enum session_lane { LANE_CONTROL, LANE_DATA, LANES };
 struct session_item {
 	struct list_node node;
 	uint64_t tag;
+	bool echo;               /* the answer to one */
 	struct payload *payload; /* owned; follows the head; may be NULL */
 	size_t at;               /* bytes already written */
 	size_t head_len;
@@ -71,6 +73,7 @@ struct session {
 	enum session_lane last_lane;
 	size_t queued;
 	bool config_sent, closing;
+	unsigned echoes; /* answers that wait to be sent */
 	VEC(uint64_t) sent;
 	size_t sent_at;
 	struct buf scratch, packed;
@@ -235,6 +238,8 @@ session_knows(const struct session *s, int32_t type)
 		return true;
 	if (type == MESSAGE_CHUNKS_REQUEST || type == MESSAGE_CHUNKS)
 		return (session_features(s) & FEATURE_CHUNKS) != 0;
+	if (type == MESSAGE_ECHO)
+		return (session_features(s) & FEATURE_ECHO) != 0;
 	return false;
 }
 
@@ -452,8 +457,20 @@ session_send(struct session *s, const struct message *m,
 	}
 	if (m->type == MESSAGE_CLUSTER_CONFIG)
 		s->config_sent = true;
+	it->echo = m->type == MESSAGE_ECHO && m->u.echo.reply;
+	s->echoes += it->echo;
 	session_push(s, lane, it);
 	return 0;
+}
+
+void
+session_answer(struct session *s, const struct echo *echo)
+{
+	const struct message m = { .type = MESSAGE_ECHO,
+		.u.echo = { .id = echo->id, .reply = true } };
+
+	if (s->echoes < SESSION_ECHOES && s->config_sent)
+		(void)session_send(s, &m, NULL, 0, NULL);
 }
 
 /* The lanes take turns, message by message. */
@@ -507,6 +524,8 @@ session_output_done(struct session *s, size_t n, uint64_t now_ns)
 		return;
 	if (it->tag != 0)
 		*VEC_ADD(&s->sent) = it->tag;
+	if (it->echo)
+		s->echoes--;
 	session_item_free(it);
 	s->out = NULL;
 }

@@ -303,6 +303,7 @@ stream_relay_on_timer(uv_timer_t *timer)
 
 	err_set(&err, ERR_CLOSED, "not through the relay within %u s",
 	    (unsigned)(LIMIT_RELAY_NS / CLOCK_S));
+	err.sys = ETIMEDOUT;
 	stream_relay_fail(timer->data, &err);
 }
 

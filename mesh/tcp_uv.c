@@ -436,6 +436,7 @@ tcp_on_dial_timeout(uv_timer_t *timer)
 
 	err_set(&t->error, ERR_CLOSED, "no answer within %u s",
 	    (unsigned)(LIMIT_DIAL_NS / CLOCK_S));
+	t->error.sys = ETIMEDOUT;
 	tcp_dial_over(t, &t->error);
 }
 

@@ -166,6 +166,24 @@ def test_a_direct_way_takes_the_relays_place(
     assert not tree.conflicts(dirs[1])
 
 
+def test_ping_goes_through_the_relay(make_relayed: MakeRelayed,
+                                     relay: AnyRelay) -> None:
+    (a, b), _ = make_relayed(relay.url)
+    one = a.ctl("ping", "B", "-c", "1", "--json").json["pings"][0]
+    assert one["by"] == "echo" and one["rtt_us"] > 0
+    assert one["path"]["kind"] == "relay"
+    assert one["path"]["why"] == "no-direct-way"
+    result = b.ctl("ping", "A", "--until-direct", "--timeout", "1",
+                   check=False)
+    assert result.code == 12, result
+    assert f"A: relay 127.0.0.1:{relay.port} (no-direct-way)" in result.out
+    assert a.status()["connections"]["relayed"] == 1
+    # The flow to the relay is B's.
+    assert a.ctl("whois", f"127.0.0.1:{relay.port}").out.startswith("B  ")
+    b.ctl("config", "set", "--add", "device.A.address", a.addr)
+    assert "direct tcp" in b.ctl("ping", "A", "--until-direct").out
+
+
 def test_the_relay_is_the_way_when_nothing_answers(
         make_relayed: MakeRelayed, relay: AnyRelay) -> None:
     (a, b), dirs = make_relayed(relay.url)

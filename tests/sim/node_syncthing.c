@@ -941,6 +941,7 @@ message(struct node *nd, uint32_t from, const struct message *m,
 	case MESSAGE_CLOSE:
 	case MESSAGE_CHUNKS_REQUEST:
 	case MESSAGE_CHUNKS:
+	case MESSAGE_ECHO:
 	case MESSAGE_UNKNOWN:
 		break;
 	}

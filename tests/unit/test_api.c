@@ -29,6 +29,7 @@ static struct {
 	int reload_rc;
 	int explain_rc;
 	struct explain explain;
+	struct net_counts counts;
 	char last_command[256];
 } fake;
 
@@ -83,6 +84,7 @@ fake_net(void *arg, struct arena *ar, struct net_status *out)
 		.pending = &fake.pending,
 		.pending_count = fake.pending.name != NULL,
 		.announce_error = "",
+		.counts = fake.counts,
 	};
 }
 
@@ -214,6 +216,15 @@ fake_pause(void *arg, bool is_folder, struct slice name, bool on,
 	return 0;
 }
 
+static uint64_t
+fake_ping(void *arg, const struct devid *id)
+{
+	struct net_peer_status *p = &fake.peer[devid_equal(id, &phone)];
+
+	(void)arg;
+	return p->connected ? ++p->echo.asked : 0;
+}
+
 static void
 fake_refresh(void *arg)
 {
@@ -248,6 +259,7 @@ static const struct api_backend backend = {
 	.reload = fake_reload,
 	.command = fake_command,
 	.pause = fake_pause,
+	.ping = fake_ping,
 	.refresh = fake_refresh,
 	.self = fake_self,
 };
@@ -775,6 +787,143 @@ api_events_forget_the_oldest(void **state)
 	assert_int_equal(since, EVENTS_KEPT + 10);
 }
 
+static void
+expect_failure(const char *method, const char *path, const char *args,
+    int status, int code)
+{
+	struct api_answer a = call(method, path, args, true);
+
+	assert_int_equal(a.status, status);
+	assert_int_equal(exit_of(a.body), code);
+	json_decref(a.body);
+}
+
+static void
+api_ping_waits_for_the_answer(void **state)
+{
+	struct api_answer a;
+	json_t *o;
+
+	(void)state;
+	fake.peer[0].features = FEATURE_ECHO;
+	fake.peer[0].transport = "quic";
+	a = call("POST", "/v1/devices/lap/ping", "", false);
+	assert_int_equal(a.status, 200);
+	assert_string_equal(text(a.body, "by"), "echo");
+	assert_true(json_is_null(json_object_get(a.body, "rtt_us")));
+	json_decref(a.body);
+	a = call("GET", "/v1/ping", "device=laptop&number=1&timeout=5", false);
+	assert_true(a.wait);
+	assert_null(a.body);
+	fake.peer[0].echo.answered = 1;
+	fake.peer[0].echo.rtt_ns = 31 * CLOCK_MS;
+	a = call("GET", "/v1/ping", "device=laptop&number=1&timeout=5", false);
+	assert_false(a.wait);
+	assert_int_equal(json_integer_value(json_object_get(a.body, "rtt_us")),
+	    31000);
+	assert_string_equal(text(json_object_get(a.body, "path"), "transport"),
+	    "quic");
+	json_decref(a.body);
+	/* No answer in time. */
+	o = get("/v1/ping", "device=laptop&number=2&timeout=5");
+	assert_true(json_is_null(json_object_get(o, "rtt_us")));
+	json_decref(o);
+}
+
+static void
+api_ping_says_what_it_measured(void **state)
+{
+	json_t *o;
+
+	(void)state;
+	o = get("/v1/ping", "device=laptop&number=1&timeout=5");
+	assert_string_equal(text(o, "by"), "transport");
+	assert_int_equal(json_integer_value(json_object_get(o, "rtt_us")), 400);
+	assert_true(
+	    json_is_null(json_object_get(json_object_get(o, "path"), "why")));
+	json_decref(o);
+	fake.peer[0].relayed = true;
+	fake.peer[0].detour = MESH_DIRECT_FAILED;
+	o = get("/v1/ping", "device=laptop&number=1&timeout=5");
+	assert_string_equal(text(o, "by"), "transport-to-relay");
+	assert_string_equal(text(json_object_get(o, "path"), "why"),
+	    "direct-failed");
+	json_decref(o);
+	expect_failure("POST", "/v1/devices/phone/ping", "", 409, 11);
+	expect_failure("GET", "/v1/ping", "device=phone", 409, 11);
+	expect_failure("POST", "/v1/devices/nobody/ping", "", 404, 9);
+}
+
+static void
+expect_whois(const char *args, const char *device)
+{
+	json_t *o = get("/v1/whois", args);
+
+	assert_int_equal(json_array_size(json_object_get(o, "devices")), 1);
+	assert_string_equal(text(item(o, "devices", 0), "device"), device);
+	json_decref(o);
+}
+
+static void
+api_whois_knows_flows_names_and_ids(void **state)
+{
+	char id[DEVID_TEXT_LEN + 1], args[128];
+
+	(void)state;
+	expect_whois("who=192.168.1.23:22000", "laptop");
+	expect_whois("who=192.168.1.23", "laptop");
+	expect_whois("who=phone", "phone");
+	devid_text(&phone, id);
+	snprintf(args, sizeof(args), "who=%s", id);
+	expect_whois(args, "phone");
+	fake.peer[0].address = "[fd00::17]:22000";
+	expect_whois("who=[fd00::17]:22000", "laptop");
+	expect_whois("who=fd00:0::17", "laptop");
+	expect_failure("GET", "/v1/whois", "who=[fd00::17]:22001", 404, 9);
+	expect_failure("GET", "/v1/whois", "who=192.168.1.23", 404, 9);
+	expect_failure("GET", "/v1/whois", "who=nobody", 404, 9);
+	expect_failure("GET", "/v1/whois", "", 404, 9);
+}
+
+static void
+api_status_tells_each_way_and_how_it_went(void **state)
+{
+	static const struct net_address_status way[] = {
+		{ .address = "tcp://192.168.1.23:22000",
+		    .in_use = true,
+		    .error = "" },
+		{ .address = "quic://192.0.2.7:22000",
+		    .found = true,
+		    .source = NET_LOOKED_UP,
+		    .failure = FAILURE_TIMEOUT,
+		    .error = "no answer within 20 s" },
+	};
+	const json_t *device;
+	json_t *o;
+
+	(void)state;
+	fake.peer[0].way = way;
+	fake.peer[0].way_count = 2;
+	fake.counts.direct = 2;
+	fake.counts.failed[FAILURE_TIMEOUT] = 3;
+	o = get("/v1/status", "device=laptop");
+	device = item(o, "devices", 0);
+	assert_true(json_is_true(
+	    json_object_get(item(device, "addresses", 0), "in_use")));
+	assert_true(json_is_null(
+	    json_object_get(item(device, "addresses", 0), "reason")));
+	assert_string_equal(text(item(device, "addresses", 1), "source"),
+	    "looked-up");
+	assert_string_equal(text(item(device, "addresses", 1), "reason"),
+	    "dial-timeout");
+	assert_int_equal(
+	    json_integer_value(json_object_get(
+		json_object_get(json_object_get(o, "connections"), "failed"),
+		"dial-timeout")),
+	    3);
+	json_decref(o);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -798,6 +947,10 @@ main(void)
 		T(api_reload_tells_mistakes),
 		T(api_events_wait_for_what_is_new),
 		T(api_events_forget_the_oldest),
+		T(api_ping_waits_for_the_answer),
+		T(api_ping_says_what_it_measured),
+		T(api_whois_knows_flows_names_and_ids),
+		T(api_status_tells_each_way_and_how_it_went),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

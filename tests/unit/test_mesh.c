@@ -1,4 +1,5 @@
 /* Whom to dial when, and who may stay. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,6 +22,13 @@ device(uint8_t n)
 	id.b[0] = n;
 	return id;
 }
+
+static const struct err refused = { .code = ERR_IO,
+	.sys = ECONNREFUSED,
+	.text = "refused" };
+static const struct err late = { .code = ERR_CLOSED,
+	.sys = ETIMEDOUT,
+	.text = "late" };
 
 static struct addr
 parse(const char *text)
@@ -67,7 +75,7 @@ mesh_dials_at_once_and_then_backs_off_to_a_minute(void **state)
 		assert_true(mesh_next(m, now, &d));
 		assert_false(mesh_next(m, now, &d));
 		assert_int_equal(mesh_wake_at(m, now), CLOCK_NEVER);
-		mesh_dial_failed(m, &d, "refused", at(now));
+		mesh_dial_failed(m, &d, &refused, at(now));
 		/* The first minute somebody may be waiting. */
 		eager = now - T0 < 60 * CLOCK_S;
 		assert_in_range(mesh_wake_at(m, now) - now,
@@ -80,6 +88,8 @@ mesh_dials_at_once_and_then_backs_off_to_a_minute(void **state)
 	}
 	assert_int_equal(want, 60);
 	assert_string_equal(mesh_address_at(m, &d.id, 0)->error, "refused");
+	assert_int_equal(mesh_address_at(m, &d.id, 0)->failure,
+	    FAILURE_REFUSED);
 	mesh_refresh(m, now - 1);
 	assert_true(mesh_next(m, now - 1, &d));
 	mesh_free(m);
@@ -280,7 +290,7 @@ mesh_gives_better_ways_a_head_start(void **state)
 	assert_true(mesh_next(m, T0 + 250 * CLOCK_MS, &d));
 	assert_int_equal(d.addr.scheme, ADDR_QUIC);
 	/* The next one need not wait when that one failed. */
-	mesh_dial_failed(m, &d, "refused", at(T0 + 300 * CLOCK_MS));
+	mesh_dial_failed(m, &d, &refused, at(T0 + 300 * CLOCK_MS));
 	assert_true(mesh_next(m, T0 + 300 * CLOCK_MS, &d));
 	assert_int_equal(d.addr.scheme, ADDR_TCP);
 	assert_false(addr_is_lan(&d.addr));
@@ -303,12 +313,12 @@ mesh_forgets_announced_addresses_after_90_s(void **state)
 	assert_true(mesh_found(m, &peer, &a, 1, T0));
 	assert_false(mesh_found(m, &peer, &a, 1, T0));
 	assert_true(mesh_next(m, T0, &d));
-	mesh_dial_failed(m, &d, "refused", at(T0));
+	mesh_dial_failed(m, &d, &refused, at(T0));
 	assert_false(mesh_next(m, T0, &d));
 	/* A new instance: it started anew, so dial at once. */
 	assert_true(mesh_found(m, &peer, &a, 2, T0));
 	assert_true(mesh_next(m, T0, &d));
-	mesh_dial_failed(m, &d, "refused", at(T0));
+	mesh_dial_failed(m, &d, &refused, at(T0));
 	assert_false(mesh_next(m, T0 + 91 * CLOCK_S, &d));
 	assert_null(mesh_address_at(m, &peer, 0));
 	mesh_free(m);
@@ -396,7 +406,7 @@ mesh_puts_a_direct_connection_in_a_relayed_ones_place(void **state)
 	mesh_up(m, &id, &relayed, T0 + CLOCK_S);
 	mesh_settled(m, &id);
 	assert_int_equal(mesh_detour(m, &id), MESH_DIRECT_UNTRIED);
-	mesh_dial_failed(m, &direct, "refused", at(T0 + 2 * CLOCK_S));
+	mesh_dial_failed(m, &direct, &refused, at(T0 + 2 * CLOCK_S));
 	assert_int_equal(mesh_detour(m, &id), MESH_DIRECT_FAILED);
 	/* It goes on trying, but for the relay. */
 	assert_true(mesh_next(m, T0 + 10 * CLOCK_S, &direct));
@@ -472,7 +482,7 @@ mesh_keeps_what_it_knows_through_a_new_configuration(void **state)
 
 	(void)state;
 	assert_true(mesh_next(m, T0, &d));
-	mesh_dial_failed(m, &d, "refused", at(T0));
+	mesh_dial_failed(m, &d, &refused, at(T0));
 	mesh_configure(m, &cfg, 1, T0);
 	assert_string_equal(mesh_name(m, &peer), "new");
 	assert_string_equal(mesh_address_at(m, &peer, 0)->error, "refused");
@@ -481,7 +491,7 @@ mesh_keeps_what_it_knows_through_a_new_configuration(void **state)
 	/* Removed while it is being dialled. */
 	mesh_configure(m, NULL, 0, T0);
 	assert_false(mesh_has(m, &peer));
-	mesh_dial_failed(m, &d, "late", at(T0));
+	mesh_dial_failed(m, &d, &late, at(T0));
 	mesh_dial_ended(m, &d);
 	mesh_down(m, &peer, T0);
 	mesh_free(m);

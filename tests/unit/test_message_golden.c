@@ -467,6 +467,18 @@ chunk_maps(void **state)
 }
 
 static void
+echoes(void **state)
+{
+	struct message m = { .type = MESSAGE_ECHO };
+
+	(void)state;
+	m.u.echo.id = UINT64_C(0xfedcba9876543210);
+	expect("echo", &m);
+	m.u.echo.reply = true;
+	expect("echo_reply", &m);
+}
+
+static void
 old_peers_are_understood(void **state)
 {
 	struct arena arena = { 0 };
@@ -568,6 +580,7 @@ main(void)
 		cmocka_unit_test(requests_and_responses),
 		cmocka_unit_test(progress_ping_close),
 		cmocka_unit_test(chunk_maps),
+		cmocka_unit_test(echoes),
 		cmocka_unit_test(old_peers_are_understood),
 		cmocka_unit_test(odd_items_are_refused_one_by_one),
 		cmocka_unit_test(lz4_index_is_the_plain_one),

@@ -41,7 +41,7 @@ struct node {
 	struct net_config cfg;
 	struct net_callbacks cb;
 	struct log log;
-	unsigned ups, downs, messages, sent, pendings;
+	unsigned ups, downs, messages, sent, pendings, echoes;
 	bool is_up, closed;
 	char reason[256], pending_name[64];
 	struct net_peer_info info;
@@ -163,6 +163,15 @@ on_pending(void *arg, const struct devid *id, const char *name,
 }
 
 static void
+on_echo(void *arg, const struct devid *id)
+{
+	struct node *n = arg;
+
+	assert_true(devid_equal(id, identity_devid(n->peer_id)));
+	n->echoes++;
+}
+
+static void
 on_closed(void *arg)
 {
 	((struct node *)arg)->closed = true;
@@ -179,12 +188,12 @@ node_init(struct node *n, const char *name)
 	if (identity_open_or_make(&n->id, n->dir, &err) < 0)
 		fail_msg("%s", err.text);
 	n->cb = (struct net_callbacks){ on_up, on_down, on_message, on_sent,
-		on_pending };
+		on_pending, on_echo };
 	n->log = (struct log){ LOG_DEBUG, node_log, (void *)(uintptr_t)name };
 	n->cfg.identity = n->id;
 	n->cfg.device_name = name;
 	n->cfg.client_version = "0.0.1";
-	n->cfg.features = FEATURE_ZSTD;
+	n->cfg.features = FEATURE_ZSTD | FEATURE_ECHO;
 	n->listen_list[0] = n->listen;
 	snprintf(n->listen, sizeof(n->listen), "%s://127.0.0.1:0", scheme);
 	n->cfg.listen = n->listen_list;
@@ -319,7 +328,7 @@ net_connects_and_tells_both(void **state)
 	assert_true(a.info.dialled);
 	assert_false(b.info.dialled);
 	assert_true(a.info.lan);
-	assert_int_equal(a.info.features, FEATURE_ZSTD);
+	assert_int_equal(a.info.features, FEATURE_ZSTD | FEATURE_ECHO);
 	assert_int_equal(strncmp(b.listen, scheme, strlen(scheme)), 0);
 	assert_non_null(strstr(b.listen, "://127.0.0.1:"));
 	assert_true(run_until(NULL, &b.messages, 1, LONG_MS));
@@ -352,6 +361,39 @@ net_carries_a_16_mib_response_unharmed(void **state)
 	assert_int_equal(a.sent, 3);
 	assert_int_equal(a.last_tag, 902);
 	assert_int_equal(net_queued(a.net, identity_devid(b.id)), 0);
+	pair_close(&a, &b);
+}
+
+static void
+net_ping_is_answered_by_the_other_program(void **state)
+{
+	struct node a, b;
+	struct net_status st;
+	struct arena ar = { 0 };
+	uint64_t first;
+
+	(void)state;
+	node_init(&a, "A");
+	node_pair(&a, &a, NULL);
+	node_open(&a);
+	assert_int_equal(net_ping(a.net, identity_devid(a.id)), 0);
+	node_close(&a);
+	node_fini(&a);
+	pair_open(&a, &b);
+	first = net_ping(a.net, identity_devid(b.id));
+	assert_true(first > 0);
+	assert_true(run_until(NULL, &a.echoes, 1, LONG_MS));
+	net_status(a.net, &st, &ar);
+	assert_int_equal(st.peer[0].echo.answered, first);
+	assert_true(st.peer[0].echo.rtt_ns > 0);
+	assert_int_equal(st.counts.direct, 1);
+	assert_true(st.peer[0].way[0].in_use);
+	assert_true(net_ping(a.net, identity_devid(b.id)) > first);
+	assert_true(run_until(NULL, &a.echoes, 2, LONG_MS));
+	/* Nobody above heard of it. */
+	assert_true(b.messages <= 1);
+	assert_int_equal(b.echoes, 0);
+	arena_fini(&ar);
 	pair_close(&a, &b);
 }
 
@@ -808,6 +850,7 @@ main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(net_connects_and_tells_both),
 		cmocka_unit_test(net_carries_a_16_mib_response_unharmed),
+		cmocka_unit_test(net_ping_is_answered_by_the_other_program),
 		cmocka_unit_test(net_refuses_what_does_not_fit_the_queue),
 		cmocka_unit_test(net_holds_messages_back_while_paused),
 		cmocka_unit_test(net_holds_megabytes_back_while_paused),

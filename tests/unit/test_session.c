@@ -200,6 +200,48 @@ session_sends_data_from_where_it_lies(void **state)
 }
 
 static void
+session_echoes_where_both_agreed(void **state)
+{
+	struct message m = { .type = MESSAGE_ECHO, .u.echo.id = 77 };
+	struct session *a, *b;
+	struct buf out = { 0 };
+	struct heard h = { 0 };
+
+	(void)state;
+	pair(&a, &b, FEATURE_ECHO);
+	assert_int_equal(session_send(a, &m, NULL, 0, NULL), 0);
+	drain(a, &out);
+	assert_int_equal(feed(b, buf_slice(&out), 3, &h, NULL), 0);
+	assert_int_equal(h.last, MESSAGE_ECHO);
+	/* However many are asked for, few answers wait. */
+	for (int i = 0; i < 1000; i++)
+		session_answer(b, &m.u.echo);
+	assert_true(session_queued(b) < 1000);
+	buf_clear(&out);
+	drain(b, &out);
+	h = (struct heard){ 0 };
+	assert_int_equal(feed(a, buf_slice(&out), 9999, &h, NULL), 0);
+	assert_int_equal(h.last, MESSAGE_ECHO);
+	assert_int_equal(h.messages, 8);
+	/* Those are gone: there is room again. */
+	session_answer(b, &m.u.echo);
+	assert_true(session_queued(b) > 0);
+	session_free(a);
+	session_free(b);
+	/* Not agreed: skipped unread. */
+	pair(&a, &b, 0);
+	buf_clear(&out);
+	assert_int_equal(session_send(a, &m, NULL, 0, NULL), 0);
+	drain(a, &out);
+	h = (struct heard){ 0 };
+	assert_int_equal(feed(b, buf_slice(&out), 3, &h, NULL), 0);
+	assert_int_equal(h.messages, 0);
+	buf_fini(&out);
+	session_free(a);
+	session_free(b);
+}
+
+static void
 session_lets_small_messages_pass_between_large_ones(void **state)
 {
 	struct message r = { .type = MESSAGE_RESPONSE };
@@ -534,6 +576,7 @@ main(void)
 		cmocka_unit_test(session_tells_a_stranger_nothing),
 		cmocka_unit_test(session_talks_to_itself_byte_by_byte),
 		cmocka_unit_test(session_sends_data_from_where_it_lies),
+		cmocka_unit_test(session_echoes_where_both_agreed),
 		cmocka_unit_test(
 		    session_lets_small_messages_pass_between_large_ones),
 		cmocka_unit_test(session_compresses_lists_but_not_data),

@@ -1,0 +1,135 @@
+"""ping, whois, refresh and device diag: the way to a device."""
+
+from __future__ import annotations
+
+import signal
+import socket
+
+from lib.node import NOT_FOUND, OFFLINE, TIMEOUT, Node
+from lib.proc import free_port, wait_until
+from lib.world import Pair, World
+
+NO_DIRECT = 12
+
+
+def remote(node: Node, name: str) -> str:
+    """The flow's other end, as the node's own socket has it."""
+    return node.device(name)["path"]["address"]
+
+
+def test_ping_measures_the_way_that_is_in_use(pair: Pair) -> None:
+    out = pair.a.ctl("ping", "B", "-c", "2").out.splitlines()
+    assert len(out) == 2
+    for line in out:
+        assert line.startswith("B: direct tcp 127.0.0.1:"), line
+        assert line.rstrip().endswith(("ms", "µs", "s")), line
+    answer = pair.a.ctl("ping", "B", "-c", "1", "--json").json
+    assert answer["schema"] == "syncctl/1" and answer["lost"] == 0
+    one, = answer["pings"]
+    assert one["by"] == "echo" and one["rtt_us"] > 0
+    assert one["path"]["kind"] == "direct" and one["path"]["why"] is None
+    assert answer["min_us"] == answer["max_us"] == one["rtt_us"]
+    # What is direct already is at once.
+    assert pair.b.ctl("ping", "A", "--until-direct").code == 0
+    assert pair.a.ctl("ping", "nobody", check=False).code == NOT_FOUND
+    assert pair.a.ctl("ping", "B", "-c", "0", check=False).code == 2
+    # The beginning of an ID is a name, too.
+    assert pair.a.ctl("ping", pair.b.id[:7], "-c", "1").code == 0
+
+
+def test_ping_says_when_nobody_is_there(pair: Pair) -> None:
+    pair.b.stop()
+    wait_until(lambda: not pair.a.connected("B"), 30, "gone")
+    for args in (["-c", "1"], ["--until-direct", "--timeout", "1"]):
+        result = pair.a.ctl("ping", "B", *args, check=False)
+        assert result.code == OFFLINE, result
+        assert "not connected" in result.err
+
+
+def test_ping_of_one_that_does_not_answer(pair: Pair) -> None:
+    """A stopped process is no lost connection, for a while."""
+    pair.b.send_signal(signal.SIGSTOP)
+    try:
+        result = pair.a.ctl("ping", "B", "-c", "1", check=False)
+        assert result.code == TIMEOUT and "no answer" in result.out, result
+    finally:
+        pair.b.send_signal(signal.SIGCONT)
+    wait_until(lambda: pair.a.ctl("ping", "B", "-c", "1",
+                                  check=False).code == 0, 30, "back")
+
+
+def test_ping_of_a_syncthing_is_the_transports(world: World) -> None:
+    theirs = world.syncthing()
+    ours = world.node("A")
+    ours.device_add(theirs.id, "S", theirs.addr)
+    theirs.device_add(ours.id, "A", "dynamic")
+    wait_until(lambda: ours.connected("S"), 60, "connected",
+               alive=[ours, theirs])
+    wait_until(lambda: ours.ctl("ping", "S", "-c", "1",
+                                check=False).code == 0, 30, "measured",
+               alive=[ours, theirs])
+    one = ours.ctl("ping", "S", "-c", "1", "--json").json["pings"][0]
+    assert one["by"] == "transport" and one["rtt_us"] > 0
+
+
+def test_whois_names_who_is_at_the_other_end(pair: Pair) -> None:
+    at = remote(pair.a, "B")
+    answer = pair.a.ctl("whois", at, "--json").json
+    device, = answer["devices"]
+    assert (device["device"], device["id"]) == ("B", pair.b.id)
+    assert device["path"]["address"] == at
+    line = pair.a.ctl("whois", at).out
+    assert line == f"B  {pair.b.id}  direct tcp {at} (lan)\n"
+    # One of the two called, from a port that was given by chance.
+    assert pair.b.ctl("whois", remote(pair.b, "A")).out.startswith("A  ")
+    for who in ("B", pair.b.id, pair.b.id[:7], "127.0.0.1"):
+        assert pair.a.ctl("whois", who).out.startswith("B  ")
+    # A flow that is there, and is none of a device's.
+    foreign = socket.create_connection(("127.0.0.1", pair.a.port))
+    own = "127.0.0.1:%d" % foreign.getsockname()[1]
+    for who in (own, "192.0.2.7:22000", "nobody"):
+        result = pair.a.ctl("whois", who, check=False)
+        assert result.code == NOT_FOUND and "unknown" in result.err, result
+    foreign.close()
+
+
+def test_diag_tells_of_every_way(world: World) -> None:
+    a, b = world.node("A"), world.node("B", start=False)
+    silent = socket.socket()
+    silent.bind(("127.0.0.1", 0))  # does not listen: refuses
+    wrong = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+    mixed = world.node("C")
+    a.device_add(b.id, "B", wrong, mixed.addr,
+                 f"quic://127.0.0.1:{free_port()}")
+
+    def ways() -> dict:
+        return {w["address"]: w for w in
+                a.ctl("device", "diag", "B", "--json",
+                      check=False).json["addresses"]}
+
+    wait_until(lambda: ways()[wrong]["reason"] == "dial-refused", 30,
+               "refused", alive=[a])
+    # C shows a certificate of its own.
+    wait_until(lambda: ways()[mixed.addr]["reason"] == "dial-other-device",
+               30, "another device", alive=[a])
+    result = a.ctl("device", "diag", "B", check=False)
+    assert result.code == OFFLINE
+    assert "not connected" in result.out
+    assert "dial-refused: " in result.out and "again in" in result.out
+    assert "configured" in result.out
+    failed = a.status()["connections"]["failed"]
+    assert failed["dial-refused"] > 0 and failed["dial-other-device"] > 0
+    # It comes up, and the way to it is shown as the one.
+    b.config("mesh.listen", wrong)
+    b.device_add(a.id, "A")
+    silent.close()
+    b.start()
+    assert "tried now" in a.ctl("refresh").out
+    wait_until(lambda: a.connected("B"), 60, "connected", alive=[a, b])
+    result = a.ctl("device", "diag", "B")
+    assert f"B: direct tcp 127.0.0.1:{wrong.rpartition(':')[2]}" in result.out
+    assert ways()[wrong]["in_use"] and ways()[wrong]["reason"] is None
+    assert a.status()["connections"]["direct"] == 1
+    shown = a.ctl("device", "show", "B").out
+    assert f"path         direct tcp {wrong[6:]} (lan)" in shown
+    assert a.ctl("device", "diag", "nobody", check=False).code == NOT_FOUND
