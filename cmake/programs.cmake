@@ -24,6 +24,10 @@ endforeach()
 function(program name)
   add_executable(${name} ${ARGN})
   target_link_libraries(${name} PRIVATE holdfast_door cli)
+  if(HOLDFAST_SANITIZE STREQUAL "thread")
+    target_sources(${name} PRIVATE
+      ${CMAKE_SOURCE_DIR}/tests/tsan/syscall_tsan.c)
+  endif()
   set_property(TARGET ${name} PROPERTY POSITION_INDEPENDENT_CODE ON)
 endfunction()
 
