@@ -523,6 +523,46 @@ api_relayd(const struct net_relayd_status *r)
 	return o;
 }
 
+/* Our own coordinator; null when we are none. */
+static json_t *
+api_coordd(const struct net_coordd_status *c)
+{
+	json_t *o, *domains, *stun;
+
+	if (!c->serving)
+		return json_null();
+	o = json_object();
+	stun = json_array();
+	domains = json_array();
+	json_object_set_new(o, "listen", api_text(slice_str(c->listen)));
+	for (size_t i = 0; i < 2; i++)
+		if (c->stun_port[i] != 0)
+			json_array_append_new(stun,
+			    json_integer(c->stun_port[i]));
+	json_object_set_new(o, "stun_ports", stun);
+	api_set_count(o, "domain_count", (int64_t)c->domains);
+	api_set_count(o, "members", (int64_t)c->members);
+	api_set_count(o, "strangers", (int64_t)c->strangers);
+	api_set_count(o, "boxes", (int64_t)c->boxes);
+	api_set_count(o, "bytes", (int64_t)c->bytes);
+	for (size_t i = 0; i < c->domains; i++) {
+		const struct net_coordd_domain_status *d = &c->domain[i];
+		char hex[2 * sizeof(d->id.b) + 1];
+		json_t *at = json_object();
+
+		for (size_t k = 0; k < sizeof(d->id.b); k++)
+			snprintf(hex + 2 * k, 3, "%02x", d->id.b[k]);
+		json_object_set_new(at, "id", json_string(hex));
+		json_object_set_new(at, "name", api_text(slice_str(d->name)));
+		api_set_count(at, "entries", (int64_t)d->entries);
+		api_set_count(at, "members", (int64_t)d->members);
+		api_set_count(at, "here", (int64_t)d->here);
+		json_array_append_new(domains, at);
+	}
+	json_object_set_new(o, "domains", domains);
+	return o;
+}
+
 static void
 api_add_network(const struct api_view *v, json_t *o)
 {
@@ -530,6 +570,7 @@ api_add_network(const struct api_view *v, json_t *o)
 
 	json_object_set_new(o, "discovery", api_discovery(v));
 	json_object_set_new(o, "coordinators", api_coordinators(v));
+	json_object_set_new(o, "coordinator", api_coordd(&v->net.coordd));
 	json_object_set_new(o, "relays", api_relays(v));
 	json_object_set_new(o, "relay", api_relayd(&v->net.relayd));
 	for (size_t i = 0; i < v->net.listen_count; i++)

@@ -99,6 +99,11 @@ static const struct cmd cmds[] = {
 	{ "config edit", "", 0, 0, "", cmd_config_edit,
 	    "in $EDITOR, checked before it is saved" },
 
+	{ "coord status", "", 0, 0, "json", cmd_coord_status,
+	    "this node's own coordinator" },
+	{ "coord audit", "[--verify]", 0, 0, "verify,json,jsonl",
+	    cmd_coord_audit, "what it wrote down; is that whole?" },
+
 	{ "id", "", 0, 0, "qr,json", cmd_id,
 	    "this device's ID; makes the identity if there is none" },
 	{ "doctor", "", 0, 0, "x,q,json", cmd_doctor,

@@ -139,6 +139,7 @@ cmd_fn cmd_folder_add, cmd_folder_list, cmd_folder_show, cmd_folder_remove,
     cmd_folder_share, cmd_folder_unshare, cmd_folder_pause, cmd_folder_resume,
     cmd_folder_scan, cmd_folder_override, cmd_folder_revert, cmd_folder_adopt,
     cmd_folder_ignore_list, cmd_folder_ignore_test;
+cmd_fn cmd_coord_status, cmd_coord_audit;
 cmd_fn cmd_plan, cmd_plan_confirm, cmd_plan_reject;
 cmd_fn cmd_trash_list, cmd_trash_restore, cmd_trash_empty;
 cmd_fn cmd_status, cmd_wait, cmd_explain, cmd_conflict_list, cmd_events,

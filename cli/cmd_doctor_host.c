@@ -256,6 +256,14 @@ cmd_doctor_coordinators(struct cmd_doctor *d)
 	const json_t *item;
 	size_t i;
 
+	const json_t *own = json_object_get(d->status, "coordinator");
+
+	if (json_is_object(own))
+		cmd_doctor_add(d, DOCTOR_OK, "coordinator", "", NULL,
+		    "serving at %s: %lld domains, %lld members here",
+		    cmd_text(own, "listen"),
+		    (long long)cmd_int(own, "domain_count"),
+		    (long long)cmd_int(own, "members"));
 	json_array_foreach(json_object_get(d->status, "coordinators"), i, item)
 	{
 		const char *why = cmd_text(item, "error");

@@ -507,6 +507,7 @@ config_build_node(struct config_load *ld, struct config *out)
 	const struct config_part *log = &ld->part.item[CONFIG_LOG];
 	const struct config_part *mesh = &ld->part.item[CONFIG_MESH];
 	const struct config_part *relay = &ld->part.item[CONFIG_RELAY];
+	const struct config_part *coord = &ld->part.item[CONFIG_COORD];
 	struct slice name = config_text_of(node, CONFIG_NODE_NAME);
 	static const enum sandbox_mode mode[] = { SANDBOX_AUTO, SANDBOX_OFF,
 		SANDBOX_REQUIRE };
@@ -528,6 +529,10 @@ config_build_node(struct config_load *ld, struct config *out)
 	out->mesh.relay_rate = config_size_of(relay, CONFIG_RELAY_RATE);
 	out->mesh.discovery = config_list_of(ld, mesh, CONFIG_MESH_DISCOVERY,
 	    &out->mesh.discovery_count);
+	out->mesh.coord_serve = config_bool_of(coord, CONFIG_COORD_SERVE);
+	out->mesh.coord_open = config_bool_of(coord, CONFIG_COORD_OPEN);
+	out->mesh.coord_listen =
+	    config_copy(ld->ar, config_text_of(coord, CONFIG_COORD_LISTEN));
 	out->mesh.coordinator = config_list_of(ld, mesh,
 	    CONFIG_MESH_COORDINATOR, &out->mesh.coordinator_count);
 }
@@ -584,7 +589,7 @@ config_load(const struct config_item *item, size_t count,
 	struct config_load ld = { .world = world, .ar = ar };
 
 	memset(out, 0, sizeof(*out));
-	for (int s = CONFIG_NODE; s <= CONFIG_RELAY; s++)
+	for (int s = CONFIG_NODE; s <= CONFIG_COORD; s++)
 		config_part_add(&ld, (enum config_section)s, SLICE_EMPTY, 0);
 	if (count > CONFIG_ITEMS_MAX) {
 		config_mistake(&ld, 0, "", "more than %u values",

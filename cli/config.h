@@ -61,6 +61,7 @@ enum config_section {
 	CONFIG_LOG,
 	CONFIG_MESH,
 	CONFIG_RELAY,
+	CONFIG_COORD,
 	CONFIG_IN_DEVICE, /* device.NAME.* */
 	CONFIG_IN_FOLDER, /* folder.ID.* */
 };
@@ -79,6 +80,9 @@ enum config_id {
 	CONFIG_RELAY_LISTEN,
 	CONFIG_RELAY_OPEN,
 	CONFIG_RELAY_RATE,
+	CONFIG_COORD_SERVE,
+	CONFIG_COORD_LISTEN,
+	CONFIG_COORD_OPEN,
 	CONFIG_DEVICE_ID,
 	CONFIG_DEVICE_ADDRESS,
 	CONFIG_DEVICE_PAUSED,
@@ -181,6 +185,8 @@ struct config_mesh {
 	bool relay_serve, relay_open;
 	struct slice relay_listen; /* NUL-terminated too */
 	int64_t relay_rate;        /* bytes a second; 0: no limit */
+	bool coord_serve, coord_open;
+	struct slice coord_listen; /* NUL-terminated too */
 };
 
 struct config {

@@ -47,6 +47,16 @@ static const struct config_option config_table[CONFIG_ID_COUNT] = {
 	    "0", NULL, 0, 0,
 	    "bytes a second of each session and direction; 0: no limit" },
 
+	{ CONFIG_COORD_SERVE, CONFIG_COORD, "serve", CONFIG_BOOL, false, false,
+	    "false", NULL, 0, 0,
+	    "be a coordinator: keep a domain's log and tell where devices "
+	    "are" },
+	{ CONFIG_COORD_LISTEN, CONFIG_COORD, "listen", CONFIG_LISTEN, false,
+	    false, "tcp://0.0.0.0:22075", NULL, 0, 0, "where they come to it" },
+	{ CONFIG_COORD_OPEN, CONFIG_COORD, "open", CONFIG_BOOL, false, false,
+	    "false", NULL, 0, 0,
+	    "also for domains that no device of this file brings" },
+
 	{ CONFIG_DEVICE_ID, CONFIG_IN_DEVICE, "id", CONFIG_DEVID, false, true,
 	    NULL, NULL, 0, 0, "its device ID, as `syncctl id` shows it there" },
 	{ CONFIG_DEVICE_ADDRESS, CONFIG_IN_DEVICE, "address", CONFIG_ADDRESS,
@@ -112,6 +122,7 @@ static const char *const config_sections[] = {
 	[CONFIG_LOG] = "log",
 	[CONFIG_MESH] = "mesh",
 	[CONFIG_RELAY] = "relay",
+	[CONFIG_COORD] = "coord",
 	[CONFIG_IN_DEVICE] = "device",
 	[CONFIG_IN_FOLDER] = "folder",
 };
@@ -214,7 +225,7 @@ config_option(struct slice key, struct slice *name, struct err *err)
 	    !config_find_section(slice_to(key, first), &section)) {
 		err_set(err, ERR_INVALID,
 		    "no such key; keys begin with node., log., mesh., "
-		    "relay., device.NAME. or folder.ID.");
+		    "relay., coord., device.NAME. or folder.ID.");
 		return NULL;
 	}
 	word = slice_from(key, last + 1);

@@ -3,9 +3,9 @@
  *
  * With --home DIR all of it is in DIR.  Without, the XDG places:
  * $XDG_CONFIG_HOME/holdfast (config), $XDG_STATE_HOME/holdfast (cert.pem,
- * key.pem, index/, syncd.lock), $XDG_RUNTIME_DIR/holdfast (syncd.sock; the
- * state directory when there is no runtime directory).  Under systemd's system
- * manager $STATE_DIRECTORY and $RUNTIME_DIRECTORY are meant by --home.
+ * key.pem, index/, coord/, syncd.lock), $XDG_RUNTIME_DIR/holdfast (syncd.sock;
+ * the state directory when there is no runtime directory).  Under systemd's
+ * system manager $STATE_DIRECTORY and $RUNTIME_DIRECTORY are meant by --home.
  */
 #ifndef HOLDFAST_CLI_HOME_H
 #define HOLDFAST_CLI_HOME_H
@@ -18,6 +18,7 @@ struct home {
 	char *config;    /* the file */
 	char *state_dir; /* cert.pem, key.pem */
 	char *index_dir;
+	char *coord_dir; /* what our own coordinator keeps */
 	char *lock;
 	char *run_dir;
 	char *socket;

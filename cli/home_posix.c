@@ -124,6 +124,7 @@ home_init(struct home *home, const char *dir, struct err *err)
 	}
 	home->config = home_join(home->config_dir, "config");
 	home->index_dir = home_join(home->state_dir, "index");
+	home->coord_dir = home_join(home->state_dir, "coord");
 	home->lock = home_join(home->state_dir, "syncd.lock");
 	home->socket = home_join(home->run_dir, "syncd.sock");
 	if (strlen(home->socket) >= sizeof(un.sun_path))
@@ -144,6 +145,7 @@ home_fini(struct home *home)
 	mem_free(home->config);
 	mem_free(home->state_dir);
 	mem_free(home->index_dir);
+	mem_free(home->coord_dir);
 	mem_free(home->lock);
 	mem_free(home->run_dir);
 	mem_free(home->socket);

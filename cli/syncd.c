@@ -215,6 +215,8 @@ syncd_read_config(struct syncd *sd, struct err *err)
 	    getrandom(&cfg.setup.hash_seed, sizeof(cfg.setup.hash_seed), 0) !=
 		(ssize_t)sizeof(cfg.setup.hash_seed))
 		return err_sys(err, errno, "random numbers");
+	if (sd->coord_only)
+		cfg.setup.folder_count = 0;
 	sd->cfg = cfg;
 	sd->cfg_at = at;
 	sd->log.level = sd->log_is_forced ? sd->log_forced : sd->cfg.log_level;

@@ -65,6 +65,7 @@ struct syncd {
 	struct log log;
 	enum log_level log_forced; /* by --log */
 	bool log_is_forced;
+	bool coord_only; /* --coordinator: no folder, no peer */
 	int lock_fd;
 	struct identity *identity;
 	enum sandbox_mode sandbox_mode; /* as it was at the start */

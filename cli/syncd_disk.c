@@ -90,7 +90,8 @@ syncd_index_closed(struct syncd *sd, const struct syncd_folder *sf)
 void
 syncd_sweep(struct syncd *sd)
 {
-	DIR *dir = opendir(sd->home.index_dir);
+	/* Folders that a coordinator alone does not open are not gone. */
+	DIR *dir = sd->coord_only ? NULL : opendir(sd->home.index_dir);
 	struct dirent *de;
 
 	for (size_t i = 0; i < sd->folder.len; i++) {

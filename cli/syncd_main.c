@@ -15,10 +15,11 @@
 #include "engine/store_lmdb.h"
 
 static const char usage[] =
-    "usage: syncd [--home DIR] [--log error|warn|info|debug]\n"
+    "usage: syncd [--home DIR] [--log error|warn|info|debug] [--coordinator]\n"
     "\n"
     "Keeps folders in sync, in the foreground.  SIGTERM stops it cleanly,\n"
-    "SIGHUP reads the configuration again.  syncctl(1) looks after it.\n";
+    "SIGHUP reads the configuration again.  syncctl(1) looks after it.\n"
+    "--coordinator: be a coordinator and nothing else.\n";
 
 /* Whom a fault goes to that is none of an index: the system, a sanitizer. */
 static struct sigaction fault_bus_old, fault_segv_old;
@@ -79,6 +80,7 @@ main(int argc, char **argv)
 	static const struct option options[] = {
 		{ "home", required_argument, NULL, 'H' },
 		{ "log", required_argument, NULL, 'l' },
+		{ "coordinator", no_argument, NULL, 'c' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
 		{ NULL, 0, NULL, 0 },
@@ -102,6 +104,9 @@ main(int argc, char **argv)
 			    "info or debug\n",
 			    optarg);
 			return 2;
+		case 'c':
+			sd.coord_only = true;
+			break;
 		case 'h':
 			fputs(usage, stdout);
 			return 0;

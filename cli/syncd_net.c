@@ -226,6 +226,11 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 		.announce_port = sd->cfg.mesh.announce_port,
 		.discovery = discovery,
 		.discovery_count = sd->cfg.mesh.discovery_count,
+		.coord_listen = sd->cfg.mesh.coord_serve || sd->coord_only
+				    ? arena_str(ar, sd->cfg.mesh.coord_listen)
+				    : NULL,
+		.coord_dir = sd->home.coord_dir,
+		.coord_open = sd->cfg.mesh.coord_open,
 		.coordinator = coordinator,
 		.coordinator_count = sd->cfg.mesh.coordinator_count,
 		.identity_dir = sd->home.state_dir,
@@ -236,6 +241,14 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 		.relay_rate = (uint64_t)sd->cfg.mesh.relay_rate,
 		.peer = peer,
 		.peer_count = su->device_count };
+	if (!sd->coord_only)
+		return;
+	/* Whom it knows may bring domains; it speaks with nobody of itself. */
+	out->listen_count = out->discovery_count = out->coordinator_count = 0;
+	out->announce = false;
+	out->relay_listen = NULL;
+	for (uint32_t i = 0; i < su->device_count; i++)
+		peer[i].paused = true;
 }
 
 int

@@ -22,6 +22,7 @@
 #include "engine/base/map.h"
 #include "engine/base/vec.h"
 #include "mesh/conn_uv.h"
+#include "mesh/coordd_uv.h"
 #include "mesh/doorman.h"
 #include "mesh/globe_uv.h"
 #include "mesh/mesh.h"
@@ -101,8 +102,11 @@ struct net {
 	uint64_t unproven_ns;
 	struct near *near; /* NULL: discovery is off */
 	uint16_t near_port;
-	struct globe *globe;     /* NULL: no server is configured */
-	uint64_t sought;         /* mesh_changes() that it knows of */
+	struct globe *globe;   /* NULL: no server is configured */
+	uint64_t sought;       /* mesh_changes() that it knows of */
+	struct coordd *coordd; /* NULL: we are no coordinator */
+	struct addr coordd_at; /* as configured */
+	bool coordd_is_open;
 	struct net_coord *coord; /* our lines to coordinators */
 	uv_timer_t timer;
 	uv_prepare_t prepare;
@@ -146,6 +150,10 @@ void net_coord_status(const struct net_coord *nc, struct net_status *out,
     struct arena *ar);
 void net_coord_close(struct net_coord *nc);
 void net_coord_free(struct net_coord *nc);
+/* Our own coordinator, before anything else changes: nothing did on errors. */
+int net_coord_serve(struct net *net, const struct net_config *cfg,
+    struct err *err);
+void net_coord_unserve(struct net *net);
 
 /* A tcp_accept_fn; `arg` is the net. */
 void link_on_accept(void *arg, struct tcp *tcp, const struct addr *from);

@@ -386,27 +386,60 @@ net_coord_drop(struct net_coord *nc)
 	}
 }
 
+/* One line to each, however often it is named. */
+static void
+net_coord_keep(struct net_coord *nc, const struct coord_url *url)
+{
+	for (size_t i = 0; i < nc->line.len; i++) {
+		struct net_line *line = nc->line.item[i];
+
+		if (addr_equal(&line->url.at, &url->at) &&
+		    devid_equal(&line->url.id, &url->id)) {
+			line->keep = true;
+			return;
+		}
+	}
+	net_coord_dial(nc, url);
+}
+
+/* Our own coordinator, if we are one. */
+static bool
+net_coord_own_url(const struct net *net, struct coord_url *out)
+{
+	static const uint8_t v4[] = { 127, 0, 0, 1 };
+
+	if (net->coordd == NULL)
+		return false;
+	*out = (struct coord_url){ .at = *coordd_bound(net->coordd),
+		.id = *identity_devid(net->identity),
+		.near = true };
+	if (addr_is_unspecified(&out->at) && out->at.family != ADDR_V6) {
+		out->at.host = ADDR_IP4;
+		memcpy(out->at.ip, v4, sizeof(v4));
+	} else if (addr_is_unspecified(&out->at)) {
+		out->at.host = ADDR_IP6;
+		out->at.ip[15] = 1;
+	}
+	return true;
+}
+
 void
 net_coord_configure(struct net_coord *nc, const struct coord_url *url,
     size_t count)
 {
+	struct coord_url self;
+	bool own;
+
 	for (size_t i = 0; i < nc->line.len; i++)
 		nc->line.item[i]->keep = false;
-	for (size_t k = 0; k < count; k++) {
-		struct net_line *line = NULL;
-
-		for (size_t i = 0; i < nc->line.len; i++)
-			if (addr_equal(&nc->line.item[i]->url.at, &url[k].at) &&
-			    devid_equal(&nc->line.item[i]->url.id, &url[k].id))
-				line = nc->line.item[i];
-		if (line != NULL)
-			line->keep = true;
-		else
-			net_coord_dial(nc, &url[k]);
-	}
+	for (size_t k = 0; k < count; k++)
+		net_coord_keep(nc, &url[k]);
+	own = net_coord_own_url(nc->net, &self);
+	if (own) /* as everybody else, over loopback */
+		net_coord_keep(nc, &self);
 	net_coord_drop(nc);
 	net_coord_want(nc);
-	if (count == 0) /* nobody is to be believed any more */
+	if (nc->line.len == 0) /* nobody is to be believed any more */
 		coord_cache_keep(nc->cache, NULL, 0);
 	net_coord_remember(nc);
 	net_coord_arm(nc);
@@ -473,6 +506,58 @@ net_coord_publish(struct net *net, enum net_coord_source source,
 	for (size_t i = 0; i < count && i < COORD_ADDRESSES_MAX; i++)
 		*VEC_ADD(&nc->more[source]) = addr[i];
 	net_coord_tell(nc);
+}
+
+/* --- our own coordinator ---------------------------------------------- */
+
+/* Who may bring a domain that it does not have; docs/coordinator.md. */
+static bool
+net_coord_may_found(void *arg, const struct devid *id)
+{
+	const struct net *net = arg;
+
+	return net->coordd_is_open || mesh_has(net->mesh, id) ||
+	       devid_equal(id, identity_devid(net->identity));
+}
+
+void
+net_coord_unserve(struct net *net)
+{
+	if (net->coordd != NULL)
+		coordd_close(net->coordd, net_handle_closed, net);
+	net->coordd = NULL;
+}
+
+int
+net_coord_serve(struct net *net, const struct net_config *cfg, struct err *err)
+{
+	struct coordd *next;
+	struct addr at;
+	int rc;
+
+	net->coordd_is_open = cfg->coord_open;
+	if (cfg->coord_listen == NULL) {
+		net_coord_unserve(net);
+		return 0;
+	}
+	rc = addr_parse(&at, slice_str(cfg->coord_listen), err);
+	if (rc == 0 && at.scheme != ADDR_TCP)
+		rc = err_set(err, ERR_INVALID, "must be tcp://HOST:PORT");
+	if (rc == 0 && net->coordd != NULL && addr_equal(&at, &net->coordd_at))
+		return 0;
+	/* Two have one directory then, but the old one has no more to say. */
+	if (rc == 0)
+		rc = coordd_open(&next, net->loop, net->identity, &at,
+		    cfg->coord_dir, net_coord_may_found, net, net->log, err);
+	if (rc < 0) {
+		err_wrap(err, "coordinator");
+		return rc;
+	}
+	net_coord_unserve(net);
+	net->coordd = next;
+	net->coordd_at = at;
+	net->handles++;
+	return 0;
 }
 
 /* --- time, opening and closing ---------------------------------------- */
@@ -562,6 +647,36 @@ net_coord_free(struct net_coord *nc)
 	mem_free(nc);
 }
 
+static void
+net_coord_status_own(const struct coordd *d, struct net_coordd_status *out,
+    struct arena *ar)
+{
+	const struct coord_server *server = coordd_server(d);
+	struct net_coordd_domain_status *domain;
+	struct coord_server_domain at;
+	struct coord_server_state state;
+	char text[ADDR_TEXT_MAX];
+
+	coord_server_state(server, &state);
+	addr_text(coordd_bound(d), text);
+	domain = arena_array(ar, state.domains + 1, sizeof(*domain));
+	for (size_t i = 0; coord_server_domain_at(server, i, &at); i++)
+		domain[i] = (struct net_coordd_domain_status){ .id = at.id,
+			.name = arena_str(ar, slice_str(at.name)),
+			.entries = at.entries,
+			.members = at.members,
+			.here = at.here };
+	*out = (struct net_coordd_status){ .serving = true,
+		.listen = arena_str(ar, slice_str(text)),
+		.stun_port = { coordd_stun(d)[0], coordd_stun(d)[1] },
+		.domains = state.domains,
+		.members = state.members,
+		.strangers = state.strangers,
+		.boxes = state.boxes,
+		.bytes = state.bytes,
+		.domain = domain };
+}
+
 void
 net_coord_status(const struct net_coord *nc, struct net_status *out,
     struct arena *ar)
@@ -571,6 +686,8 @@ net_coord_status(const struct net_coord *nc, struct net_status *out,
 	struct coord_client_state state;
 	char text[ADDR_TEXT_MAX];
 
+	if (nc->net->coordd != NULL)
+		net_coord_status_own(nc->net->coordd, &out->coordd, ar);
 	out->coordinator = at;
 	out->coordinator_count = nc->line.len;
 	for (size_t i = 0; i < nc->line.len; i++) {

@@ -675,6 +675,8 @@ net_configure(struct net *net, const struct net_config *cfg, struct err *err)
 	if (rc == 0)
 		rc = net_set_relayd(net, cfg, err);
 	if (rc == 0)
+		rc = net_coord_serve(net, cfg, err);
+	if (rc == 0)
 		rc = link_listen(net, in.listen.item, in.listen.len, err);
 	if (rc == 0) {
 		net_set_text(&net->device_name, cfg->device_name);
@@ -773,6 +775,7 @@ net_close(struct net *net, void (*on_closed)(void *arg), void *arg)
 		net->relay.item[i].keep = false;
 	net_drop_relays(net);
 	net_drop_relayd(net);
+	net_coord_unserve(net);
 	for (node = list_first(&net->links); node != NULL;
 	     node = list_next(&net->links, node)) {
 		struct link *l = LIST_ITEM(node, struct link, node);

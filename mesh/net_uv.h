@@ -28,6 +28,7 @@
 #include "engine/base/err.h"
 #include "engine/base/log.h"
 #include "engine/base/payload.h"
+#include "mesh/coord.h"
 #include "mesh/identity.h"
 #include "mesh/mesh.h"
 
@@ -61,6 +62,9 @@ struct net_config {
 	const char *relay_listen; /* be a relay there; NULL: be none */
 	bool relay_open;          /* for devices that are no peers, too */
 	uint64_t relay_rate;      /* as relayd_set_rate() */
+	const char *coord_listen; /* be a coordinator there; NULL: be none */
+	const char *coord_dir;    /* what it keeps */
+	bool coord_open;          /* others than peers may bring domains */
 	/* Has cert.pem, key.pem for discovery servers; `where` is kept there.
 	 */
 	const char *identity_dir;
@@ -235,6 +239,22 @@ struct net_counts {
 	uint64_t failed[FAILURE_COUNT];
 };
 
+struct net_coordd_domain_status {
+	struct coord_id id;
+	const char *name;
+	uint64_t entries;
+	size_t members, here;
+};
+
+struct net_coordd_status { /* our own coordinator */
+	bool serving;
+	const char *listen;    /* really bound */
+	uint16_t stun_port[2]; /* 0: it does not answer STUN */
+	size_t domains, members, strangers, boxes;
+	uint64_t bytes; /* told, since it serves */
+	const struct net_coordd_domain_status *domain;
+};
+
 struct net_status {
 	struct net_counts counts;
 	const char *const *listen; /* really bound, with ports */
@@ -252,6 +272,7 @@ struct net_status {
 	size_t discovery_count;
 	const struct net_coordinator_status *coordinator;
 	size_t coordinator_count;
+	struct net_coordd_status coordd;
 };
 
 /* Everything at this moment; all of it lives in `ar`. */

@@ -103,6 +103,18 @@
 #define LIMIT_COORD_HELD_NS 30000000000ull /* so long a line was a good one */
 #define LIMIT_COORD_OUT (1 * MIB)          /* bytes said and not taken yet */
 #define LIMIT_COORD_BOXES 8u               /* for letters, of one device */
+#define LIMIT_COORD_BOXES_ALL 65536u
+#define LIMIT_COORD_BOX_NS 86400000000000ull /* then an invitation is over */
+#define LIMIT_COORD_BOX_STRANGERS 16u        /* who write to one */
+#define LIMIT_COORD_LETTERS 64u              /* of one of them */
+#define LIMIT_COORD_VAIN 4u        /* what may not be, then a guest goes */
+#define LIMIT_COORD_STRANGERS 256u /* here at once, without a domain */
+#define LIMIT_COORD_GUESTS 60000u  /* members here at once */
+#define LIMIT_COORD_GUEST_OUT (16 * MIB) /* bytes for one, not taken yet */
+#define LIMIT_COORD_DOMAINS 65536u
+#define LIMIT_COORD_LOG 4096u                /* entries of one domain */
+#define LIMIT_COORD_LOG_LEN (4 * MIB)        /* bytes of them */
+#define LIMIT_COORD_GONE_NS 3600000000000ull /* shown after it left */
 
 /* Memory and log. */
 #define LIMIT_DIRECT_FROM (1 * MIB) /* data written past the page cache, */

@@ -1,0 +1,41 @@
+/*
+ * Our coordinator: the listener, its guests, what is kept.
+ *
+ * What is said and who hears it is coord_server.h's, the disk is
+ * coord_store_posix.h's; a STUN server answers beside it (stund_uv.h).
+ *
+ * What a stranger can make it hold: as at our relay, LIMIT_HALF_OPEN
+ * connections that are no members, LIMIT_HALF_OPEN_SOURCE of them from one
+ * source and as many as the doorman lets in, each with LIMIT_TLS_NS for TLS and
+ * then what coord_server.h allows; 16 KiB more than a message, once it began
+ * one.
+ *
+ * Thread: loop.
+ */
+#ifndef HOLDFAST_MESH_COORDD_UV_H
+#define HOLDFAST_MESH_COORDD_UV_H
+
+#include <uv.h>
+
+#include "engine/base/log.h"
+#include "mesh/coord_server.h"
+#include "mesh/identity.h"
+
+/* Opaque. */
+struct coordd;
+
+/* May this device bring a domain that we do not have?  From the loop. */
+typedef bool coordd_may_fn(void *arg, const struct devid *id);
+
+/* Keeps its state below `dir`.  Borrows `id` for its life. */
+int coordd_open(struct coordd **out, uv_loop_t *loop, const struct identity *id,
+    const struct addr *at, const char *dir, coordd_may_fn *may, void *arg,
+    const struct log *log, struct err *err);
+void coordd_close(struct coordd *d, void (*on_closed)(void *), void *arg);
+/* Where it really listens. */
+const struct addr *coordd_bound(const struct coordd *d);
+const struct coord_server *coordd_server(const struct coordd *d);
+/* UDP ports of STUN; 0: it has none. */
+const uint16_t *coordd_stun(const struct coordd *d);
+
+#endif
