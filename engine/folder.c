@@ -476,7 +476,11 @@ folder_on_include(struct folder *f, void *arg, const struct event *ev)
 	}
 	payload_free(pl);
 	if (rc < 0) {
-		folder_halt(f, REASON_IGNORES_BAD, "%s", err.text);
+		/* No rules, because there is nothing at all? */
+		if (ev->u.done.code == ERR_MISSING_ROOT)
+			folder_halt(f, REASON_ROOT_MISSING, "%s", err.text);
+		else
+			folder_halt(f, REASON_IGNORES_BAD, "%s", err.text);
 		return;
 	}
 	folder_start(f);

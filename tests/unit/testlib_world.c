@@ -871,7 +871,8 @@ print_rows(const struct device *dv)
 	struct slice after = SLICE_EMPTY;
 	const struct row *row;
 
-	while ((row = index_next(f->ix, after, &ar)) != NULL) {
+	/* One that halted has closed it. */
+	while (f->ix != NULL && (row = index_next(f->ix, after, &ar)) != NULL) {
 		int64_t done, total;
 
 		after = row->path;
