@@ -55,7 +55,8 @@ struct api_facts {
 	const struct config *config; /* the one in force */
 	int64_t started_wall_ns;
 	const char *config_file;
-	struct slice config_error; /* of the last refused reload; or empty */
+	struct slice config_error;    /* of the last refused reload; or empty */
+	int64_t config_error_wall_ns; /* when that was */
 	const struct api_pending_folder *pending_folder;
 	size_t pending_folder_count;
 	const struct api_seen *seen;

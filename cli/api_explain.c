@@ -33,10 +33,11 @@ api_folder_of(const struct status_report *rp, struct slice path)
 
 /*
  * "folder" and a relative "path", or an absolute "path" alone.  False: answered
- * already.
+ * already.  A path that nothing synced can have is a failure too, unless
+ * `bad` is there to say what is wrong with it.
  */
 static bool
-api_place(struct api_call *call, struct api_place *out)
+api_place(struct api_call *call, struct api_place *out, struct slice *bad)
 {
 	const struct slice folder = api_query(call, "folder");
 	struct slice path = api_query(call, "path");
@@ -65,9 +66,12 @@ api_place(struct api_call *call, struct api_place *out)
 		if (path.len > 0)
 			path = slice_from(path, 1); /* the '/' */
 	}
-	if (path.len > 0 && path_check(path, &err) < 0)
-		goto fail;
 	out->path = path;
+	if (path.len > 0 && path_check(path, &err) < 0) {
+		if (bad == NULL)
+			goto fail;
+		*bad = arena_dup(&call->ar, slice_str(err.text));
+	}
 	return true;
 fail:
 	api_fail(call, &err, "syncctl folder list");
@@ -201,20 +205,41 @@ api_explain_fill(json_t *o, struct api_call *call, const struct api_place *at,
 	json_object_set_new(o, "conflicts", conflicts);
 }
 
+static void
+api_explain_reply(struct api_call *call, const struct api_place *at,
+    const struct explain *ex)
+{
+	json_t *o = api_object();
+
+	json_object_set_new(o, "folder", api_text(at->folder->id));
+	json_object_set_new(o, "path", api_text(at->path));
+	api_explain_fill(o, call, at, ex);
+	api_reply(call, o);
+}
+
 /* The folder is not open: its own reason is the path's. */
 static void
 api_explain_closed(struct api_call *call, const struct api_place *at)
 {
-	struct explain ex = { .text = at->folder->text };
-	json_t *o = api_object();
+	const struct explain ex = {
+		.text = at->folder->text,
+		.reason = at->folder->reason == REASON_NONE
+			      ? REASON_STARTING
+			      : at->folder->reason,
+		.since_wall_ns = at->folder->since_wall_ns,
+	};
 
-	ex.reason = at->folder->reason == REASON_NONE ? REASON_STARTING
-						      : at->folder->reason;
-	ex.since_wall_ns = at->folder->since_wall_ns;
-	json_object_set_new(o, "folder", api_text(at->folder->id));
-	json_object_set_new(o, "path", api_text(at->path));
-	api_explain_fill(o, call, at, &ex);
-	api_reply(call, o);
+	api_explain_reply(call, at, &ex);
+}
+
+/* No path that is synced can look like this one: nobody need be asked. */
+static void
+api_explain_bad(struct api_call *call, const struct api_place *at,
+    struct slice why)
+{
+	const struct explain ex = { .reason = REASON_BAD_NAME, .text = why };
+
+	api_explain_reply(call, at, &ex);
 }
 
 void
@@ -223,12 +248,16 @@ api_explain_path(struct api_call *call)
 	const struct api_backend *be = &call->api->be;
 	struct api_place at;
 	struct explain ex = { 0 };
+	struct slice bad = SLICE_EMPTY;
 	struct err err = { 0 };
-	json_t *o;
 	int rc;
 
-	if (!api_place(call, &at))
+	if (!api_place(call, &at, &bad))
 		return;
+	if (bad.len > 0) {
+		api_explain_bad(call, &at, bad);
+		return;
+	}
 	if (at.path.len == 0) {
 		err_set(&err, ERR_INVALID,
 		    "that is the folder itself, not a path in it");
@@ -246,11 +275,7 @@ api_explain_path(struct api_call *call)
 		api_fail(call, &err, "syncctl status");
 		return;
 	}
-	o = api_object();
-	json_object_set_new(o, "folder", api_text(at.folder->id));
-	json_object_set_new(o, "path", api_text(at.path));
-	api_explain_fill(o, call, &at, &ex);
-	api_reply(call, o);
+	api_explain_reply(call, &at, &ex);
 }
 
 void
@@ -262,7 +287,7 @@ api_explain_ignore(struct api_call *call)
 	struct err err = { 0 };
 	json_t *o;
 
-	if (!api_place(call, &at))
+	if (!api_place(call, &at, NULL))
 		return;
 	if (be->ignore_test(be->arg, at.folder->id, at.path, &m, &err) < 0) {
 		api_fail(call, &err, "syncctl status");

@@ -63,6 +63,13 @@ api_problem(struct api_view *v, const char *kind, const struct api_problem *p)
 	api_view_worsen(v, p->stopped ? CMD_STOPPED : CMD_ATTENTION);
 }
 
+/* "folder.disk-full": whose it is, and a name of the one table. */
+static const char *
+api_code(struct arena *ar, const char *whose, enum reason r)
+{
+	return arena_printf(ar, "%s.%s", whose, reason_name(r));
+}
+
 /* A reason's sentence, and the detail when there is one. */
 static const char *
 api_what(struct arena *ar, enum reason r, struct slice detail)
@@ -88,7 +95,7 @@ api_problem_folder(struct api_view *v, const struct status_folder *f)
 	if (f->state == STATUS_PAUSED ||
 	    (f->state != STATUS_HALTED && reason_severity(r) == REASON_INFO))
 		return;
-	p.code = arena_printf(ar, "folder.%s", reason_name(r));
+	p.code = api_code(ar, "folder", r);
 	p.stopped =
 	    f->state == STATUS_HALTED || reason_severity(r) == REASON_STOPPED;
 	p.subject = f->id;
@@ -126,7 +133,7 @@ api_problem_items(struct api_view *v, const struct status_folder *f)
 			if (other->since_wall_ns < p.since_wall_ns)
 				p.since_wall_ns = other->since_wall_ns;
 		}
-		p.code = arena_printf(ar, "item.%s", reason_name(r));
+		p.code = api_code(ar, "item", r);
 		p.subject = f->id;
 		p.what =
 		    p.items == 1
@@ -150,7 +157,7 @@ api_problem_conflicts(struct api_view *v, const struct status_folder *f)
 
 	if (count <= 0)
 		return;
-	p.code = "folder.conflict";
+	p.code = api_code(ar, "folder", REASON_CONFLICT);
 	p.subject = f->id;
 	p.since_wall_ns = f->last_change.wall_ns;
 	p.what = arena_printf(ar, "%lld conflict %s.", (long long)count,
@@ -169,7 +176,7 @@ api_problem_trash(struct api_view *v, const struct status_folder *f)
 
 	if (f->trash_failure.len == 0)
 		return;
-	p.code = "folder.trash-failed";
+	p.code = api_code(ar, "folder", REASON_TRASH_FAILED);
 	p.subject = f->id;
 	p.since_wall_ns = f->last_change.wall_ns;
 	p.what = api_what(ar, REASON_TRASH_FAILED, f->trash_failure);
@@ -210,7 +217,7 @@ api_problem_device(struct api_view *v, const struct status_device *d,
 	if (d->paused || d->connected || seen == 0 || limit == 0 ||
 	    silent <= 0 || (uint64_t)silent <= limit)
 		return;
-	p.code = "device.stale";
+	p.code = api_code(ar, "device", REASON_STALE);
 	p.subject = d->name;
 	p.since_wall_ns = seen;
 	p.what = arena_printf(ar, "Not seen for %llu days (limit %llu).",
@@ -218,10 +225,7 @@ api_problem_device(struct api_view *v, const struct status_device *d,
 	    (unsigned long long)(limit / (24 * CLOCK_HOUR)));
 	p.effect = arena_printf(ar, "%lld changed items have not reached it.",
 	    (long long)(d->behind.items + d->behind.deletes));
-	p.todo = arena_printf(ar,
-	    "Start it, or raise the limit:  syncctl config set "
-	    "device.%.*s.max-silence 30d",
-	    SLICE_FMT(d->name));
+	p.todo = api_todo(ar, REASON_STALE, d->name);
 	p.items = d->behind.items + d->behind.deletes;
 	p.bytes = d->behind.bytes;
 	api_problem(v, "device", &p);
@@ -231,12 +235,14 @@ api_problem_device(struct api_view *v, const struct status_device *d,
 void
 api_problem_config(struct api_view *v)
 {
+	struct arena *ar = &v->call->ar;
 	const struct api_problem p = {
-		.code = "config.refused",
+		.code = api_code(ar, "config", REASON_REFUSED),
 		.subject = slice_str(v->facts.config_file),
-		.what = arena_str(&v->call->ar, v->facts.config_error),
-		.effect = "The configuration as it was before is in force.",
-		.todo = "syncctl config check",
+		.since_wall_ns = v->facts.config_error_wall_ns,
+		.what = arena_str(ar, v->facts.config_error),
+		.effect = reason_effect(REASON_REFUSED),
+		.todo = api_todo(ar, REASON_REFUSED, SLICE_EMPTY),
 	};
 
 	if (v->facts.config_error.len > 0)

@@ -358,6 +358,19 @@ api_devices(struct api_view *v)
 
 /* --- Pending --- */
 
+/* Was it taken meanwhile, or the device removed?  `known`: we have the folder,
+ * with others. */
+static bool
+api_is_offered(const struct config *cfg, const struct api_pending_folder *p,
+    bool *known)
+{
+	const int i = config_find_folder(cfg, p->id);
+
+	*known = i >= 0;
+	return setup_device(&cfg->setup, &p->device) != NULL &&
+	       (i < 0 || !setup_is_shared(&cfg->setup.folder[i], &p->device));
+}
+
 static json_t *
 api_pending(const struct api_view *v)
 {
@@ -379,10 +392,15 @@ api_pending(const struct api_view *v)
 	for (size_t i = 0; i < v->facts.pending_folder_count; i++) {
 		const struct api_pending_folder *p =
 		    &v->facts.pending_folder[i];
-		json_t *f = json_object();
+		bool known;
+		json_t *f;
 
+		if (!api_is_offered(v->facts.config, p, &known))
+			continue;
+		f = json_object();
 		json_object_set_new(f, "id", api_text(p->id));
 		json_object_set_new(f, "label", api_text(p->label));
+		json_object_set_new(f, "known", json_boolean(known));
 		json_object_set_new(f, "device",
 		    api_device_name(&v->rp, &p->device));
 		json_object_set_new(f, "time", api_time(p->wall_ns));

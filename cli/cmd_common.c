@@ -126,7 +126,7 @@ cmd_config(struct cmd_call *call, struct config *out)
 		&err) == 0)
 		return CMD_OK;
 	cmd_tell_mistakes(list, count);
-	return CMD_FAILED;
+	return err.code == ERR_DENIED ? CMD_REFUSED : CMD_FAILED;
 }
 
 int

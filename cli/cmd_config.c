@@ -35,10 +35,8 @@ cmd_config_items(struct cmd_call *call, const struct config_item **item,
 	struct err err = { 0 };
 
 	if (config_file_read(call->home.config, &call->ar, item, count, &err) <
-	    0) {
-		cmd_say("%s", err.text);
-		return CMD_FAILED;
-	}
+	    0)
+		return cmd_fail(&err);
 	return CMD_OK;
 }
 

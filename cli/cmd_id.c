@@ -13,10 +13,8 @@ cmd_id(struct cmd_call *call)
 	json_t *o;
 
 	if (home_make(&call->home, &err) < 0 ||
-	    identity_open_or_make(&identity, call->home.state_dir, &err) < 0) {
-		cmd_say("%s", err.text);
-		return CMD_FAILED;
-	}
+	    identity_open_or_make(&identity, call->home.state_dir, &err) < 0)
+		return cmd_fail(&err);
 	devid_text(identity_devid(identity), text);
 	if (options_has(&call->opt, "json")) {
 		o = cmd_object();

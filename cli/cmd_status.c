@@ -11,6 +11,7 @@
 #include "cli/print.h"
 
 #define CMD_STATUS_WATCH_MS 1000
+#define CMD_STATUS_PATH_WIDTH 60
 
 /* What --watch remembers of a device, for its rates. */
 struct cmd_status_sample {
@@ -110,7 +111,8 @@ cmd_status_change(struct arena *ar, const json_t *f, int64_t now)
 	return arena_printf(ar, "%s  %s  %s",
 	    print_age(ar, cmd_time(cmd_text(c, "time")), now),
 	    print_safe(ar, cmd_text(c, "device")),
-	    print_safe(ar, cmd_text(c, "path")));
+	    print_tail(ar, print_safe(ar, cmd_text(c, "path")),
+		CMD_STATUS_PATH_WIDTH));
 }
 
 static void
@@ -449,12 +451,18 @@ cmd_status_pending(struct cmd_call *call, const json_t *o)
 		print_safe(ar, cmd_text(p, "name")),
 		print_safe(ar, cmd_text(p, "address")), cmd_text(p, "id"));
 	json_array_foreach(json_object_get(pending, "folders"), i, p)
-	    printf("\n%s offers the folder \"%s\"\n  syncctl folder add "
-		   "PATH --id %s --share %s\n",
-		print_safe(ar, cmd_text(p, "device")),
-		print_safe(ar, cmd_text(p, "label")),
-		print_safe(ar, cmd_text(p, "id")),
-		print_safe(ar, cmd_text(p, "device")));
+	{
+		const char *id = print_safe(ar, cmd_text(p, "id"));
+		const char *device = print_safe(ar, cmd_text(p, "device"));
+
+		printf("\n%s offers the folder \"%s\"\n", device,
+		    print_safe(ar, cmd_text(p, "label")));
+		if (cmd_bool(p, "known"))
+			printf("  syncctl folder share %s %s\n", id, device);
+		else
+			printf("  syncctl folder add PATH --id %s --share %s\n",
+			    id, device);
+	}
 }
 
 /* --- The command --- */

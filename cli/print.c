@@ -130,6 +130,20 @@ print_table(const struct print_table *t, FILE *f)
 	}
 }
 
+const char *
+print_tail(struct arena *ar, const char *text, size_t width)
+{
+	const size_t len = strlen(text);
+	/* No character has more than 4 bytes. */
+	const char *at = text + (len > 4 * width ? len - 4 * width : 0);
+
+	if (print_width(text) <= width)
+		return text;
+	while (print_width(at) >= width || ((unsigned char)*at & 0xc0) == 0x80)
+		at++;
+	return arena_printf(ar, "…%s", at);
+}
+
 char *
 print_size(struct arena *ar, int64_t bytes)
 {

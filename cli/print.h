@@ -38,6 +38,9 @@ void print_table(const struct print_table *t, FILE *f);
 
 /* Text without what could command a terminal. */
 char *print_safe(struct arena *ar, const char *text);
+/* Its last `width` columns, with "…" for what went before: of a path the end
+ * says most.  `text` itself when it is no wider. */
+const char *print_tail(struct arena *ar, const char *text, size_t width);
 /* "0 B", "312 MiB", "1.2 TiB". */
 char *print_size(struct arena *ar, int64_t bytes);
 /* "41 205" */

@@ -252,6 +252,7 @@ syncd_reload(struct syncd *sd, struct err *err)
 		}
 	}
 	sd_notify(0, "READY=1");
+	sd->cfg_error_wall_ns = syncd_now().wall_ns;
 	snprintf(sd->cfg_error, sizeof(sd->cfg_error), "%s",
 	    rc < 0 && err != NULL ? err->text : "");
 	if (rc < 0) {

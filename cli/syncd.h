@@ -79,6 +79,7 @@ struct syncd {
 	int cfg_at;
 	struct config cfg;
 	char cfg_error[ERR_TEXT_MAX]; /* of the last refused reload */
+	int64_t cfg_error_wall_ns;
 
 	struct engine *en;
 	struct pool *pool;

@@ -25,6 +25,7 @@ syncd_api_facts(void *arg, struct arena *ar, struct api_facts *out)
 		.started_wall_ns = sd->started_wall_ns,
 		.config_file = sd->home.config,
 		.config_error = slice_str(sd->cfg_error),
+		.config_error_wall_ns = sd->cfg_error_wall_ns,
 		.pending_folder = sd->pending.item,
 		.pending_folder_count = sd->pending.len,
 		.seen = sd->seen.item,

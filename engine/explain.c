@@ -369,6 +369,9 @@ explain_path(const struct engine *en, struct slice folder_id, struct slice path,
 	if (out->rule.ignored && !explain_is_followed(row)) {
 		out->reason = REASON_IGNORED;
 		out->in_sync = out->everywhere = true; /* rightly nothing */
+		if (out->rule.file.len == 0)
+			out->text = SLICE_LIT("names of this kind are for the "
+					      "daemon's own files");
 	}
 	if (out->conflict_count > 0 && out->reason == REASON_NONE)
 		out->reason = REASON_CONFLICT;

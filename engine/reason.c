@@ -217,6 +217,17 @@ static const struct reason_row reason_table[REASON_COUNT] = {
 	[REASON_DIAL_FAILED] = { "dial-failed", REASON_INFO,
 	    "It failed; the text says how.",
 	    "This way is tried again; others are not affected.", NULL },
+	[REASON_STALE] = { "stale", REASON_WARNING,
+	    "It was not seen for longer than its max-silence.",
+	    "What was changed meanwhile has not reached it.",
+	    "Start it, or raise the limit:  syncctl config set "
+	    "device.%s.max-silence 30d" },
+
+	/* The configuration. */
+	[REASON_REFUSED] = { "refused", REASON_WARNING,
+	    "The configuration has mistakes.",
+	    "The configuration as it was before is in force.",
+	    "syncctl config check" },
 };
 
 static const struct reason_row *

@@ -591,6 +591,46 @@ def test_explain_of_what_nobody_knows_is_9(pair: Pair) -> None:
     assert pair.a.ctl("explain", str(pair.dir_a / "file")).code == OK
 
 
+def test_explain_of_a_name_that_cannot_be_says_why(pair: Pair) -> None:
+    for name in (b"bad\xff", b"n" * 300):
+        told = pair.a.ctl("explain", os.fsdecode(
+            os.fsencode(pair.dir_a) + b"/" + name), "--json", check=False)
+        assert told.code == ATTENTION, str(told)
+        assert told.json["reason"]["code"] == "bad-name"
+    told = pair.a.ctl("folder", "ignore", "test", FOLDER, "n" * 300,
+                      check=False)
+    assert told.code == USAGE, str(told)
+
+
+def test_an_offer_goes_when_it_is_taken(pair: Pair) -> None:
+    def offers() -> list[dict]:
+        return pair.a.status()["pending"]["folders"]
+
+    pair.a.ctl("folder", "unshare", FOLDER, "B")
+    pair.a.ctl("device", "pause", "B")  # offers come with a connection
+    pair.a.ctl("device", "resume", "B")
+    wait_until(lambda: [f["known"] for f in offers()] == [True], 20, offers)
+    told = pair.a.ctl("status", check=False).out
+    assert f"syncctl folder share {FOLDER} B" in told
+    pair.a.ctl("folder", "share", FOLDER, "B")
+    wait_until(lambda: not offers(), 20, offers)
+    tree.write(pair.dir_a / "file", b"1")
+    pair.settle()
+
+
+def test_a_long_path_keeps_the_status_narrow(world: World) -> None:
+    made = world.node("A", start=False)
+    root = world.dir("a")
+    made.folder_add(root, FOLDER)
+    made.start()
+    tree.write(root / "/".join(["ä" * 100] * 10) / "the-end", b"1")
+    made.ctl("wait", "--timeout", "60s")
+    wait_until(lambda: "…" in made.ctl("status").out, 20, "shown")
+    line = next(s for s in made.ctl("status").out.splitlines()
+                if s.startswith(FOLDER))
+    assert "…ä" in line and len(line) < 160, line
+
+
 def test_a_paused_folder_is_not_scanned(pair: Pair) -> None:
     pair.a.ctl("folder", "pause", FOLDER)
     told = pair.a.ctl("folder", "scan", FOLDER, check=False)

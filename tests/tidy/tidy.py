@@ -8,6 +8,7 @@ Checks, and prints one line for each:
   names    base names of sources are unique
   prefix   what X.c exports begins with X_, or less of it
   paths    nothing in the tree names a place of one machine
+  reasons  syncctl(1) lists each reason code of the one table, and no other
   faults   docs/faults.md has each line of the catalogue, with tests that are
 
 Needs a build directory for purity and prefix (--build); they are done on the
@@ -227,6 +228,23 @@ FAULTS = 140
 FAULT_TEST = re.compile(r"`(\w+\.(?:py|c))(?:::(\w+))?`")
 
 
+def check_reasons() -> Iterator[str]:
+    """Who scripts against the codes reads them in the manual."""
+    table = set(re.findall(r'\[REASON_\w+\] = \{\s*"([a-z-]+)"',
+                           (ROOT / "engine/reason.c").read_text())) - {"none"}
+    manual = (ROOT / "docs/man/syncctl.1").read_text()
+    part = manual.partition(".SH REASON CODES\n")[2].partition("\n.SH ")[0]
+    listed = re.findall(r"[a-z]+(?:-[a-z]+)*", " ".join(
+        line[4:].replace("\\-", "-")
+        for line in part.partition("\n.TP\n")[2].splitlines()
+        if line.startswith(".BR ")))
+    yield from (f"docs/man/syncctl.1: REASON CODES lack {name}"
+                for name in sorted(table - set(listed)))
+    yield from (f"docs/man/syncctl.1: {name} is no reason, or stands twice"
+                for name in sorted(set(listed))
+                if name not in table or listed.count(name) > 1)
+
+
 def check_faults() -> Iterator[str]:
     """Each number once, and a test that exists or a reason in words."""
     found = {p.name: p for p in tracked()
@@ -264,6 +282,7 @@ def main() -> int:
         ("purity", check_purity(build)),
         ("prefix", check_prefix(build)),
         ("paths", check_paths()),
+        ("reasons", check_reasons()),
         ("faults", check_faults()),
     ]
     passed = failed = 0
