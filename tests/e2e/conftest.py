@@ -24,6 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes more than some seconds")
     config.addinivalue_line("markers", "root: needs root, for mounts")
     config.addinivalue_line("markers", "tools: judges the tools themselves")
+    config.addinivalue_line("markers", "matrix: only with --matrix")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,6 +35,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                      help="kill before every system call, not some")
     parser.addoption("--no-slow", action="store_true",
                      help="leave the slow tests out")
+    parser.addoption("--matrix", action="store_true",
+                     help="every pair of routers (./dev nat), not some")
 
 
 def pytest_collection_modifyitems(config: pytest.Config,
@@ -42,6 +45,8 @@ def pytest_collection_modifyitems(config: pytest.Config,
     for item in items:
         if config.getoption("--no-slow") and "slow" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="--no-slow"))
+        if "matrix" in item.keywords and not config.getoption("--matrix"):
+            item.add_marker(pytest.mark.skip(reason="./dev nat"))
         if "root" in item.keywords and os.geteuid() != 0:
             item.add_marker(pytest.mark.skip(reason="not root"))
         if not built and "tools" not in item.keywords:
