@@ -525,6 +525,27 @@ api_relays(const struct api_view *v)
 	return list;
 }
 
+static json_t *
+api_portmap(const struct api_view *v)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < v->net.portmap_count; i++) {
+		const struct net_portmap_status *p = &v->net.portmap[i];
+		json_t *o = json_object();
+
+		json_object_set_new(o, "port", api_text(slice_str(p->port)));
+		json_object_set_new(o, "open", json_boolean(p->open));
+		json_object_set_new(o, "address",
+		    api_text(slice_str(p->address)));
+		json_object_set_new(o, "method",
+		    api_text(slice_str(p->method)));
+		json_object_set_new(o, "error", api_text(slice_str(p->error)));
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
 /* Our own relay; null when we are none. */
 static json_t *
 api_relayd(const struct net_relayd_status *r)
@@ -590,6 +611,7 @@ api_add_network(const struct api_view *v, json_t *o)
 	json_object_set_new(o, "coordinators", api_coordinators(v));
 	json_object_set_new(o, "coordinator", api_coordd(&v->net.coordd));
 	json_object_set_new(o, "relays", api_relays(v));
+	json_object_set_new(o, "portmap", api_portmap(v));
 	json_object_set_new(o, "relay", api_relayd(&v->net.relayd));
 	for (size_t i = 0; i < v->net.listen_count; i++)
 		json_array_append_new(listen,

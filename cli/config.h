@@ -76,6 +76,7 @@ enum config_id {
 	CONFIG_MESH_ANNOUNCE_PORT,
 	CONFIG_MESH_DISCOVERY,
 	CONFIG_MESH_COORDINATOR,
+	CONFIG_MESH_PORTMAP,
 	CONFIG_RELAY_SERVE,
 	CONFIG_RELAY_LISTEN,
 	CONFIG_RELAY_OPEN,
@@ -182,6 +183,7 @@ struct config_mesh {
 	size_t discovery_count;
 	const struct slice *coordinator; /* each NUL-terminated too */
 	size_t coordinator_count;
+	bool portmap;
 	bool relay_serve, relay_open;
 	struct slice relay_listen; /* NUL-terminated too */
 	int64_t relay_rate;        /* bytes a second; 0: no limit */

@@ -35,6 +35,10 @@ static const struct config_option config_table[CONFIG_ID_COUNT] = {
 	    CONFIG_COORDINATOR, true, false, NULL, NULL, 0, 0,
 	    "a coordinator of this device's domain, held a line to; default: "
 	    "none" },
+	{ CONFIG_MESH_PORTMAP, CONFIG_MESH, "portmap", CONFIG_BOOL, false,
+	    false, "true", NULL, 0, 0,
+	    "have the router open ports (PCP, NAT-PMP, UPnP), when there is a "
+	    "server to tell them to" },
 
 	{ CONFIG_RELAY_SERVE, CONFIG_RELAY, "serve", CONFIG_BOOL, false, false,
 	    "false", NULL, 0, 0,

@@ -234,6 +234,7 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 		.coordinator = coordinator,
 		.coordinator_count = sd->cfg.mesh.coordinator_count,
 		.identity_dir = sd->home.state_dir,
+		.portmap = sd->cfg.mesh.portmap,
 		.relay_listen = sd->cfg.mesh.relay_serve
 				    ? arena_str(ar, sd->cfg.mesh.relay_listen)
 				    : NULL,

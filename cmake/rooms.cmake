@@ -5,7 +5,7 @@
 set(DOORS
   gnutls=gnutls xxh=libxxhash pb=@nanopb lz4=liblz4 zstd=libzstd uv=libuv
   posix=- lmdb=@lmdb git2=libgit2 inotify=- fanotify=- ngtcp2=@ngtcp2
-  upnp=miniupnpc sodium=libsodium mhd=libmicrohttpd http=libmicrohttpd
+  upnp=miniupnpc natpmp=@natpmp sodium=libsodium mhd=libmicrohttpd http=libmicrohttpd
   curl=libcurl expat=expat qrencode=libqrencode
   jansson=jansson seccomp=libseccomp landlock=- systemd=libsystemd unistring=@unistring main=-)
 
@@ -58,6 +58,11 @@ function(door_link target suffix)
       find_path(UNISTRING_INCLUDE_DIR uninorm.h REQUIRED)
       target_link_libraries(${target} PUBLIC ${UNISTRING_LIBRARY})
       target_include_directories(${target} PUBLIC ${UNISTRING_INCLUDE_DIR})
+    elseif(module STREQUAL "@natpmp")
+      find_library(NATPMP_LIBRARY natpmp REQUIRED)
+      find_path(NATPMP_INCLUDE_DIR natpmp.h REQUIRED)
+      target_link_libraries(${target} PUBLIC ${NATPMP_LIBRARY})
+      target_include_directories(${target} PUBLIC ${NATPMP_INCLUDE_DIR})
     elseif(module STREQUAL "@ngtcp2")
       foreach(half libngtcp2_crypto_gnutls libngtcp2 gnutls)
         pkg_target(${half} lib)

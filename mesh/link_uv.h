@@ -28,6 +28,7 @@
 #include "mesh/mesh.h"
 #include "mesh/near_uv.h"
 #include "mesh/net_uv.h"
+#include "mesh/portmap_uv.h"
 #include "mesh/quic_ngtcp2.h"
 #include "mesh/relayd_uv.h"
 #include "mesh/tcp_uv.h"
@@ -107,7 +108,8 @@ struct net {
 	struct coordd *coordd; /* NULL: we are no coordinator */
 	struct addr coordd_at; /* as configured */
 	bool coordd_is_open;
-	struct net_coord *coord; /* our lines to coordinators */
+	struct net_coord *coord;    /* our lines to coordinators */
+	struct portmap_uv *portmap; /* NULL: no router is asked */
 	uv_timer_t timer;
 	uv_prepare_t prepare;
 	uv_idle_t idle; /* runs while there is work: do not wait then */
@@ -154,6 +156,15 @@ void net_coord_free(struct net_coord *nc);
 int net_coord_serve(struct net *net, const struct net_config *cfg,
     struct err *err);
 void net_coord_unserve(struct net *net);
+
+/* Where others may find us is another; `arg` is the net. */
+void net_on_addresses(void *arg);
+
+/* In net_portmap_uv.c: the router's ports, for the listeners there are. */
+void net_portmap_set(struct net *net, bool wanted);
+size_t net_portmap_own(const struct net *net, struct addr out[PORTMAP_PORTS]);
+void net_portmap_status(const struct net *net, struct net_status *out,
+    struct arena *ar);
 
 /* A tcp_accept_fn; `arg` is the net. */
 void link_on_accept(void *arg, struct tcp *tcp, const struct addr *from);

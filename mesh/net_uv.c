@@ -495,10 +495,15 @@ net_stop_stray_dials(struct net *net)
 
 /* --- being found ------------------------------------------------------ */
 
-/* Where others may find us: our listeners, and relays where we have a place. */
+/*
+ * Where others may find us: our listeners, and relays where we have a place;
+ * who is not near, at the ports of our router, too.
+ */
 static void
 net_tell_addresses(struct net *net)
 {
+	struct addr mapped[PORTMAP_PORTS];
+	const size_t count = net_portmap_own(net, mapped);
 	VEC(struct addr) at = { 0 };
 
 	for (size_t i = 0; i < net->listener.len; i++)
@@ -509,14 +514,16 @@ net_tell_addresses(struct net *net)
 			    *waiting_address(net->relay.item[i].waiting);
 	if (net->near != NULL)
 		near_set_addresses(net->near, at.item, at.len);
+	for (size_t i = 0; i < count; i++)
+		*VEC_ADD(&at) = mapped[i];
 	if (net->globe != NULL)
 		globe_set_addresses(net->globe, at.item, at.len);
 	net_coord_set_own(net->coord, at.item, at.len);
 	VEC_FINI(&at);
 }
 
-static void
-net_on_relay_change(void *arg)
+void
+net_on_addresses(void *arg)
 {
 	struct net *net = arg;
 
@@ -544,7 +551,7 @@ net_set_relays(struct net *net, const struct net_parsed *in)
 {
 	static const struct waiting_callbacks callbacks = {
 		.on_stream = link_on_relayed,
-		.on_change = net_on_relay_change,
+		.on_change = net_on_addresses,
 	};
 
 	for (size_t i = 0; i < net->relay.len; i++)
@@ -691,6 +698,9 @@ net_configure(struct net *net, const struct net_config *cfg, struct err *err)
 		net_coord_configure(net->coord, in.coordinator.item,
 		    in.coordinator.len);
 		net_set_relays(net, &in);
+		/* Nobody else could be told of such a port. */
+		net_portmap_set(net,
+		    cfg->portmap && in.discovery.len + in.coordinator.len > 0);
 		net_tell_addresses(net);
 		/* Dialling begins from the loop. */
 		net->armed_ns = CLOCK_NEVER;
@@ -771,6 +781,7 @@ net_close(struct net *net, void (*on_closed)(void *arg), void *arg)
 		net->globe = NULL;
 	}
 	net_coord_close(net->coord);
+	net_portmap_set(net, false);
 	for (size_t i = 0; i < net->relay.len; i++)
 		net->relay.item[i].keep = false;
 	net_drop_relays(net);
@@ -863,6 +874,8 @@ net_refresh(struct net *net)
 	if (net->globe != NULL)
 		globe_refresh(net->globe);
 	net_coord_refresh(net->coord);
+	if (net->portmap != NULL)
+		portmap_uv_refresh(net->portmap);
 	for (size_t i = 0; i < net->relay.len; i++)
 		waiting_refresh(net->relay.item[i].waiting);
 	net->armed_ns = CLOCK_NEVER;
@@ -1057,6 +1070,7 @@ net_status(const struct net *net, struct net_status *out, struct arena *ar)
 	net_status_discovery(net, out, ar);
 	net_status_relays(net, out, ar);
 	net_coord_status(net->coord, out, ar);
+	net_portmap_status(net, out, ar);
 	if (net->near != NULL)
 		out->announce_error = net_dup_text(ar, near_error(net->near));
 }

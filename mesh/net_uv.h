@@ -59,6 +59,7 @@ struct net_config {
 	size_t discovery_count;
 	const char *const *coordinator; /* as coord_parse_url(); none */
 	size_t coordinator_count;
+	bool portmap; /* ask the router for ports, when there is a server */
 	const char *relay_listen; /* be a relay there; NULL: be none */
 	bool relay_open;          /* for devices that are no peers, too */
 	uint64_t relay_rate;      /* as relayd_set_rate() */
@@ -255,6 +256,14 @@ struct net_coordd_status { /* our own coordinator */
 	const struct net_coordd_domain_status *domain;
 };
 
+struct net_portmap_status {  /* a port that the router was asked for */
+	const char *port;    /* "quic://:22000": of this device */
+	bool open;           /* others can come that way */
+	const char *address; /* what they dial; "" when it is not open */
+	const char *method;  /* "pcp", "nat-pmp", "upnp" */
+	const char *error;   /* why it is not; "" when it is, or not known */
+};
+
 struct net_status {
 	struct net_counts counts;
 	const char *const *listen; /* really bound, with ports */
@@ -273,6 +282,8 @@ struct net_status {
 	const struct net_coordinator_status *coordinator;
 	size_t coordinator_count;
 	struct net_coordd_status coordd;
+	const struct net_portmap_status *portmap;
+	size_t portmap_count;
 };
 
 /* Everything at this moment; all of it lives in `ar`. */
