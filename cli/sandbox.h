@@ -8,7 +8,8 @@
  *	          syncd uses; no new program, no other process, no new kind of
  *	          socket, no code that was data
  *	Landlock  (sandbox_landlock.c) which files there are: the loop's thread
- *	          has the home and, to read, the system's configuration; the
+ *	          has the home and, to read, the system's configuration, and
+ *	          may make directories in the user's home (auto-accept); the
  *	          workers have the index and the roots of folders, not the keys
  *
  * A refused system call fails with EPERM, is told once on standard error and

@@ -229,6 +229,10 @@ sandbox_rules_of_loop(const struct sandbox *sb, const struct home *home,
 
 	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]) && rc == 0; i++)
 		rc = sandbox_rule_path(sb, rules, own[i], SANDBOX_WRITE, err);
+	/* ~/Sync/NAME, for a folder that is accepted by itself; see 0009. */
+	if (rc == 0 && home->user_home != NULL)
+		rc = sandbox_rule_path(sb, rules, home->user_home,
+		    LANDLOCK_ACCESS_FS_MAKE_DIR, err);
 	if (rc == 0)
 		rc = sandbox_rule_config(sb, rules, home->config, err);
 	if (rc == 0)

@@ -102,7 +102,8 @@ syncd_save_folder(struct syncd *sd, const struct effect_note *note,
 	return rc;
 }
 
-static void
+/* False: a person has to, after all. */
+static bool
 syncd_auto_accept(struct syncd *sd, const struct effect_note *note)
 {
 	const bool known = config_find_folder(&sd->cfg, note->path) >= 0;
@@ -110,13 +111,14 @@ syncd_auto_accept(struct syncd *sd, const struct effect_note *note)
 	char path[4096];
 
 	if (!known && !syncd_accept_path(sd, note, path, sizeof(path)))
-		return;
+		return false;
 	if (syncd_save_folder(sd, note, known ? NULL : path,
 		syncd_device_name(sd, &note->device), &err) < 0) {
 		log_error(&sd->log, "syncd accept: %s", err.text);
-		return;
+		return false;
 	}
 	sd->reload_due = true;
+	return true;
 }
 
 static void
@@ -125,10 +127,8 @@ syncd_pending_folder(struct syncd *sd, const struct effect_note *note)
 	const struct setup_device *dev =
 	    setup_device(&sd->cfg.setup, &note->device);
 
-	if (dev != NULL && dev->auto_accept) {
-		syncd_auto_accept(sd, note);
+	if (dev != NULL && dev->auto_accept && syncd_auto_accept(sd, note))
 		return;
-	}
 	if (syncd_is_pending(sd, note) || sd->pending.len >= SYNCD_PENDING_MAX)
 		return;
 	*VEC_ADD(&sd->pending) = (struct api_pending_folder){

@@ -375,19 +375,28 @@ def test_pending_devices_and_folders_are_shown(world: World) -> None:
 
 
 def test_auto_accept_takes_an_offered_folder(world: World) -> None:
-    made = world.node("A")
+    made = world.node("A", start=False)
+    person = world.dir("person")  # whose home is not the daemon's
+    (person / "Sync/taken").mkdir(parents=True)
+    made.env["HOME"] = str(person)
+    made.start()
     friend = Peer("friend")
     made.device_add(friend.id, "friend")
     made.config("device.friend.auto-accept", "true")
     friend.put("offered", "hello", b"from a friend")
+    friend.put("taken", "hello", b"what is there is somebody's")
     friend.connect(made.addr)
     try:
         wait_until(lambda: made.ctl("folder", "show", "offered",
                                     check=False).code == OK, 15, "accepted")
         friend.wait_adopted("offered", "hello")
-        found = list(made.home.rglob("hello"))
+        found = list(person.rglob("hello"))
         assert [p.read_bytes() for p in found] == [b"from a friend"]
-        assert "Sync" in str(found[0])
+        assert found[0].parent.parent == person / "Sync"
+        # One that cannot be is for a person to decide.
+        wait_until(lambda: ["taken"] == [
+            f["id"] for f in made.status()["pending"]["folders"]], 15,
+            lambda: made.status()["pending"])
     finally:
         friend.close()
 
