@@ -118,7 +118,8 @@ coord_server_send_lacking(struct coord_server *s, struct coord_server_guest *g,
 		server_send_kept(s, g, d);
 		return;
 	}
-	if (seq > have || !server_is_on_log(ms, seq, head))
+	/* Who has more brings it; if that does not follow, it gets all. */
+	if (seq <= have && !server_is_on_log(ms, seq, head))
 		seq = 0;
 	for (uint64_t i = seq + 1; i <= have; i++)
 		server_run_add(s, d, &run, i, members_entry(ms, i), g);
@@ -171,6 +172,7 @@ server_take_one(struct coord_server *s, struct coord_server_guest *g,
 	case MEMBERS_GAP:
 		coord_server_refuse(s, g, COORD_ENTRIES, COORD_BEHIND,
 		    "entries before these are missing");
+		server_send_kept(s, g, d);
 		return false;
 	case MEMBERS_INVALID:
 		coord_server_note_refusal(s, g, "refuse-entry", err.text, now);
