@@ -74,6 +74,28 @@ struct api_self {
 	uint32_t watches;           /* inotify's, in use */
 };
 
+enum api_domain_verb {
+	API_DOMAIN_INVITE,
+	API_DOMAIN_JOIN,
+	API_DOMAIN_APPROVE,
+	API_DOMAIN_DENY,
+	API_DOMAIN_REVOKE,
+	API_DOMAIN_RENAME,
+	API_DOMAIN_RULE,
+	API_DOMAIN_RECOVER,
+};
+
+/* A change of the domain; empty and 0 where it does not need them. */
+struct api_domain_ask {
+	enum api_domain_verb verb;
+	struct slice device, name;      /* name or ID; the new name */
+	struct slice code, coordinator; /* as typed; "tcp://HOST:PORT?id=" */
+	struct slice to, service;       /* RULE: `device` may, or not */
+	struct slice key;               /* RECOVER */
+	uint64_t expires_s;
+	bool approve, allow;
+};
+
 /*
  * What the API needs from the daemon.  All are called from the loop, between
  * two steps of the engine.  None may be NULL.
@@ -112,6 +134,12 @@ struct api_backend {
 	/* Try all addresses now: net_refresh(). */
 	void (*refresh)(void *arg);
 	void (*self)(void *arg, struct arena *ar, struct api_self *out);
+	/* The domain and its log, as JSON objects without a schema. */
+	json_t *(*domain)(void *arg);
+	json_t *(*domain_log)(void *arg);
+	/* Change it; what came of it is put into `out`. */
+	int (*domain_do)(void *arg, const struct api_domain_ask *ask,
+	    json_t *out, struct err *err);
 };
 
 struct api; /* opaque */

@@ -140,6 +140,12 @@ cmd_fn cmd_folder_add, cmd_folder_list, cmd_folder_show, cmd_folder_remove,
     cmd_folder_scan, cmd_folder_override, cmd_folder_revert, cmd_folder_adopt,
     cmd_folder_ignore_list, cmd_folder_ignore_test;
 cmd_fn cmd_coord_status, cmd_coord_audit;
+cmd_fn cmd_domain_invite, cmd_domain_join, cmd_domain_approve,
+    cmd_domain_refuse, cmd_domain_revoke, cmd_domain_allow, cmd_domain_forbid,
+    cmd_domain_recover, cmd_domain_status, cmd_domain_log;
+/* `device rename` of a member: an entry of the domain's log. */
+int cmd_domain_rename(struct cmd_call *call, const char *device,
+    const char *to);
 cmd_fn cmd_plan, cmd_plan_confirm, cmd_plan_reject;
 cmd_fn cmd_trash_list, cmd_trash_restore, cmd_trash_empty;
 cmd_fn cmd_status, cmd_wait, cmd_explain, cmd_conflict_list, cmd_events,

@@ -189,6 +189,13 @@ cmd_device_replace_shares(struct cmd_call *call, const struct config *cfg,
 	return rc;
 }
 
+/* A peer because the domain's log says so, not only by the file. */
+static bool
+cmd_device_is_member(const struct config *cfg, const struct setup_device *dev)
+{
+	return cfg->device[dev - cfg->setup.device].member;
+}
+
 int
 cmd_device_rename(struct cmd_call *call)
 {
@@ -196,6 +203,7 @@ cmd_device_rename(struct cmd_call *call)
 	const struct setup_device *dev;
 	struct config_file *cf;
 	struct err err = { 0 };
+	char id[DEVID_TEXT_LEN + 1];
 	struct config cfg;
 	int code, rc;
 
@@ -204,6 +212,11 @@ cmd_device_rename(struct cmd_call *call)
 	code = cmd_device_edit(call, &cfg, &dev, &cf);
 	if (code != CMD_OK)
 		return code;
+	if (cmd_device_is_member(&cfg, dev)) {
+		config_file_drop(cf);
+		devid_text(&dev->id, id);
+		return cmd_domain_rename(call, id, to);
+	}
 	if (slice_equal(dev->name, slice_str(to))) {
 		config_file_drop(cf);
 		return CMD_OK;
@@ -234,6 +247,13 @@ cmd_device_remove(struct cmd_call *call)
 	code = cmd_device_edit(call, &cfg, &dev, &cf);
 	if (code != CMD_OK)
 		return code;
+	if (cmd_device_is_member(&cfg, dev)) {
+		config_file_drop(cf);
+		cmd_say("%.*s is a member of the domain; to put it out on "
+			"every device: syncctl device revoke",
+		    SLICE_FMT(dev->name));
+		return CMD_REFUSED;
+	}
 	rc = cmd_device_replace_shares(call, &cfg, dev, cf, NULL, &err);
 	if (rc == 0)
 		rc = cmd_device_replace_introducer(call, &cfg, dev, cf, NULL,
@@ -317,6 +337,9 @@ cmd_device_json(const struct config *cfg, uint32_t i, const json_t *answer)
 	json_object_set_new(o, "name", json_string((const char *)d->name.ptr));
 	json_object_set_new(o, "id", json_string(id));
 	json_object_set_new(o, "configured", addresses);
+	json_object_set_new(o, "source",
+	    json_string(cfg->device[i].member ? "member" : "config"));
+	json_object_set_new(o, "denied", json_boolean(cfg->device[i].denied));
 	json_object_set_new(o, "paused", json_boolean(d->paused));
 	json_object_set_new(o, "introducer", json_boolean(d->introducer));
 	json_object_set_new(o, "auto_accept", json_boolean(d->auto_accept));
@@ -474,7 +497,10 @@ cmd_device_show(struct cmd_call *call)
 	    cmd_device_words(&call->ar, json_object_get(o, "configured")));
 	printf("folders      %s\n",
 	    cmd_device_words(&call->ar, json_object_get(o, "folders")));
-	if (cmd_bool(o, "paused"))
+	printf("source       %s\n", cmd_text(o, "source"));
+	if (cmd_bool(o, "denied"))
+		puts("paused       the domain's policy forbids it");
+	else if (cmd_bool(o, "paused"))
 		puts("paused       yes");
 	if (cmd_bool(o, "introducer"))
 		puts("introducer   yes");

@@ -23,8 +23,10 @@
 /* A [device "x"] or [folder "x"], or one without a name. */
 struct config_part {
 	enum config_section section;
-	struct slice name; /* NUL-terminated, in the arena */
-	uint32_t line;     /* of its first item */
+	struct slice name;   /* NUL-terminated, in the arena */
+	uint32_t line;       /* of its first item */
+	bool member, denied; /* of our domain; see config_member */
+	bool gone;           /* it is about a member that was: skipped */
 	/* By config_id: the first line that set it (0: none), and its text. */
 	bool set[CONFIG_ID_COUNT];
 	uint32_t at[CONFIG_ID_COUNT];
@@ -314,6 +316,122 @@ config_list_of(struct config_load *ld, const struct config_part *part,
 	return list;
 }
 
+/* --- The domain's members --- */
+
+static const struct config_member *
+config_member_of(const struct config_load *ld, struct slice name,
+    enum config_member_kind kind)
+{
+	for (size_t i = 0; i < ld->world->member_count; i++) {
+		const struct config_member *m = &ld->world->member[i];
+
+		if (m->kind == kind && slice_equal(m->name, name))
+			return m;
+	}
+	return NULL;
+}
+
+/* The part that has this ID by the file, whose parts are the first `count`. */
+static struct config_part *
+config_part_with_id(struct config_load *ld, size_t count,
+    const struct devid *id)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct config_part *part = &ld->part.item[i];
+		const struct devid has =
+		    config_devid_of(part, CONFIG_DEVICE_ID);
+
+		if (part->section == CONFIG_IN_DEVICE && devid_equal(&has, id))
+			return part;
+	}
+	return NULL;
+}
+
+/* A part for a member: what the file says under its name, or nothing. */
+static struct config_part *
+config_part_of_member(struct config_load *ld, const struct config_member *m)
+{
+	struct config_part *part =
+	    config_part_find(ld, CONFIG_IN_DEVICE, m->name);
+	char text[DEVID_TEXT_LEN + 1];
+
+	if (part != NULL && !part->set[CONFIG_DEVICE_ID])
+		return part;
+	if (ld->devices == CONFIG_DEVICES_MAX)
+		return NULL;
+	ld->devices++;
+	if (part == NULL)
+		return config_part_add(ld, CONFIG_IN_DEVICE, m->name, 0);
+	/* Another device has this name by hand. */
+	devid_text(&m->id, text);
+	return config_part_add(ld, CONFIG_IN_DEVICE,
+	    slice_str(arena_printf(ld->ar, "%.*s-%.7s",
+		(int)(m->name.len < CONFIG_NAME_MAX - 8 ? m->name.len
+							: CONFIG_NAME_MAX - 8),
+		(const char *)m->name.ptr, text)),
+	    0);
+}
+
+/* A section under a name that the member had before is about it still. */
+static void
+config_take_former(struct config_load *ld)
+{
+	for (size_t i = 0; i < ld->world->member_count; i++) {
+		const struct config_member *m = &ld->world->member[i];
+		struct config_part *part;
+
+		if (m->kind != CONFIG_FORMER)
+			continue;
+		part = config_part_find(ld, CONFIG_IN_DEVICE, m->name);
+		if (part == NULL || part->set[CONFIG_DEVICE_ID])
+			continue;
+		for (size_t k = 0; k < ld->world->member_count; k++) {
+			const struct config_member *now = &ld->world->member[k];
+
+			if (now->kind <= CONFIG_DENIED &&
+			    devid_equal(&now->id, &m->id) &&
+			    config_part_find(ld, CONFIG_IN_DEVICE, now->name) ==
+				NULL)
+				part->name = config_copy(ld->ar, now->name);
+		}
+	}
+}
+
+/* Members become devices; the file has the last word on their names. */
+static void
+config_take_members(struct config_load *ld)
+{
+	const size_t of_file = ld->part.len;
+	char text[DEVID_TEXT_LEN + 1];
+
+	config_take_former(ld);
+	for (size_t i = 0; i < ld->world->member_count; i++) {
+		const struct config_member *m = &ld->world->member[i];
+		struct config_part *part;
+
+		if (m->kind > CONFIG_DENIED)
+			continue;
+		part = config_part_with_id(ld, of_file, &m->id);
+		if (part == NULL)
+			part = config_part_of_member(ld, m);
+		if (part == NULL)
+			continue;
+		devid_text(&m->id, text);
+		part->set[CONFIG_DEVICE_ID] = true;
+		part->value[CONFIG_DEVICE_ID] =
+		    config_copy(ld->ar, slice_str(text));
+		part->member = true;
+		part->denied = m->kind == CONFIG_DENIED;
+	}
+	for (size_t i = 0; i < ld->part.len; i++) {
+		struct config_part *part = &ld->part.item[i];
+
+		part->gone = part->section == CONFIG_IN_DEVICE &&
+			     !part->set[CONFIG_DEVICE_ID] &&
+			     config_member_of(ld, part->name, CONFIG_GONE);
+	}
+}
+
 static void
 config_check_required(struct config_load *ld, const struct config_part *part)
 {
@@ -344,13 +462,16 @@ config_build_device(struct config_load *ld, const struct config_part *part,
 	dev->id = config_devid_of(part, CONFIG_DEVICE_ID);
 	dev->address = config_list_of(ld, part, CONFIG_DEVICE_ADDRESS, &count);
 	dev->address_count = (uint32_t)count;
-	dev->paused = config_bool_of(part, CONFIG_DEVICE_PAUSED);
+	dev->paused =
+	    part->denied || config_bool_of(part, CONFIG_DEVICE_PAUSED);
 	dev->introducer = config_bool_of(part, CONFIG_DEVICE_INTRODUCER);
 	dev->auto_accept = config_bool_of(part, CONFIG_DEVICE_AUTO_ACCEPT);
 	more->compression =
 	    compression[config_choice_of(part, CONFIG_DEVICE_COMPRESSION)];
 	more->max_silence_ns =
 	    config_duration_of(part, CONFIG_DEVICE_MAX_SILENCE);
+	more->member = part->member;
+	more->denied = part->denied;
 }
 
 static void
@@ -386,6 +507,23 @@ config_build_introducer(struct config_load *ld, const struct config_part *part,
 		    "\"%.*s\": no such device", SLICE_FMT(by));
 }
 
+/* The device of that name, or the member that had it before. */
+static const struct setup_device *
+config_device_named(const struct config_load *ld, const struct setup *setup,
+    struct slice name)
+{
+	const struct config_member *was;
+
+	for (uint32_t j = 0; j < setup->device_count; j++)
+		if (slice_equal(setup->device[j].name, name))
+			return &setup->device[j];
+	was = config_member_of(ld, name, CONFIG_FORMER);
+	for (uint32_t j = 0; was != NULL && j < setup->device_count; j++)
+		if (devid_equal(&setup->device[j].id, &was->id))
+			return &setup->device[j];
+	return NULL;
+}
+
 /* Names of devices become their IDs. */
 static void
 config_build_shares(struct config_load *ld, const struct config_part *part,
@@ -396,12 +534,13 @@ config_build_shares(struct config_load *ld, const struct config_part *part,
 	f->device = list;
 	for (size_t i = 0; i < part->list.len; i++) {
 		const struct slice name = part->list.item[i];
-		const struct setup_device *dev = NULL;
+		const struct setup_device *dev =
+		    config_device_named(ld, setup, name);
 		bool again = false;
 
-		for (uint32_t j = 0; j < setup->device_count; j++)
-			if (slice_equal(setup->device[j].name, name))
-				dev = &setup->device[j];
+		if (dev == NULL &&
+		    config_member_of(ld, name, CONFIG_GONE) != NULL)
+			continue; /* it was removed from the domain */
 		if (dev == NULL) {
 			config_mistake_of(ld, part, CONFIG_FOLDER_SHARE,
 			    part->list_line.item[i],
@@ -559,14 +698,15 @@ config_build(struct config_load *ld, struct config *out)
 		const struct config_part *part = &ld->part.item[i];
 		const uint32_t n = s->device_count;
 
-		if (part->section != CONFIG_IN_DEVICE)
+		if (part->section != CONFIG_IN_DEVICE || part->gone)
 			continue;
 		config_build_device(ld, part, &dev[n], &dev_more[n]);
 		config_check_device(ld, part, s, n);
 		s->device_count++;
 	}
 	for (size_t i = 0, n = 0; i < ld->part.len; i++)
-		if (ld->part.item[i].section == CONFIG_IN_DEVICE)
+		if (ld->part.item[i].section == CONFIG_IN_DEVICE &&
+		    !ld->part.item[i].gone)
 			config_build_introducer(ld, &ld->part.item[i], s,
 			    &dev[n++]);
 	for (size_t i = 0; i < ld->part.len; i++) {
@@ -599,6 +739,7 @@ config_load(const struct config_item *item, size_t count,
 	}
 	for (size_t i = 0; i < count; i++)
 		config_take_item(&ld, &item[i]);
+	config_take_members(&ld);
 	config_build_node(&ld, out);
 	config_build(&ld, out);
 

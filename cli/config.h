@@ -167,6 +167,8 @@ int config_check_text(struct slice text, size_t min, size_t max,
 struct config_device {
 	enum message_compression compression;
 	uint64_t max_silence_ns; /* unseen for longer is a warning; 0: never */
+	bool member; /* of our domain; it may have no line in the file */
+	bool denied; /* the domain's policy: we do not talk to it */
 };
 
 /* What else of a folder; same index as setup.folder. */
@@ -202,6 +204,20 @@ struct config {
 	enum sandbox_mode sandbox; /* read once, when syncd starts */
 };
 
+/* What the domain's log says of other devices, as the daemon keeps it. */
+enum config_member_kind {
+	CONFIG_MEMBER, /* a peer without a line in the file */
+	CONFIG_DENIED, /* the same, but policy forbids us to talk */
+	CONFIG_FORMER, /* `name` is what the member `id` was called before */
+	CONFIG_GONE,   /* `name` was a member: lines about it mean nobody */
+};
+
+struct config_member {
+	enum config_member_kind kind;
+	struct devid id; /* not of GONE */
+	struct slice name;
+};
+
 /* What the file does not say. */
 struct config_world {
 	struct slice file;      /* its name, for errors */
@@ -209,6 +225,9 @@ struct config_world {
 	struct slice host;      /* the default of node.name */
 	/* Directories of ours that no folder may hold: keys, index. */
 	struct slice state_dir, config_dir;
+	/* In an order of preference: the first one of a name has it. */
+	const struct config_member *member;
+	size_t member_count;
 };
 
 /* One mistake. */

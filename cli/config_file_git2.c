@@ -22,6 +22,8 @@
 #include <git2.h>
 
 #include "cli/config_text.h"
+#include "cli/domain_file.h"
+#include "cli/domain_record.h"
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
 #include "engine/base/vec.h"
@@ -332,7 +334,7 @@ config_file_load_as(const struct home *home, const char *file,
     const struct config_mistake **mistakes, size_t *mistake_count,
     struct err *err)
 {
-	const struct config_world world = {
+	struct config_world world = {
 		.file = slice_str(shown),
 		.user_home = slice_str(home->user_home),
 		.host = slice_str(home->host),
@@ -343,9 +345,14 @@ config_file_load_as(const struct home *home, const char *file,
 	const struct config_item *item;
 	size_t items, count = 0;
 	struct err local = { 0 };
+	struct buf members = { 0 };
 	int rc;
 
 	memset(out, 0, sizeof(*out));
+	if (domain_file_read(home, DOMAIN_FILE_MEMBERS, &members, NULL) == 0)
+		world.member_count = domain_record_members(
+		    arena_dup(ar, buf_slice(&members)), ar, &world.member);
+	buf_fini(&members);
 	rc = config_file_read_as(file, shown, ar, &item, &items, &local);
 	if (rc == 0)
 		rc = config_load(item, items, &world, ar, out, &list, &count,

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cli/config_file.h"
+#include "cli/syncd_domain.h"
 #include "engine/base/assert.h"
 #include "engine/base/mem.h"
 #include "engine/base/timer_uv.h"
@@ -396,6 +397,8 @@ syncd_open(struct syncd *sd, const char *home, struct err *err)
 		rc = identity_open_or_make(&sd->identity, sd->home.state_dir,
 		    err);
 	if (rc == 0)
+		rc = syncd_domain_open(sd, err);
+	if (rc == 0)
 		rc = syncd_read_config(sd, err);
 	if (rc == 0)
 		rc = syncd_sandbox_open(sd, err);
@@ -412,6 +415,8 @@ syncd_open(struct syncd *sd, const char *home, struct err *err)
 		syncd_start_handles(sd);
 		rc = syncd_net_open(sd, err);
 	}
+	if (rc == 0)
+		syncd_domain_hook(sd);
 	if (rc == 0)
 		rc = syncd_api_open(sd, err);
 	if (rc < 0)
@@ -460,6 +465,7 @@ syncd_close(struct syncd *sd)
 		pool_uv_free(sd->pool);
 		syncd_sandbox_close(sd);
 	}
+	syncd_domain_close(sd);
 	engine_free(sd->en);
 	api_free(sd->api);
 	events_free(sd->events);

@@ -52,7 +52,8 @@ struct syncd_folder { /* by the engine's folder number */
 	uint64_t rate_at_ns, rate_received, rate;
 };
 
-struct syncd_admit; /* syncd_sandbox.c */
+struct syncd_admit;  /* syncd_sandbox.c */
+struct syncd_domain; /* syncd_domain.h */
 
 struct syncd_sent { /* a SEND whose bytes are on their way */
 	uint64_t id;
@@ -86,6 +87,7 @@ struct syncd {
 	struct disk *disk;
 	struct watch_uv *watch;
 	struct net *net;
+	struct syncd_domain *domain; /* owned */
 	struct events *events;
 	struct api *api;
 	struct api_server *server;

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "cli/config_file.h"
-#include "cli/syncd.h"
+#include "cli/syncd_domain.h"
 
 #define SYNCD_RATE_NS (2 * CLOCK_S) /* a rate is over at least this long */
 
@@ -218,7 +218,10 @@ syncd_api_open(struct syncd *sd, struct err *err)
 		.pause = syncd_api_pause,
 		.ping = syncd_api_ping,
 		.refresh = syncd_api_refresh,
-		.self = syncd_api_self };
+		.self = syncd_api_self,
+		.domain = syncd_domain_show,
+		.domain_log = syncd_domain_log,
+		.domain_do = syncd_domain_do };
 
 	sd->api = api_new(&backend, sd->events);
 	return api_server_open(&sd->server, sd->loop, sd->home.socket, sd->api,

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -24,8 +25,9 @@ static const struct config_world world = {
 
 /* Items from "key=value" lines; the line of an item is that of the text. */
 static int
-load(const char *text, struct arena *ar, struct config *cfg,
-    const struct config_mistake **list, size_t *count, struct err *err)
+load_in(const struct config_world *in, const char *text, struct arena *ar,
+    struct config *cfg, const struct config_mistake **list, size_t *count,
+    struct err *err)
 {
 	struct config_item item[64];
 	size_t n = 0;
@@ -43,7 +45,14 @@ load(const char *text, struct arena *ar, struct config *cfg,
 		}
 		text += text[len] == '\0' ? len : len + 1;
 	}
-	return config_load(item, n, &world, ar, cfg, list, count, err);
+	return config_load(item, n, in, ar, cfg, list, count, err);
+}
+
+static int
+load(const char *text, struct arena *ar, struct config *cfg,
+    const struct config_mistake **list, size_t *count, struct err *err)
+{
+	return load_in(&world, text, ar, cfg, list, count, err);
 }
 
 static void
@@ -331,6 +340,130 @@ config_every_default_is_a_value_it_would_accept(void **state)
 	arena_fini(&ar);
 }
 
+/* --- A domain's members --- */
+
+/* "hub" and "phone" are members; "old" was what the hub was called; "lost" was
+ * removed; "foe" may not be talked to. */
+static int
+load_members(const char *text, struct arena *ar, struct config *cfg,
+    struct err *err)
+{
+	const struct config_member member[] = {
+		{ CONFIG_MEMBER, { { 1 } }, SLICE_INIT("hub") },
+		{ CONFIG_MEMBER, { { 2 } }, SLICE_INIT("phone") },
+		{ CONFIG_DENIED, { { 3 } }, SLICE_INIT("foe") },
+		{ CONFIG_FORMER, { { 1 } }, SLICE_INIT("old") },
+		{ CONFIG_GONE, { { 0 } }, SLICE_INIT("lost") },
+	};
+	struct config_world in = world;
+
+	in.member = member;
+	in.member_count = sizeof(member) / sizeof(member[0]);
+	return load_in(&in, text, ar, cfg, NULL, NULL, err);
+}
+
+static const struct setup_device *
+device_named(const struct config *cfg, const char *name)
+{
+	const int32_t i = config_find_device(cfg, slice_str(name));
+
+	return i < 0 ? NULL : &cfg->setup.device[i];
+}
+
+static void
+config_members_are_devices_without_a_line(void **state)
+{
+	struct arena ar = { 0 };
+	struct config cfg;
+
+	(void)state;
+	assert_int_equal(load_members("", &ar, &cfg, NULL), 0);
+	assert_int_equal(cfg.setup.device_count, 3);
+	assert_int_equal(device_named(&cfg, "hub")->id.b[0], 1);
+	assert_int_equal(device_named(&cfg, "hub")->address_count, 1);
+	assert_false(device_named(&cfg, "hub")->paused);
+	assert_true(cfg.device[0].member && !cfg.device[0].denied);
+	assert_true(device_named(&cfg, "foe")->paused);
+	assert_true(cfg.device[2].denied);
+	arena_fini(&ar);
+}
+
+static void
+config_lines_say_more_about_a_member(void **state)
+{
+	struct arena ar = { 0 };
+	struct config cfg;
+
+	(void)state;
+	assert_int_equal(load_members("device.old.paused=true\n"
+				      "device.phone.address=tcp://p:1\n"
+				      "folder.f.path=/home/ann/f\n"
+				      "folder.f.share=phone\n"
+				      "folder.f.share=old\n"
+				      "folder.f.share=lost\n"
+				      "device.lost.paused=true\n",
+			     &ar, &cfg, NULL),
+	    0);
+	assert_int_equal(cfg.setup.device_count, 3);
+	/* What was said under the name it had holds under the new one. */
+	assert_true(device_named(&cfg, "hub")->paused);
+	assert_null(device_named(&cfg, "old"));
+	assert_string_equal(
+	    (const char *)device_named(&cfg, "phone")->address[0].ptr,
+	    "tcp://p:1");
+	/* Who was removed is shared with no more, and that is no mistake. */
+	assert_int_equal(cfg.setup.folder[0].device_count, 2);
+	assert_int_equal(cfg.setup.folder[0].device[0].b[0], 2);
+	assert_int_equal(cfg.setup.folder[0].device[1].b[0], 1);
+	arena_fini(&ar);
+}
+
+static void
+config_the_file_has_the_last_word_on_names(void **state)
+{
+	struct arena ar = { 0 };
+	struct config cfg;
+	char id[DEVID_TEXT_LEN + 1], text[256];
+	const struct devid hub = { { 1 } };
+
+	(void)state;
+	/* Somebody else is called "phone" by hand, and the hub is "mine". */
+	devid_text(&hub, id);
+	snprintf(text, sizeof(text),
+	    "device.phone.id=" ID_A "\n"
+	    "device.mine.id=%s\n",
+	    id);
+	assert_int_equal(load_members(text, &ar, &cfg, NULL), 0);
+	assert_int_equal(cfg.setup.device_count, 4);
+	assert_int_not_equal(device_named(&cfg, "phone")->id.b[0], 2);
+	assert_true(devid_equal(&device_named(&cfg, "mine")->id, &hub));
+	assert_null(device_named(&cfg, "hub"));
+	for (uint32_t i = 0; i < cfg.setup.device_count; i++)
+		if (cfg.setup.device[i].id.b[0] == 2)
+			assert_memory_equal(cfg.setup.device[i].name.ptr,
+			    "phone-", 6);
+	arena_fini(&ar);
+}
+
+static void
+config_a_name_nobody_ever_had_is_a_mistake_still(void **state)
+{
+	struct arena ar = { 0 };
+	struct config cfg;
+	struct err err = { 0 };
+
+	(void)state;
+	assert_int_equal(load_members("folder.f.path=/home/ann/f\n"
+				      "folder.f.share=phnoe\n",
+			     &ar, &cfg, &err),
+	    ERR_INVALID);
+	assert_non_null(strstr(err.text, "phnoe"));
+	assert_int_equal(
+	    load_members("device.x.paused=true\n", &ar, &cfg, &err),
+	    ERR_INVALID);
+	arena_fini(&ar);
+}
+
 int
 main(void)
 {
@@ -345,6 +478,11 @@ main(void)
 		cmocka_unit_test(config_reads_durations_with_units),
 		cmocka_unit_test(
 		    config_every_default_is_a_value_it_would_accept),
+		cmocka_unit_test(config_members_are_devices_without_a_line),
+		cmocka_unit_test(config_lines_say_more_about_a_member),
+		cmocka_unit_test(config_the_file_has_the_last_word_on_names),
+		cmocka_unit_test(
+		    config_a_name_nobody_ever_had_is_a_mistake_still),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,148 @@
+/*
+ * The daemon's domain: its log on disk, who invites, who joins, and what of it
+ * the rest of the daemon has to know.
+ *
+ * The log decides who is a member (mesh/members.h); the members other than us
+ * are written to HOME/domain/members, and whoever reads the configuration, this
+ * daemon and syncctl, finds them there as devices.  So a change of the log is a
+ * reload, and a member that was removed is cut within that.
+ *
+ *	entry from a coordinator --\
+ *	entry signed here ----------> members_take -> log, pin, members ->
+ *reload
+ *
+ * Entries go to every coordinator that lacks them.  Nothing of a log counts
+ * until it holds the head that was pinned: by the join, and then by each
+ * change.
+ *
+ * Private to syncd*.c.  Thread: loop.
+ */
+#ifndef HOLDFAST_CLI_SYNCD_DOMAIN_H
+#define HOLDFAST_CLI_SYNCD_DOMAIN_H
+
+#include <uv.h>
+
+#include "cli/domain_record.h"
+#include "cli/syncd.h"
+#include "engine/base/vec.h"
+#include "mesh/coord_client_uv.h"
+#include "mesh/join.h"
+#include "mesh/members.h"
+#include "mesh/members_entry.h"
+
+enum syncd_invite_state {
+	SYNCD_INVITE_OPENING, /* it waits for a box */
+	SYNCD_INVITE_OPEN,
+	SYNCD_INVITE_OVER, /* used, expired, burnt or failed: see `why` */
+};
+
+struct syncd_invite {
+	uint32_t number;
+	enum syncd_invite_state state;
+	bool asked; /* a box, of `line` */
+	struct coord_client *line;
+	uint32_t box;
+	struct join_code code;
+	struct join_inviter *inviter; /* owned; NULL: no box yet */
+	int64_t expires_wall_s;
+	bool approve;          /* who comes has to be approved */
+	struct join_asker who; /* who came */
+	const char *why;       /* "used", "expired", "burnt", "no-box" */
+};
+
+enum syncd_join_state {
+	SYNCD_JOIN_NONE,
+	SYNCD_JOIN_DIALLING, /* until a coordinator is there */
+	SYNCD_JOIN_ASKING,
+	SYNCD_JOIN_WELCOME, /* until the log is there, with us in it */
+	SYNCD_JOIN_PENDING, /* until somebody approves us there */
+	SYNCD_JOIN_DONE,
+	SYNCD_JOIN_REFUSED,
+};
+
+struct syncd_join {
+	uint32_t number;
+	enum syncd_join_state state;
+	bool has_at;
+	struct addr at; /* which coordinator */
+	struct join_code code;
+	struct join_joiner *joiner; /* owned */
+	struct join_asker self;
+	struct coord_client *line;
+	struct join_answer answer;
+	uint64_t until_ns;
+	const char *why; /* "code-wrong", ...: stable */
+	char text[COORD_TEXT_MAX + 1];
+};
+
+struct syncd_domain {
+	struct members *ms;
+	bool has_pin;
+	struct domain_pin pin;
+	bool has_owner;
+	struct sign_secret owner; /* secret; wiped */
+	uint32_t numbers;
+	VEC(struct syncd_invite) invite;
+	struct syncd_join join;
+	VEC(struct domain_waiting) waiting; /* for an approval */
+	VEC(struct coord_client *) ready;   /* lines that know our domain */
+	bool told;       /* lines are told our domain; else we are strangers */
+	bool complained; /* of an entry, since a line came up */
+	bool again;      /* the whole log was asked for, since a line came up */
+	uv_timer_t timer;
+};
+
+/* syncd_domain.c */
+/* Read what is on disk.  Before the configuration is read. */
+int syncd_domain_open(struct syncd *sd, struct err *err);
+/* Hear coordinators.  After the net is open. */
+void syncd_domain_hook(struct syncd *sd);
+void syncd_domain_close(struct syncd *sd);
+/* Sign, keep and tell; `e` needs kind and subject only.  ERR_DENIED: this
+ * device has no owner's key. */
+int syncd_domain_make(struct syncd *sd, struct members_entry *e,
+    struct err *err);
+/* Make the domain, when there is none; the recovery key is given out once. */
+int syncd_domain_found(struct syncd *sd, struct sign_secret *recovery,
+    struct err *err);
+/* New owner: this device, by the recovery key. */
+int syncd_domain_recover(struct syncd *sd, const struct sign_secret *recovery,
+    struct err *err);
+/* What a join has pinned; another domain that we had is put aside. */
+int syncd_domain_enter(struct syncd *sd, const struct coord_id *domain,
+    uint64_t seq, const uint8_t head[32], struct err *err);
+/* To every line that we are a stranger, until syncd_domain_tell(). */
+void syncd_domain_hide(struct syncd *sd);
+/* Tell them who we are, by what we have or `from_start` of the log. */
+void syncd_domain_tell(struct syncd *sd, bool from_start);
+/* Is this device a member, by a log that counts? */
+bool syncd_domain_is_in(const struct syncd *sd);
+int64_t syncd_domain_now_s(void);
+
+/* syncd_join.c */
+int syncd_invite(struct syncd *sd, int64_t expires_s, bool approve,
+    uint32_t *number, struct err *err);
+int syncd_join(struct syncd *sd, const struct join_code *code,
+    const struct addr *at, const char *name, uint32_t *number, struct err *err);
+/* Somebody waits for it: make it a member (or forget it). */
+int syncd_approve(struct syncd *sd, struct slice device, bool yes,
+    struct err *err);
+/* The log is there, or more of it. */
+void syncd_join_look(struct syncd *sd);
+void syncd_join_close(struct syncd *sd);
+/* Of the lines: what concerns boxes and letters. */
+void syncd_join_up(struct syncd *sd, struct coord_client *line);
+void syncd_join_down(struct syncd *sd, struct coord_client *line);
+void syncd_join_box(struct syncd *sd, struct coord_client *line, uint32_t box);
+void syncd_join_mail(struct syncd *sd, struct coord_client *line, uint32_t box,
+    uint64_t stranger, struct slice letter);
+void syncd_join_refused(struct syncd *sd, struct coord_client *line,
+    enum coord_type what, enum coord_code code, const char *text);
+
+/* syncd_domain_api.c */
+json_t *syncd_domain_show(void *arg);
+json_t *syncd_domain_log(void *arg);
+int syncd_domain_do(void *arg, const struct api_domain_ask *ask, json_t *out,
+    struct err *err);
+
+#endif

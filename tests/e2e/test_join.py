@@ -1,0 +1,296 @@
+"""A domain: devices join by a code, are revoked, renamed, and recovered."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from lib.node import ATTENTION, FAILED, NOT_FOUND, REFUSED, USAGE, Node
+from lib.proc import free_port, wait_until
+from lib.world import FOLDER, World
+
+
+class Coordinator:
+    """A node that serves, and syncs nothing itself."""
+
+    def __init__(self, world: World):
+        self.port = free_port()
+        self.node = world.node("C", start=False)
+        self.node.config("coord.serve", "true")
+        self.node.config("coord.listen", f"tcp://127.0.0.1:{self.port}")
+        self.node.config("coord.open", "true")
+        self.node.start()
+        self.url = f"tcp://127.0.0.1:{self.port}?id={self.node.id}"
+
+
+@pytest.fixture
+def coord(world: World) -> Coordinator:
+    return Coordinator(world)
+
+
+def domain(node: Node) -> dict[str, Any]:
+    return node.ctl("domain", "status", "--json", check=False).json
+
+
+def names(node: Node) -> set[str]:
+    return {m["name"] for m in domain(node)["members"]}
+
+
+def owner(world: World, coord: Coordinator) -> Node:
+    node = world.node("A", start=False)
+    node.config("mesh.coordinator", coord.url)
+    return node.start()
+
+
+def joiner(world: World, name: str) -> Node:
+    return world.node(name)
+
+
+def invite(node: Node, *args: str) -> dict[str, Any]:
+    return node.ctl("device", "invite", "--json", *args).json
+
+
+def join(node: Node, link: str, *args: str) -> dict[str, Any]:
+    return node.ctl("join", link, "--json", *args, check=False).json
+
+
+def joined(world: World, a: Node, name: str) -> Node:
+    node = joiner(world, name)
+    told = join(node, invite(a)["link"])
+    assert told["state"] == "done", told
+    return node
+
+
+def sees(node: Node, *want: str) -> None:
+    wait_until(lambda: names(node) == set(want), 20,
+               f"{node.name} knows {want}")
+
+
+def connected(node: Node, other: str) -> bool:
+    return any(d["name"] == other and d["connected"]
+               for d in node.status()["devices"])
+
+
+def test_two_that_joined_sync_a_folder(world: World, coord: Coordinator) \
+        -> None:
+    """No line about a device is in either file, and no address."""
+    a = owner(world, coord)
+    told = invite(a)
+    assert told["recovery"].startswith("HFR-"), "shown at the founding"
+    b = joiner(world, "B")
+    answer = join(b, told["link"])
+    assert answer["state"] == "done", answer
+    assert {m["name"] for m in answer["members"]} == {"A", "B"}
+    assert "recovery" not in invite(a), "and never again"
+    for node, other in ((a, "B"), (b, "A")):
+        sees(node, "A", "B")
+        listed = node.ctl("device", "list", "--json").json["devices"]
+        assert [(d["name"], d["source"]) for d in listed] == \
+            [(other, "member")]
+        assert "device" not in (node.home / "config").read_text()
+        node.folder_add(node.home.parent / f"{node.name}-d", FOLDER, other)
+    wait_until(lambda: connected(a, "B") and connected(b, "A"), 30,
+               "they have found each other")
+    (a.home.parent / "A-d" / "hello").write_text("world")
+    a.scan(FOLDER)
+    wait_until(lambda: (b.home.parent / "B-d" / "hello").exists(), 30,
+               "the file came")
+    log = a.ctl("domain", "log", "--json").json["entries"]
+    assert [e["kind"] for e in log] == ["found", "add", "add"]
+    assert [e["by"] for e in log] == ["A"] * 3
+
+
+def test_a_code_that_is_wrong_used_or_late_says_so(
+        world: World, coord: Coordinator) -> None:
+    a = owner(world, coord)
+    first = invite(a)
+    b, c = joiner(world, "B"), joiner(world, "D")
+    swap = {"0": "1"}.get(first["code"][-1], "0")
+    wrong = first["link"].replace(first["code"], first["code"][:-1] + swap)
+    for why in ("code-wrong", "code-wrong", "code-burnt"):
+        result = c.ctl("join", wrong, "--json", check=False)
+        assert (result.code, result.json["why"]) == (REFUSED, why), result
+    result = b.ctl("join", first["link"], "--json", check=False)
+    assert (result.code, result.json["why"]) == (REFUSED, "code-burnt")
+    second = invite(a)
+    assert join(b, second["link"])["state"] == "done"
+    result = c.ctl("join", second["link"], check=False)
+    assert result.code == REFUSED and "code-used" in result.err, result
+    third = invite(a, "--expires", "1s")
+    wait_until(lambda: all(i["state"] == "over"
+                           for i in domain(a)["invites"]), 20, "it expired")
+    result = c.ctl("join", third["link"], "--json", check=False)
+    assert (result.code, result.json["why"]) == (REFUSED, "code-expired")
+    result = c.ctl("join", "1-0000-0000", "--json", check=False)
+    assert (result.code, result.json["why"]) == (REFUSED, "code-unknown")
+    assert c.ctl("join", "no code", check=False).code == USAGE
+    assert domain(c)["state"] == "none"
+    assert b.ctl("join", third["link"], check=False).code == FAILED, \
+        "it is a member already"
+    assert b.ctl("device", "invite", check=False).code == REFUSED, \
+        "it has no owner's key"
+
+
+def test_a_device_waits_for_its_approval(world: World, coord: Coordinator) \
+        -> None:
+    a = owner(world, coord)
+    b = joined(world, a, "B")
+    c = joiner(world, "D")
+    told = invite(a, "--approve")
+    result = c.ctl("join", told["link"], "--json", check=False)
+    assert (result.code, result.json["state"]) == (ATTENTION, "pending")
+    assert [p["name"] for p in domain(a)["pending"]] == ["D"]
+    assert names(a) == names(b) == {"A", "B"}, "nobody else hears of it"
+    a.restart()
+    c.restart()
+    assert domain(c)["state"] == "pending"
+    assert [p["name"] for p in domain(a)["pending"]] == ["D"]
+    assert a.ctl("device", "approve", "X", check=False).code == NOT_FOUND
+    a.ctl("device", "approve", "D")
+    for node in (a, b, c):
+        sees(node, "A", "B", "D")
+    assert domain(c)["state"] == "member"
+    assert domain(a)["pending"] == []
+
+
+def test_who_is_revoked_is_cut_everywhere(world: World, coord: Coordinator) \
+        -> None:
+    """At once where the word arrives; on return where it could not."""
+    a = owner(world, coord)
+    b, d, e = (joined(world, a, n) for n in "BDE")
+    wait_until(lambda: connected(b, "E") and connected(a, "E"), 30,
+               "E is with both")
+    assert d.stop() == 0
+    a.folder_add(a.home.parent / "A-d", FOLDER, "E", "B")
+    a.ctl("device", "revoke", "E")
+    assert names(a) == {"A", "B", "D"}
+    assert "E" not in {x["name"] for x in a.status()["devices"]}
+    sees(b, "A", "B", "D")
+    wait_until(lambda: "E" not in {x["name"] for x in b.status()["devices"]},
+               20, "B has cut it")
+    d.start()
+    sees(d, "A", "B", "D")
+    for node in (a, b, d):
+        node.ctl("config", "check")
+        node.restart()
+        assert names(node) == {"A", "B", "D"}, "a restart brings nobody back"
+    assert not connected(b, "E")
+    # A new code brings it back, by a new entry.
+    told = join(e, invite(a)["link"])
+    assert told["state"] == "done", told
+    sees(b, "A", "B", "D", "E")
+    assert [x["name"] for x in domain(e)["members"]] == ["A", "B", "D", "E"]
+
+
+def test_a_rename_is_everybodys(world: World, coord: Coordinator) -> None:
+    """Folders shared with the old name stay shared."""
+    a = owner(world, coord)
+    b = joiner(world, "B")
+    assert join(b, invite(a)["link"], "--name", "old")["state"] == "done"
+    a.folder_add(a.home.parent / "A-d", FOLDER, "old")
+    a.ctl("device", "rename", "old", "laptop")
+    for node in (a, b):
+        sees(node, "A", "laptop")
+    assert a.ctl("device", "show", "old", check=False).code == NOT_FOUND
+    shown = a.ctl("device", "show", "laptop", "--json").json
+    assert shown["folders"] == [FOLDER] and shown["id"] == b.id
+    a.ctl("device", "pause", "laptop")
+    assert a.ctl("device", "show", "laptop", "--json").json["paused"]
+    assert a.ctl("device", "remove", "laptop", check=False).code == REFUSED
+
+
+def test_the_recovery_key_gives_the_domain_back(
+        world: World, coord: Coordinator) -> None:
+    a = owner(world, coord)
+    told = invite(a)
+    b = joiner(world, "B")
+    assert join(b, told["link"])["state"] == "done"
+    assert b.ctl("domain", "recover", check=False,
+                 stdin="nonsense\n").code == USAGE
+    wrong = "HFR-" + a.id
+    assert b.ctl("domain", "recover", check=False,
+                 stdin=wrong + "\n").code == REFUSED
+    b.ctl("domain", "recover", stdin=told["recovery"] + "\n")
+    wait_until(lambda: domain(a)["seq"] == domain(b)["seq"], 20,
+               "A has heard of it")
+    assert a.ctl("device", "rename", "B", "x", check=False).code == REFUSED, \
+        "the old key is worth nothing"
+    b.ctl("device", "revoke", "A")
+    sees(b, "B")
+    wait_until(lambda: domain(a)["state"] == "removed" or names(a) == {"B"}
+               or not a.status()["devices"], 20, "A is out")
+    c = joined(world, b, "D")
+    sees(c, "B", "D")
+    key = b.home / "domain" / "owner.key"
+    assert key.stat().st_mode & 0o777 == 0o600
+
+
+def test_policy_is_applied_at_once(world: World, coord: Coordinator) -> None:
+    a = owner(world, coord)
+    b, d = joined(world, a, "B"), joined(world, a, "D")
+    wait_until(lambda: connected(b, "D") and connected(a, "D"), 30,
+               "all are together")
+    a.ctl("domain", "forbid", "B", "D", "sync")
+    wait_until(lambda: not connected(b, "D") and not connected(d, "B"), 20,
+               "B and D have parted")
+    shown = b.ctl("device", "show", "D", "--json").json
+    assert shown["denied"] and shown["paused"]
+    assert connected(a, "D") and connected(a, "B")
+    a.ctl("domain", "allow", "B", "D", "sync")
+    wait_until(lambda: connected(b, "D"), 30, "together again")
+    assert a.ctl("domain", "allow", "B", "Z", check=False).code == NOT_FOUND
+    assert a.ctl("domain", "allow", "B", "D", "fly", check=False).code == USAGE
+
+
+def test_a_restart_needs_no_coordinator(world: World, coord: Coordinator) \
+        -> None:
+    """What was pinned stays, a torn tail is dropped, a shorter log is none."""
+    a = owner(world, coord)
+    b = joined(world, a, "B")
+    wait_until(lambda: connected(a, "B"), 30, "they are together")
+    assert a.stop() == 0 and b.stop() == 0 and coord.node.stop() == 0
+    log = b.home / "domain" / "log"
+    whole = log.read_bytes()
+    log.write_bytes(whole + b"\x05\x00")
+    a.start()
+    b.start()
+    assert log.read_bytes() == whole
+    assert names(b) == {"A", "B"}
+    wait_until(lambda: connected(a, "B"), 40, "they are together again")
+    # An older log in its place: nothing of it counts before it has caught up.
+    assert b.stop() == 0
+    cut = whole[:len(whole) - 20]
+    log.write_bytes(cut)
+    b.start()
+    assert [d["name"] for d in b.status()["devices"]] == ["A"]
+    coord.node.start()
+    sees(b, "A", "B")
+    assert len(log.read_bytes()) == len(whole)
+
+
+def test_a_coordinator_alone_adds_nobody(world: World, coord: Coordinator) \
+        -> None:
+    """Its files changed by hand, as it could answer on the wire."""
+    a = owner(world, coord)
+    b = joined(world, a, "B")
+    before = domain(b)
+    secrets = [(a.home / "domain" / "owner.key").read_text().strip(),
+               (a.home / "key.pem").read_text().splitlines()[1]]
+    for path in coord.node.home.rglob("*"):
+        if path.is_file():
+            text = path.read_bytes()
+            assert not any(s.encode() in text for s in secrets), path
+    assert coord.node.stop() == 0
+    kept = [p for p in coord.node.home.rglob("*") if p.is_file()
+            and before["id"].encode() in (p.name + " " + str(p)).encode()]
+    for path in kept:
+        data = bytearray(path.read_bytes())
+        for i in range(0, len(data), 97):
+            data[i] ^= 1
+        path.write_bytes(bytes(data))
+    coord.node.spawn()
+    time.sleep(1)
+    assert domain(b)["head"] == before["head"]
+    assert names(b) == {"A", "B"}
