@@ -69,6 +69,10 @@ cmd_status_state(struct arena *ar, const json_t *f, enum print_style *style)
 	*style = PRINT_PLAIN;
 	if (strcmp(state, "in_sync") == 0) {
 		*style = PRINT_GOOD;
+		/* A folder that only receives, and a person wrote in it. */
+		if (cmd_int(f, "changed_here") > 0)
+			return arena_printf(ar, "in sync  %s changed here",
+			    print_count(ar, cmd_int(f, "changed_here")));
 		return "in sync";
 	}
 	if (strcmp(state, "receiving") == 0)

@@ -656,6 +656,7 @@ def test_dry_run_tells_and_is_content(world: World) -> None:
     tree.write(root / "mine", b"1")
     made.ctl("wait", "--timeout", "60s")
     wait_until(lambda: made.folder(FOLDER)["changed_here"] == 1, 20, "seen")
+    assert "in sync  1 changed here" in made.ctl("status").out
     told = made.ctl("folder", "revert", FOLDER, check=False)
     assert told.code == REFUSED and "--yes" in told.err, str(told)
     told = made.ctl("folder", "revert", FOLDER, "--dry-run", "--yes")
