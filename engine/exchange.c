@@ -189,6 +189,32 @@ exchange_apply_offer(struct folder *f, struct share *sh,
 	exchange_index_ours(f, sh, &offer->ours);
 }
 
+/* What an introducer says about a folder that we share with it. */
+static void
+exchange_introduce(struct peer *p, const struct folder *f,
+    const struct cc_device *device, uint32_t count)
+{
+	const struct setup *su = &p->en->setup;
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct cc_device *cd = &device[i];
+		struct effect *ef;
+
+		if (devid_equal(&cd->id, &su->self) ||
+		    cd->encryption_password_token.len > 0 ||
+		    setup_is_shared(&f->cfg, &cd->id))
+			continue;
+		ef = core_ask_peer(p->en, EFFECT_NOTE, NULL, NULL);
+		ef->u.note.kind = NOTE_INTRODUCED;
+		ef->u.note.path = f->cfg.id;
+		ef->u.note.text = cd->name;
+		ef->u.note.device = cd->id;
+		ef->u.note.device2 = p->device;
+		ef->u.note.address = cd->address;
+		ef->u.note.address_count = cd->address_count;
+	}
+}
+
 void
 exchange_bind_shares(struct folder *f)
 {
@@ -201,11 +227,16 @@ exchange_bind_shares(struct folder *f)
 			continue;
 		/* A share that is new to a connected peer: it may have spoken
 		 * of the folder before. */
-		for (size_t k = 0; k < p->offer.len; k++)
-			if (p->offer.item[k].complete &&
-			    slice_equal(p->offer.item[k].id, f->cfg.id) &&
-			    !sh->remote_lists)
-				exchange_apply_offer(f, sh, &p->offer.item[k]);
+		for (size_t k = 0; k < p->offer.len; k++) {
+			const struct exchange_offer *offer = &p->offer.item[k];
+
+			if (!offer->complete || sh->remote_lists ||
+			    !slice_equal(offer->id, f->cfg.id))
+				continue;
+			exchange_apply_offer(f, sh, offer);
+			exchange_introduce(p, f, offer->device,
+			    offer->device_count);
+		}
 	}
 }
 
@@ -313,6 +344,7 @@ exchange_forget_offers(struct peer *p)
 	for (size_t i = 0; i < p->offer.len; i++) {
 		mem_free((void *)(uintptr_t)p->offer.item[i].id.ptr);
 		mem_free((void *)(uintptr_t)p->offer.item[i].label.ptr);
+		arena_fini(&p->offer.item[i].arena);
 	}
 	VEC_CLEAR(&p->offer);
 }
@@ -572,32 +604,6 @@ exchange_note_pending(struct peer *p, const struct cc_folder *cf)
 	ef->u.note.device = p->device;
 }
 
-/* What an introducer says about a folder that we share with it. */
-static void
-exchange_introduce(struct peer *p, const struct folder *f,
-    const struct cc_folder *cf)
-{
-	const struct setup *su = &p->en->setup;
-
-	for (uint32_t i = 0; i < cf->device_count; i++) {
-		const struct cc_device *cd = &cf->device[i];
-		struct effect *ef;
-
-		if (devid_equal(&cd->id, &su->self) ||
-		    cd->encryption_password_token.len > 0 ||
-		    setup_is_shared(&f->cfg, &cd->id))
-			continue;
-		ef = core_ask_peer(p->en, EFFECT_NOTE, NULL, NULL);
-		ef->u.note.kind = NOTE_INTRODUCED;
-		ef->u.note.path = f->cfg.id;
-		ef->u.note.text = cd->name;
-		ef->u.note.device = cd->id;
-		ef->u.note.device2 = p->device;
-		ef->u.note.address = cd->address;
-		ef->u.note.address_count = cd->address_count;
-	}
-}
-
 static struct exchange_offer *
 exchange_keep_offer(struct peer *p, const struct cc_folder *cf)
 {
@@ -607,6 +613,7 @@ exchange_keep_offer(struct peer *p, const struct cc_folder *cf)
 	*offer = (struct exchange_offer){ .id = exchange_own(cf->id),
 		.label = exchange_own(cf->label),
 		.paused = cf->paused };
+	arena_init(&offer->arena);
 	for (uint32_t i = 0; i < cf->device_count; i++) {
 		const struct cc_device *cd = &cf->device[i];
 		const struct peer_state st = { .index_id = cd->index_id,
@@ -624,6 +631,30 @@ exchange_keep_offer(struct peer *p, const struct cc_folder *cf)
 	return offer;
 }
 
+static void
+exchange_keep_devices(struct exchange_offer *offer, const struct cc_folder *cf)
+{
+	struct cc_device *device =
+	    arena_array(&offer->arena, cf->device_count, sizeof(*device));
+
+	for (uint32_t i = 0; i < cf->device_count; i++) {
+		const struct cc_device *cd = &cf->device[i];
+		struct slice *address = arena_array(&offer->arena,
+		    cd->address_count, sizeof(*address));
+
+		for (uint32_t k = 0; k < cd->address_count; k++)
+			address[k] = arena_dup(&offer->arena, cd->address[k]);
+		device[i] = (struct cc_device){ .id = cd->id,
+			.name = arena_dup(&offer->arena, cd->name),
+			.address = address,
+			.address_count = cd->address_count,
+			.encryption_password_token = arena_dup(&offer->arena,
+			    cd->encryption_password_token) };
+	}
+	offer->device = device;
+	offer->device_count = cf->device_count;
+}
+
 static bool
 exchange_on_cc_folder(struct peer *p, const struct cc_folder *cf)
 {
@@ -632,6 +663,8 @@ exchange_on_cc_folder(struct peer *p, const struct cc_folder *cf)
 	struct exchange_offer *offer = exchange_keep_offer(p, cf);
 
 	if (f == NULL) {
+		if (sd != NULL && sd->introducer)
+			exchange_keep_devices(offer, cf);
 		exchange_note_pending(p, cf);
 		return true;
 	}
@@ -642,7 +675,7 @@ exchange_on_cc_folder(struct peer *p, const struct cc_folder *cf)
 		return false;
 	}
 	if (sd != NULL && sd->introducer)
-		exchange_introduce(p, f, cf);
+		exchange_introduce(p, f, cf->device, cf->device_count);
 	exchange_apply_offer(f, exchange_share(f, p), offer);
 	return true;
 }

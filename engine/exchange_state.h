@@ -49,6 +49,11 @@ struct exchange_offer {
 	struct peer_state theirs; /* of its own index */
 	/* What it has of our index; grows with what is sent to it. */
 	struct peer_state ours;
+	/* Of an introducer, in a folder that is not shared with it: whom it
+	 * names, for when it is. */
+	struct arena arena; /* owns them */
+	const struct cc_device *device;
+	uint32_t device_count;
 };
 
 struct peer {

@@ -401,12 +401,14 @@ def test_auto_accept_takes_an_offered_folder(world: World) -> None:
         friend.close()
 
 
-def test_an_introducer_brings_its_devices(world: World) -> None:
+@pytest.mark.parametrize("taken", ["before", "after it was offered"])
+def test_an_introducer_brings_its_devices(world: World, taken: str) -> None:
     made = world.node("A")
     friend, third = Peer("friend"), Identity.make()
     made.device_add(friend.id, "friend")
     made.config("device.friend.introducer", "true")
-    made.folder_add(world.dir("a"), FOLDER, "friend")
+    if taken == "before":
+        made.folder_add(world.dir("a"), FOLDER, "friend")
     friend.folder(FOLDER)
     config = friend.cluster_config
 
@@ -420,6 +422,11 @@ def test_an_introducer_brings_its_devices(world: World) -> None:
     friend.cluster_config = with_third  # type: ignore[method-assign]
     friend.connect(made.addr)
     try:
+        if taken != "before":
+            wait_until(lambda: made.status()["pending"]["folders"], 15,
+                       "offered")
+            assert third.id not in made.ctl("device", "list", "--json").out
+            made.folder_add(world.dir("a"), FOLDER, "friend")
         wait_until(lambda: third.id in made.ctl("device", "list",
                                                 "--json").out,
                    15, "introduced")
