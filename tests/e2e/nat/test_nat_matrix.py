@@ -4,22 +4,96 @@ from __future__ import annotations
 
 import pytest
 
-from lib.natpair import Couple, Town
-from lib.netlab import KINDS
+from lib.natpair import Couple, Times, Town
+from lib.netlab import HAIRPIN, KINDS, SAME
 
 pytestmark = [pytest.mark.root]
 
+PAIRS = [(a, b) for n, a in enumerate(KINDS) for b in list(KINDS)[n:]]
+# What a run of all tests looks at; ./dev nat has the others.
+SOME = [("none", "port"), ("symmetric", "symmetric"), ("double", "v6")]
+# Nobody opens two NATs at the same moment yet: until then these go through a
+# relay, which is known and told and not what is wanted.
+PUNCHING = False
+
+
+def easy(name: str) -> bool:
+    """Its mapping is the same whoever is spoken with."""
+    return name in ("none", "firewall", "fullcone", "address", "port",
+                    "double")
+
 
 def expected(a: str, b: str) -> str:
-    """"direct" or "relay"."""
-    if "none" in (a, b) and "v6" not in (a, b) and "noudp" not in (a, b):
+    """"direct" or "relay": what these routers let through at all."""
+    if "noudp" in (a, b):
+        return "relay"  # TCP to port 443 alone, and nobody else is there
+    if "v6" in (a, b):
+        return "direct" if a == b else "relay"  # no family in common
+    if easy(a) and easy(b):
         return "direct"
-    return "relay"
+    # A hard one and one that is easy: it comes from an unknown port, and to
+    # a port-restricted one by many guesses.  Two hard ones can not.
+    return "direct" if easy(a) or easy(b) else "relay"
+
+
+def needs_punching(a: str, b: str) -> bool:
+    """Neither can simply be dialled."""
+    return expected(a, b) == "direct" and "none" not in (a, b)
+
+
+def told(record_property, names: tuple[str, str], want: str,
+         times: Times) -> None:
+    def seconds(value) -> str:
+        return "-" if value is None else f"{value:.1f}"
+
+    record_property("nat", [
+        "-".join(names), want, times.kind, times.why,
+        seconds(times.first_byte), seconds(times.direct)])
+
+
+@pytest.mark.parametrize("pair", [
+    pytest.param(pair, marks=[] if pair in SOME else pytest.mark.matrix)
+    for pair in PAIRS], ids="-".join)
+def test_a_pair_finds_its_way(town: Town, pair: tuple[str, str],
+                              record_property) -> None:
+    """Whatever is between them, the first byte comes: at worst by the relay
+    at TCP port 443."""
+    homes = [town.internet.home(KINDS[name]) for name in pair]
+    couple = Couple(town, *homes)
+    want = expected(*pair)
+    later = needs_punching(*pair) and not PUNCHING
+    times = couple.meet("relay" if later else want, 90)
+    told(record_property, pair, want, times)
+    if later:
+        pytest.xfail("a relay is the way: nobody opens two NATs yet")
+
+
+def test_two_behind_one_router_are_neighbours(town: Town,
+                                              record_property) -> None:
+    """LAN first; and what they say to each other stays there (S19, S20)."""
+    couple = Couple(town, *town.internet.homes_behind_one(SAME))
+    for space in (town.hub, town.relay):
+        space.nft("""table inet count { counter heard { };
+            chain in { type filter hook prerouting priority raw;
+                iifname "wan" counter name heard; }; }""")
+    times = couple.meet("direct")
+    told(record_property, ("same", "LAN"), "direct", times)
+    before = [space.counter("heard") for space in (town.hub, town.relay)]
+    assert before[0] > 0 and before[1] > 0  # the counters count
+    (couple.dirs[0] / "big").write_bytes(bytes(range(256)) * 80_000)
+    couple.settle()
+    for node, path in zip(couple.nodes, couple.paths()):
+        assert path["address"].startswith("192.168.1."), path
+    for space, count in zip((town.hub, town.relay), before):
+        assert space.counter("heard") - count < 200_000
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("pair", [(a, b) for n, a in enumerate(KINDS) for b in list(KINDS)[n:]], ids="-".join)
-def test_a_pair_finds_its_way(town: Town, pair: tuple[str, str]) -> None:
-    homes = [town.internet.home(KINDS[name]) for name in pair]
-    couple = Couple(town, *homes)
-    print(couple.meet(expected(*pair)))
+def test_two_kept_apart_behind_one_router(town: Town,
+                                          record_property) -> None:
+    """A guest network: the relay, or the router's own outer address."""
+    couple = Couple(town, *town.internet.homes_behind_one(HAIRPIN, True))
+    times = couple.meet("direct" if PUNCHING else "relay", 90)
+    told(record_property, ("hairpin", "hairpin"), "direct", times)
+    if not PUNCHING:
+        pytest.xfail("a relay is the way: nobody opens two NATs yet")

@@ -129,6 +129,7 @@ def test_a_router_is_asked_for_nothing_when_it_is_of_no_use(
                    alive=[node])
 
 
+@pytest.mark.matrix
 def test_behind_two_routers_a_port_of_the_first_is_told_to_nobody(
         town: Town) -> None:
     home = town.internet.home(KINDS["double"])
@@ -231,7 +232,8 @@ class Liar:
             sock.close()
 
 
-@pytest.fixture(params=["noise", "lies"])
+@pytest.fixture(params=[
+    "lies", pytest.param("noise", marks=pytest.mark.matrix)])
 def liar(town: Town, request: pytest.FixtureRequest) \
         -> Iterator[tuple[Home, Liar]]:
     home = town.internet.home(KINDS["port"])
@@ -257,6 +259,7 @@ def test_a_router_that_lies_opens_nothing_and_breaks_nothing(
     assert time.monotonic() - start < 15
 
 
+@pytest.mark.matrix
 def test_a_neighbour_that_says_it_is_the_router_is_not_asked(
         town: Town) -> None:
     """Two on one LAN; the other answers the search."""
