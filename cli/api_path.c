@@ -46,6 +46,8 @@ api_failure(enum failure failure)
 		return REASON_DIAL_UNWANTED;
 	case FAILURE_RELAY:
 		return REASON_DIAL_RELAY;
+	case FAILURE_SCOPE:
+		return REASON_OUTSIDE_SCOPE;
 	case FAILURE_UNKNOWN:
 		return REASON_DIAL_FAILED;
 	}

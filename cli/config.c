@@ -658,6 +658,7 @@ config_build_node(struct config_load *ld, struct config *out)
 	out->sandbox = mode[config_choice_of(node, CONFIG_NODE_SANDBOX)];
 	out->mesh.listen = config_list_of(ld, mesh, CONFIG_MESH_LISTEN,
 	    &out->mesh.listen_count);
+	out->mesh.lan_only = config_choice_of(mesh, CONFIG_MESH_SCOPE) == 1;
 	out->mesh.announce = config_bool_of(mesh, CONFIG_MESH_ANNOUNCE);
 	out->mesh.announce_port =
 	    (uint16_t)config_int_of(mesh, CONFIG_MESH_ANNOUNCE_PORT);

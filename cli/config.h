@@ -72,6 +72,7 @@ enum config_id {
 	CONFIG_NODE_SANDBOX,
 	CONFIG_LOG_LEVEL,
 	CONFIG_MESH_LISTEN,
+	CONFIG_MESH_SCOPE,
 	CONFIG_MESH_ANNOUNCE,
 	CONFIG_MESH_ANNOUNCE_PORT,
 	CONFIG_MESH_DISCOVERY,
@@ -179,6 +180,7 @@ struct config_folder {
 struct config_mesh {
 	const struct slice *listen; /* each NUL-terminated too */
 	size_t listen_count;
+	bool lan_only; /* scope */
 	bool announce;
 	uint16_t announce_port;
 	const struct slice *discovery; /* servers; each NUL-terminated too */

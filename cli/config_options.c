@@ -21,6 +21,10 @@ static const struct config_option config_table[CONFIG_ID_COUNT] = {
 	{ CONFIG_MESH_LISTEN, CONFIG_MESH, "listen", CONFIG_LISTEN, true, false,
 	    "tcp://:22000 quic://:22000", NULL, 0, 0,
 	    "where other devices may connect" },
+	{ CONFIG_MESH_SCOPE, CONFIG_MESH, "scope", CONFIG_CHOICE, false, false,
+	    "any", "any|lan", 0, 0,
+	    "lan: send nothing to addresses that are not private, and take "
+	    "nothing from them" },
 	{ CONFIG_MESH_ANNOUNCE, CONFIG_MESH, "announce", CONFIG_BOOL, false,
 	    false, "true", NULL, 0, 0,
 	    "find devices on the local network, and be found" },

@@ -222,6 +222,7 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 		.features = FEATURE_ZSTD | FEATURE_CHUNKS | FEATURE_ECHO,
 		.listen = listen,
 		.listen_count = sd->cfg.mesh.listen_count,
+		.lan_only = sd->cfg.mesh.lan_only,
 		.announce = sd->cfg.mesh.announce,
 		.announce_port = sd->cfg.mesh.announce_port,
 		.discovery = discovery,

@@ -214,6 +214,12 @@ static const struct reason_row reason_table[REASON_COUNT] = {
 	[REASON_DIAL_RELAY] = { "dial-relay", REASON_INFO,
 	    "The relay is full, or the device does not wait there.",
 	    "This way is tried again; others are not affected.", NULL },
+	[REASON_OUTSIDE_SCOPE] = { "outside-scope", REASON_INFO,
+	    "mesh.scope is lan, and this is no private address; names count "
+	    "as such, for nobody knows before where they lead.",
+	    "Nothing is sent there.",
+	    "Give an address of the local network, or:  syncctl config set "
+	    "mesh.scope any" },
 	[REASON_DIAL_FAILED] = { "dial-failed", REASON_INFO,
 	    "It failed; the text says how.",
 	    "This way is tried again; others are not affected.", NULL },

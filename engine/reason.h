@@ -67,7 +67,8 @@ enum reason {
 	REASON_DIAL_OTHER_DEVICE,
 	REASON_DIAL_UNWANTED,
 	REASON_DIAL_RELAY,
-	REASON_DIAL_FAILED, /* for another reason */
+	REASON_OUTSIDE_SCOPE, /* mesh.scope leaves the address out */
+	REASON_DIAL_FAILED,   /* for another reason */
 	/* What no engine sees: made by the daemon around it. */
 	REASON_STALE,   /* a device was not seen for longer than its limit */
 	REASON_REFUSED, /* a configuration with mistakes was not taken */

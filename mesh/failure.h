@@ -19,6 +19,7 @@ enum failure {
 	FAILURE_OTHER,       /* another device answers */
 	FAILURE_UNWANTED,    /* it answered and hung up */
 	FAILURE_RELAY,       /* the relay did not bring us together */
+	FAILURE_SCOPE,       /* mesh.scope leaves the address out */
 	FAILURE_UNKNOWN,
 	FAILURE_COUNT
 };

@@ -132,8 +132,10 @@ link_open_quic(struct net *net, struct err *err)
 		(void)quic_open(&net->quic, net->loop, net->identity, &any,
 		    NULL, NULL, &bound, err);
 	}
-	if (net->quic != NULL)
+	if (net->quic != NULL) {
+		quic_set_lan_only(net->quic, net->lan_only);
 		net->handles++;
+	}
 	return net->quic;
 }
 

@@ -541,6 +541,16 @@ link_make_room(struct net *net, const struct addr *from)
 		if (link_same_host(conn_address(l->conn), from))
 			same++;
 	}
+	if (net->lan_only && !addr_is_lan(from)) {
+		if (net_may_log(net)) {
+			addr_text_host(from, text);
+			log_info(net->log,
+			    "mesh refuse address=%s reason=\"mesh.scope is "
+			    "lan\"",
+			    text);
+		}
+		return false;
+	}
 	if (!doorman_lets_in(&net->doorman, from, same, uv_hrtime())) {
 		if (net_may_log(net)) {
 			addr_text_host(from, text);
@@ -640,7 +650,7 @@ link_on_knock(void *arg, const struct addr *from, bool proven)
 {
 	struct net *net = arg;
 
-	if (net->closing)
+	if (net->closing || (net->lan_only && !addr_is_lan(from)))
 		return QUIC_IGNORE;
 	if (!proven && (link_is_busy(net, uv_hrtime()) ||
 			   link_count_half_open(net) >= LIMIT_QUIC_UNPROVEN))

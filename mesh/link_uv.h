@@ -121,7 +121,8 @@ struct net {
 	void (*on_closed)(void *);
 	void *closed_arg;
 	struct net_counts counts;
-	uint64_t pings; /* the number of the last one */
+	bool lan_only, leave; /* `leave`: some connections lie outside now */
+	uint64_t pings;       /* the number of the last one */
 	unsigned log_tokens, log_lost;
 	uint64_t log_refill_ns;
 };

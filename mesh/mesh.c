@@ -58,6 +58,7 @@ struct mesh {
 	VEC(struct mesh_peer *) peer; /* in order of configuration */
 	VEC(struct mesh_stranger) stranger;
 	size_t dials; /* running */
+	bool lan_only;
 	uint64_t changes;
 };
 
@@ -89,6 +90,18 @@ mesh_free(struct mesh *m)
 	VEC_FINI(&m->peer);
 	VEC_FINI(&m->stranger);
 	mem_free(m);
+}
+
+void
+mesh_set_lan_only(struct mesh *m, bool lan_only)
+{
+	m->lan_only = lan_only;
+}
+
+bool
+mesh_leaves_out(const struct mesh *m, const struct addr *addr)
+{
+	return m->lan_only && !addr_is_lan(addr);
 }
 
 static struct mesh_peer *
@@ -395,10 +408,11 @@ mesh_expire(struct mesh_peer *p, uint64_t now_ns)
 }
 
 static bool
-mesh_has_direct_way(const struct mesh_peer *p)
+mesh_has_direct_way(const struct mesh *m, const struct mesh_peer *p)
 {
 	for (size_t i = 0; i < p->way.len; i++)
-		if (!addr_is_relayed(&p->way.item[i].addr))
+		if (!addr_is_relayed(&p->way.item[i].addr) &&
+		    !mesh_leaves_out(m, &p->way.item[i].addr))
 			return true;
 	return false;
 }
@@ -408,15 +422,17 @@ mesh_has_direct_way(const struct mesh_peer *p)
  * run have their head start.
  */
 static uint64_t
-mesh_way_at(const struct mesh_peer *p, const struct mesh_address *way)
+mesh_way_at(const struct mesh *m, const struct mesh_peer *p,
+    const struct mesh_address *way)
 {
 	const uint64_t after_ns = p->free_ns + MESH_DETOUR_NS;
 	uint64_t at = way->next_ns;
 
-	if (addr_is_relayed(&way->addr) && p->state == MESH_UP)
+	if ((addr_is_relayed(&way->addr) && p->state == MESH_UP) ||
+	    mesh_leaves_out(m, &way->addr))
 		return CLOCK_NEVER;
 	if (addr_is_relayed(&way->addr) && at < after_ns &&
-	    mesh_has_direct_way(p))
+	    mesh_has_direct_way(m, p))
 		at = after_ns;
 	for (size_t i = 0; i < p->way.len; i++) {
 		const struct mesh_address *other = &p->way.item[i];
@@ -431,7 +447,7 @@ mesh_way_at(const struct mesh_peer *p, const struct mesh_address *way)
 
 /* Of those that are due the best one; of equals the longest due. */
 static struct mesh_address *
-mesh_due(struct mesh_peer *p, uint64_t now_ns)
+mesh_due(const struct mesh *m, struct mesh_peer *p, uint64_t now_ns)
 {
 	struct mesh_address *due = NULL;
 	unsigned running = 0, best = 0;
@@ -444,7 +460,7 @@ mesh_due(struct mesh_peer *p, uint64_t now_ns)
 			running++;
 			continue;
 		}
-		if (mesh_way_at(p, way) > now_ns ||
+		if (mesh_way_at(m, p, way) > now_ns ||
 		    (due != NULL && rank > best))
 			continue;
 		if (due == NULL || rank < best || way->next_ns < due->next_ns)
@@ -466,7 +482,7 @@ mesh_next(struct mesh *m, uint64_t now_ns, struct mesh_dial *out)
 		if (!mesh_wants(p))
 			continue;
 		mesh_expire(p, now_ns);
-		way = mesh_due(p, now_ns);
+		way = mesh_due(m, p, now_ns);
 		if (way == NULL)
 			continue;
 		way->dialling = true;
@@ -501,8 +517,8 @@ mesh_wake_at(const struct mesh *m, uint64_t now_ns)
 			if (way->dialling)
 				running++;
 			else if (way->expires_ns > now_ns &&
-				 mesh_way_at(p, way) < first)
-				first = mesh_way_at(p, way);
+				 mesh_way_at(m, p, way) < first)
+				first = mesh_way_at(m, p, way);
 		}
 		if (running < MESH_DIALS_PEER && first < at)
 			at = first;
@@ -693,7 +709,8 @@ mesh_detour(const struct mesh *m, const struct devid *id)
 	for (size_t i = 0; i < p->way.len; i++) {
 		const struct mesh_address *way = &p->way.item[i];
 
-		if (addr_is_relayed(&way->addr))
+		if (addr_is_relayed(&way->addr) ||
+		    mesh_leaves_out(m, &way->addr))
 			continue;
 		if (way->error[0] == '\0')
 			return MESH_DIRECT_UNTRIED;

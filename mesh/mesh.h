@@ -99,6 +99,8 @@ void mesh_free(struct mesh *m);
 /* Take a new set of peers; what is known of those that stay is kept. */
 void mesh_configure(struct mesh *m, const struct mesh_peer_config *peer,
     size_t count, uint64_t now_ns);
+/* Dial what addr_is_lan() alone: mesh.scope. */
+void mesh_set_lan_only(struct mesh *m, bool lan_only);
 bool mesh_has(const struct mesh *m, const struct devid *id);
 bool mesh_is_paused(const struct mesh *m, const struct devid *id);
 const char *mesh_name(const struct mesh *m, const struct devid *id); /* or "" */
@@ -171,6 +173,8 @@ enum mesh_detour mesh_detour(const struct mesh *m, const struct devid *id);
 /* Try every address now. */
 void mesh_refresh(struct mesh *m, uint64_t now_ns);
 
+/* Is it left out by mesh_set_lan_only()? */
+bool mesh_leaves_out(const struct mesh *m, const struct addr *addr);
 /* Addresses known of a peer; NULL past the end. */
 const struct mesh_address *mesh_address_at(const struct mesh *m,
     const struct devid *id, size_t i);

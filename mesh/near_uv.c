@@ -23,6 +23,7 @@ struct near {
 	void *arg;
 	const struct log *log;
 	struct udp *udp; /* NULL while the port is taken */
+	bool lan_only;
 	uint64_t next_ns, last_ns;
 	struct err error;
 	void (*on_closed)(void *);
@@ -48,6 +49,8 @@ near_on_receive(void *arg, struct slice datagram, const struct addr *from)
 	struct announce a;
 	struct err err = { 0 };
 
+	if (n->lan_only && !addr_is_lan(from))
+		return;
 	/* Noise on a shared port is nobody's fault and not worth a line. */
 	if (announce_decode(&a, datagram, from, &err) < 0) {
 		log_debug(n->log, "near skip reason=\"%s\"", err.text);
@@ -83,6 +86,7 @@ near_send(struct near *n)
 	if (rc == 0) {
 		if (n->own.address_count > 0)
 			announce_encode(&n->own, &datagram);
+		udp_set_lan_only(n->udp, n->lan_only);
 		(void)udp_send_near(n->udp, buf_slice(&datagram), &err);
 		buf_fini(&datagram);
 	}
@@ -129,6 +133,12 @@ near_close(struct near *n, void (*on_closed)(void *), void *arg)
 		udp_close(n->udp, near_freed, n);
 	else
 		near_freed(n);
+}
+
+void
+near_set_lan_only(struct near *n, bool lan_only)
+{
+	n->lan_only = lan_only;
 }
 
 void

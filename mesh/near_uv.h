@@ -30,6 +30,8 @@ struct near *near_open(uv_loop_t *loop, const struct devid *own, uint16_t port,
 void near_close(struct near *n, void (*on_closed)(void *), void *arg);
 /* What to announce; loopback addresses are left out.  Announces soon. */
 void near_set_addresses(struct near *n, const struct addr *addr, size_t count);
+/* Speak with private networks alone: mesh.scope. */
+void near_set_lan_only(struct near *n, bool lan_only);
 void near_refresh(struct near *n); /* announce soon */
 void near_tick(struct near *n, uint64_t now_ns);
 uint64_t near_wake_at(const struct near *n);

@@ -171,6 +171,124 @@ net_seek(struct net *net)
 	mem_free(sought);
 }
 
+struct net_parsed {
+	VEC(struct addr) listen;
+	VEC(struct addr) relay;
+	VEC(struct mesh_peer_config) peer;
+	VEC(struct finder_server) discovery;
+	VEC(struct coord_url) coordinator;
+	struct arena arena;
+};
+
+static void
+net_parsed_fini(struct net_parsed *in)
+{
+	VEC_FINI(&in->listen);
+	VEC_FINI(&in->relay);
+	VEC_FINI(&in->peer);
+	VEC_FINI(&in->discovery);
+	VEC_FINI(&in->coordinator);
+	arena_fini(&in->arena);
+}
+
+/* --- scope ------------------------------------------------------------ */
+
+/* What is configured outside is not used; said once for each. */
+static bool
+net_leaves_out(const struct net *net, const struct net_config *cfg,
+    const struct addr *at, const char *what, const char *text)
+{
+	if (!cfg->lan_only || addr_is_lan(at))
+		return false;
+	log_warn(net->log,
+	    "mesh leave-out what=%s address=%s reason=\"mesh.scope is lan\"",
+	    what, text);
+	return true;
+}
+
+/* The host of "https://HOST[:PORT]/..." as an address. */
+static void
+net_url_host(const char *url, struct addr *out)
+{
+	const char *host = strstr(url, "://");
+	const size_t len = host != NULL ? strcspn(host + 3, "/?") : 0;
+	char text[ADDR_HOST_MAX + 32];
+
+	*out = (struct addr){ .host = ADDR_NAME };
+	if (len == 0 || len >= sizeof(text) - 6)
+		return;
+	snprintf(text, sizeof(text), "tcp://%.*s", (int)len, host + 3);
+	(void)addr_parse(out, slice_str(text), NULL);
+}
+
+static void
+net_parsed_narrow(const struct net *net, struct net_parsed *in,
+    const struct net_config *cfg)
+{
+	char text[ADDR_TEXT_MAX];
+	struct addr at;
+
+	for (size_t i = in->discovery.len; i-- > 0;) {
+		net_url_host(in->discovery.item[i].url, &at);
+		if (net_leaves_out(net, cfg, &at, "discovery",
+			in->discovery.item[i].url))
+			VEC_DROP(&in->discovery, i);
+	}
+	for (size_t i = in->coordinator.len; i-- > 0;) {
+		addr_text(&in->coordinator.item[i].at, text);
+		if (net_leaves_out(net, cfg, &in->coordinator.item[i].at,
+			"coordinator", text))
+			VEC_DROP(&in->coordinator, i);
+	}
+	for (size_t i = in->relay.len; i-- > 0;) {
+		addr_text(&in->relay.item[i], text);
+		if (net_leaves_out(net, cfg, &in->relay.item[i], "relay", text))
+			VEC_DROP(&in->relay, i);
+	}
+}
+
+static void
+net_set_scope(struct net *net, bool lan_only)
+{
+	if (lan_only != net->lan_only)
+		net->leave = lan_only;
+	net->lan_only = lan_only;
+	mesh_set_lan_only(net->mesh, lan_only);
+	for (size_t i = 0; i < net->listener.len; i++)
+		if (net->listener.item[i].quic != NULL)
+			quic_set_lan_only(net->listener.item[i].quic, lan_only);
+	if (net->quic != NULL)
+		quic_set_lan_only(net->quic, lan_only);
+	if (net->near != NULL)
+		near_set_lan_only(net->near, lan_only);
+	if (net->relayd != NULL)
+		relayd_set_lan_only(net->relayd, lan_only);
+}
+
+/* From the loop: its owner hears of each. */
+static void
+net_leave(struct net *net)
+{
+	struct list_node *node = list_first(&net->links);
+
+	net->leave = false;
+	while (node != NULL) {
+		struct link *l = LIST_ITEM(node, struct link, node);
+		struct net_peer *p = l->peer;
+
+		/* Freed later, from the loop: the next one stays valid. */
+		node = list_next(&net->links, node);
+		if (l->ended || addr_is_lan(conn_address(l->conn)))
+			continue;
+		link_abort(l);
+		if (p == NULL)
+			continue;
+		if (p->link == l)
+			mesh_down(net->mesh, &p->id, uv_hrtime());
+		link_unlink_peer(l, "mesh.scope is lan");
+	}
+}
+
 /* --- the loop --------------------------------------------------------- */
 
 static void
@@ -278,6 +396,8 @@ net_on_prepare(uv_prepare_t *prepare)
 	size_t turns = net->work.count;
 	struct list_node *node;
 
+	if (net->leave)
+		net_leave(net);
 	/* Each link once; those with more to do get their turn next round. */
 	while (turns-- > 0 && (node = list_first(&net->work)) != NULL) {
 		struct link *l = LIST_ITEM(node, struct link, work);
@@ -295,26 +415,6 @@ net_on_prepare(uv_prepare_t *prepare)
 }
 
 /* --- configuration ---------------------------------------------------- */
-
-struct net_parsed {
-	VEC(struct addr) listen;
-	VEC(struct addr) relay;
-	VEC(struct mesh_peer_config) peer;
-	VEC(struct finder_server) discovery;
-	VEC(struct coord_url) coordinator;
-	struct arena arena;
-};
-
-static void
-net_parsed_fini(struct net_parsed *in)
-{
-	VEC_FINI(&in->listen);
-	VEC_FINI(&in->relay);
-	VEC_FINI(&in->peer);
-	VEC_FINI(&in->discovery);
-	VEC_FINI(&in->coordinator);
-	arena_fini(&in->arena);
-}
 
 static int
 net_parse_peer(struct net_parsed *in, const struct net_peer_config *cfg,
@@ -693,14 +793,17 @@ net_configure(struct net *net, const struct net_config *cfg, struct err *err)
 		    uv_hrtime());
 		net_set_peers(net, cfg);
 		net_stop_stray_dials(net);
+		net_parsed_narrow(net, &in, cfg);
 		net_set_near(net, cfg);
 		net_set_globe(net, &in, cfg);
 		net_coord_configure(net->coord, in.coordinator.item,
 		    in.coordinator.len);
 		net_set_relays(net, &in);
-		/* Nobody else could be told of such a port. */
+		/* Nobody else could be told of such a port, or may use it. */
 		net_portmap_set(net,
-		    cfg->portmap && in.discovery.len + in.coordinator.len > 0);
+		    cfg->portmap && !cfg->lan_only &&
+			in.discovery.len + in.coordinator.len > 0);
+		net_set_scope(net, cfg->lan_only);
 		net_tell_addresses(net);
 		/* Dialling begins from the loop. */
 		net->armed_ns = CLOCK_NEVER;
@@ -922,7 +1025,12 @@ net_status_ways(const struct net *net, const struct net_peer *p,
 			.retry_in_ns =
 			    a->next_ns > now_ns ? a->next_ns - now_ns : 0,
 		};
-		if (a->error[0] != '\0' && p->error[0] == '\0' && !p->up)
+		if (mesh_leaves_out(net->mesh, &a->addr)) {
+			way[i].failure = FAILURE_SCOPE;
+			way[i].error = "mesh.scope is lan: not tried";
+			way[i].retry_in_ns = 0;
+		}
+		if (way[i].error[0] != '\0' && p->error[0] == '\0' && !p->up)
 			out->last_error = way[i].error;
 	}
 	out->way = way;

@@ -48,11 +48,16 @@ struct net_peer_config {
 /* Borrowed for the call, but `identity`: that must outlive the net. */
 struct net_config {
 	const struct identity *identity;
-	const char *device_name;      /* told to peers that we know */
-	const char *client_version;   /* "0.1.0" */
-	uint32_t features;            /* enum feature bits we speak */
-	const char *const *listen;    /* "tcp://0.0.0.0:22000"; port 0: any */
-	size_t listen_count;          /* 0: do not listen */
+	const char *device_name;    /* told to peers that we know */
+	const char *client_version; /* "0.1.0" */
+	uint32_t features;          /* enum feature bits we speak */
+	const char *const *listen;  /* "tcp://0.0.0.0:22000"; port 0: any */
+	size_t listen_count;        /* 0: do not listen */
+	/*
+	 * Nothing goes to, or is taken from, an address that is not
+	 * addr_is_lan(); what is configured there is left out, and says so.
+	 */
+	bool lan_only;
 	bool announce;                /* LAN discovery, both ways */
 	uint16_t announce_port;       /* 0: 21027 */
 	const char *const *discovery; /* servers to ask, as finder.h; none */

@@ -44,6 +44,7 @@ struct quic {
 	uv_timer_t timer;
 	bool has_poll, has_timer; /* libuv still holds them */
 	bool accepting, closing;
+	bool lan_only;
 	uint64_t armed_ns;
 	uint8_t secret[QUIC_SECRET_LEN]; /* of Retry and reset tokens */
 	struct map by_cid;               /* -> struct quic_conn */

@@ -340,6 +340,24 @@ quic_deal(struct quic *q, const struct quic_udp_burst *b, const uint8_t *data,
 		quic_refuse_version(q, b, &vc);
 }
 
+/* Is it from, or for, a place that quic_set_lan_only() leaves out? */
+static bool
+quic_leaves_out(const struct quic *q, const struct sockaddr_storage *there)
+{
+	struct addr addr;
+
+	if (!q->lan_only)
+		return false;
+	addr_uv_from_sockaddr(&addr, (const struct sockaddr *)there);
+	return !addr_is_lan(&addr);
+}
+
+void
+quic_set_lan_only(struct quic *q, bool lan_only)
+{
+	q->lan_only = lan_only;
+}
+
 static void
 quic_receive(struct quic *q)
 {
@@ -350,6 +368,8 @@ quic_receive(struct quic *q)
 
 		if (q->udp.fd < 0 || !quic_udp_receive(&q->udp, q->in, &b))
 			return;
+		if (quic_leaves_out(q, &b.peer))
+			continue;
 		now_ns = uv_hrtime();
 		for (size_t at = 0; at < b.len; at += b.segment) {
 			size_t n = b.len - at;
@@ -556,6 +576,7 @@ quic_send_other(struct quic *q, struct slice datagram, const struct addr *to,
 
 	if (datagram.len == 0 || datagram.len > QUIC_FIRST_LEN ||
 	    addr_uv_to_sockaddr(to, &b.peer, NULL) < 0 ||
+	    quic_leaves_out(q, &b.peer) ||
 	    !quic_udp_fit(&q->udp, &b.peer, &b.peer_len))
 		return;
 	b.len = b.segment = datagram.len;

@@ -61,6 +61,11 @@ int quic_open(struct quic **out, uv_loop_t *loop, const struct identity *id,
     const struct addr *at, const struct quic_callbacks *cb, void *arg,
     struct addr *bound, struct err *err);
 /*
+ * What comes from an address that is not addr_is_lan() is dropped unread, and
+ * quic_send_other() sends nothing there: mesh.scope.
+ */
+void quic_set_lan_only(struct quic *q, bool lan_only);
+/*
  * Nobody new comes in.  It goes, with the socket, when its last stream was
  * closed; then calls `on_closed` (may be NULL).
  */

@@ -29,7 +29,7 @@ struct relayd {
 	uv_timer_t timer;
 	uint64_t rate, bytes;
 	unsigned handles; /* things that call back when freed */
-	bool closing;
+	bool lan_only, closing;
 	void (*on_closed)(void *);
 	void *closed_arg;
 };

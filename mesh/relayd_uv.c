@@ -429,7 +429,8 @@ relayd_on_accept(void *arg, struct tcp *tcp, const struct addr *from)
 	struct relayd *r = arg;
 	struct relayd_guest *g;
 
-	if (r->closing || !relayd_make_room(r, from)) {
+	if (r->closing || (r->lan_only && !addr_is_lan(from)) ||
+	    !relayd_make_room(r, from)) {
 		tcp_close(tcp, NULL, NULL);
 		return;
 	}
@@ -470,6 +471,12 @@ relayd_on_timer(uv_timer_t *timer)
 	while ((session = switchboard_expire(r->board, now_ns)) != 0)
 		relayd_pipe_end(r, session);
 	relayd_pipe_tick(r, now_ns);
+}
+
+void
+relayd_set_lan_only(struct relayd *r, bool lan_only)
+{
+	r->lan_only = lan_only;
 }
 
 void

@@ -38,6 +38,8 @@ int relayd_open(struct relayd **out, uv_loop_t *loop, const struct identity *id,
     const struct addr *at, relayd_may_fn *may, void *arg, const struct log *log,
     struct err *err);
 /* Bytes a second of each session and direction; 0: as fast as it goes. */
+/* Take nobody who is not at an addr_is_lan() address. */
+void relayd_set_lan_only(struct relayd *r, bool lan_only);
 void relayd_set_rate(struct relayd *r, uint64_t rate);
 void relayd_close(struct relayd *r, void (*on_closed)(void *), void *arg);
 void relayd_state(const struct relayd *r, struct relayd_state *out);

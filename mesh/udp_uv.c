@@ -17,7 +17,8 @@
 struct udp {
 	uv_udp_t v4, v6;
 	bool has_v4, has_v6; /* bound */
-	int open;            /* handles libuv holds */
+	bool lan_only;
+	int open; /* handles libuv holds */
 	uint16_t port;
 	udp_receive_fn *on_receive;
 	void *arg;
@@ -99,6 +100,12 @@ udp_open(struct udp **out, uv_loop_t *loop, uint16_t port,
 	return 0;
 }
 
+void
+udp_set_lan_only(struct udp *u, bool lan_only)
+{
+	u->lan_only = lan_only;
+}
+
 static bool
 udp_send_one(uv_udp_t *handle, struct slice datagram, const void *sa)
 {
@@ -114,10 +121,15 @@ udp_send_v4(struct udp *u, struct slice datagram,
     const uv_interface_address_t *ia)
 {
 	struct sockaddr_in to = ia->address.address4;
+	struct addr own;
 
 	to.sin_addr.s_addr |= ~ia->netmask.netmask4.sin_addr.s_addr;
 	/* A /32 (a tunnel) has nobody near. */
 	if (to.sin_addr.s_addr == ia->address.address4.sin_addr.s_addr)
+		return false;
+	addr_uv_from_sockaddr(&own,
+	    (const struct sockaddr *)&ia->address.address4);
+	if (u->lan_only && !addr_is_lan(&own))
 		return false;
 	to.sin_port = htons(u->port);
 	return udp_send_one(&u->v4, datagram, &to);

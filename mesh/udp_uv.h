@@ -31,6 +31,8 @@ typedef void udp_receive_fn(void *arg, struct slice datagram,
  */
 int udp_open(struct udp **out, uv_loop_t *loop, uint16_t port,
     udp_receive_fn *on_receive, void *arg, struct err *err);
+/* Only through interfaces that have an addr_is_lan() address. */
+void udp_set_lan_only(struct udp *u, bool lan_only);
 /*
  * Send to everybody near, best effort; copies.  ERR_IO when no way worked.  An
  * empty datagram is not sent, but the interfaces there are now are listened on.

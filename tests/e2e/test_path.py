@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
+from typing import Iterator
+
+import pytest
 
 from lib.node import NOT_FOUND, OFFLINE, TIMEOUT, Node
 from lib.proc import free_port, wait_until
@@ -133,3 +137,83 @@ def test_diag_tells_of_every_way(world: World) -> None:
     shown = a.ctl("device", "show", "B").out
     assert f"path         direct tcp {wrong[6:]} (lan)" in shown
     assert a.ctl("device", "diag", "nobody", check=False).code == NOT_FOUND
+
+
+def test_scope_lan_leaves_out_what_is_not_private(world: World) -> None:
+    a, b = world.node("A", start=False), world.node("B")
+    outside = ["tcp://192.0.2.9:22000", "quic://[2001:db8::9]:22000",
+               "tcp://hub.example:22000",
+               f"relay://192.0.2.8:22067/?id={b.id}"]
+    a.config("mesh.scope", "lan")
+    a.ctl("config", "set", "--add", "mesh.discovery",
+          f"https://192.0.2.7/?id={b.id}")
+    a.device_add(b.id, "B", *outside, b.addr)
+    b.device_add(a.id, "A")
+    a.start()
+    wait_until(lambda: a.connected("B"), 30, "connected", alive=[a, b])
+    ways = a.ctl("device", "diag", "B", "--json").json["addresses"]
+    for way in ways:
+        left_out = way["address"].split("/?")[0] in \
+            [o.split("/?")[0] for o in outside]
+        assert (way["reason"] == "outside-scope") == left_out, way
+        assert not left_out or way["tried"] is None, way
+    assert a.status()["discovery"] == []
+    assert "what=discovery address=https://192.0.2.7" in a.log_text()
+    assert a.ctl("config", "set", "mesh.scope", "world",
+                 check=False).code == 2
+
+
+@pytest.fixture
+def own_network() -> Iterator[list[str]]:
+    """A command that enters a network where 192.0.2.1 is this machine."""
+    try:
+        holder = subprocess.Popen(
+            ["unshare", "-n", "sh", "-c",
+             "ip link set lo up && ip addr add 192.0.2.1/32 dev lo &&"
+             " echo ready && exec sleep 600"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    except OSError as error:
+        pytest.skip(f"no network namespaces: {error}")
+    assert holder.stdout is not None
+    if holder.stdout.readline() != "ready\n":
+        holder.kill()
+        pytest.skip("no network namespaces here")
+    yield ["nsenter", "-t", str(holder.pid), "-n"]
+    holder.kill()
+    holder.wait()
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "quic"])
+def test_scope_lan_ends_what_is_outside(world: World, scheme: str,
+                                        own_network: list[str]) -> None:
+    """Both ends: who called, and who was called."""
+    nodes = [world.node(n, start=False, wrapper=own_network) for n in "AB"]
+    for node in nodes:
+        node.addr = f"{scheme}://192.0.2.1:{node.port}"
+        node.config("mesh.listen", f"{scheme}://0.0.0.0:{node.port}")
+    a, b = nodes
+    a.device_add(b.id, "B", b.addr)
+    b.device_add(a.id, "A")
+    for node in nodes:
+        node.start()
+    for narrow, other, name in ((a, b, "B"), (b, a, "A")):
+        wait_until(lambda: a.connected("B") and b.connected("A"), 60,
+                   "connected", alive=nodes)
+        narrow.config("mesh.scope", "lan")
+        wait_until(lambda: not narrow.connected(name), 30, "it left",
+                   alive=nodes)
+        if narrow is a:
+            way, = a.ctl("device", "diag", "B", "--json",
+                         check=False).json["addresses"]
+            assert way["reason"] == "outside-scope"
+            assert not way["dialling"]
+        else:
+            # It calls again, and is not let in.
+            wait_until(lambda: a.device("B")["addresses"][0]["error"] != "",
+                       60, "a call in vain", alive=nodes)
+            assert not b.connected("A")
+        narrow.config("mesh.scope", "any")
+        narrow.ctl("refresh")
+        other.ctl("refresh")
+    wait_until(lambda: a.connected("B") and b.connected("A"), 60,
+               "connected again", alive=nodes)

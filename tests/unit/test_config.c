@@ -141,8 +141,8 @@ struct bad {
 
 static const struct bad bads[] = {
 	{ "nodename=x", "config:1: nodename|no such key" },
-	{ "mesh.lisen=tcp://:1",
-	    "config:1: mesh.lisen|mesh has: listen, announce, announce-port" },
+	{ "mesh.lisen=tcp://:1", "config:1: mesh.lisen|mesh has: listen, "
+				 "scope, announce, announce-port" },
 	{ "mesh.x.listen=tcp://:1", "SECTION.OPTION" },
 	{ "folder.path=/x", "SECTION.NAME.OPTION" },
 	{ "\nmesh.announce=maybe",

@@ -570,6 +570,46 @@ mesh_cleans_text_of_peers(void **state)
 	assert_string_equal(out, "(not UT");
 }
 
+static void
+mesh_with_scope_lan_dials_private_addresses_alone(void **state)
+{
+	static const char *const text[] = { "tcp://192.0.2.1:1",
+		"quic://[2001:db8::1]:1", "tcp://nas.example:1",
+		"relay://192.0.2.9:1", "quic://192.168.0.4:1" };
+	const struct devid own = device(5), id = device(9);
+	struct addr at_list[5];
+	struct mesh_peer_config cfg = { .id = id,
+		.name = "peer",
+		.address = at_list,
+		.address_count = 5 };
+	struct mesh *m = mesh_new(&own, 1);
+	struct mesh_dial d;
+
+	(void)state;
+	for (size_t i = 0; i < 5; i++)
+		at_list[i] = parse(text[i]);
+	mesh_set_lan_only(m, true);
+	mesh_configure(m, &cfg, 1, T0);
+	assert_true(mesh_next(m, T0, &d));
+	assert_true(addr_equal(&d.addr, &at_list[4]));
+	mesh_dial_failed(m, &d, &refused, at(T0));
+	for (uint64_t now = T0; now < T0 + 120 * CLOCK_S; now += CLOCK_S)
+		if (mesh_next(m, now, &d)) {
+			assert_true(addr_equal(&d.addr, &at_list[4]));
+			mesh_dial_failed(m, &d, &refused, at(now));
+		}
+	assert_true(mesh_leaves_out(m, &at_list[0]));
+	assert_false(mesh_leaves_out(m, &at_list[4]));
+	/* What one hears of is no better. */
+	cfg.address_count = 0;
+	mesh_configure(m, &cfg, 1, T0);
+	assert_true(mesh_looked_up(m, &id, &at_list[0], T0));
+	assert_false(mesh_next(m, T0, &d));
+	mesh_set_lan_only(m, false);
+	assert_true(mesh_next(m, T0, &d));
+	mesh_free(m);
+}
+
 int
 main(void)
 {
@@ -601,6 +641,8 @@ main(void)
 		cmocka_unit_test(mesh_bounds_the_dials_that_run_at_once),
 		cmocka_unit_test(mesh_remembers_strangers_within_bounds),
 		cmocka_unit_test(mesh_cleans_text_of_peers),
+		cmocka_unit_test(
+		    mesh_with_scope_lan_dials_private_addresses_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
