@@ -379,3 +379,40 @@ def test_only_the_coordinator_that_id_names_is_told_anything(
     wait_until(lambda: "another device" in line_of(node)["error"], 60,
                "another device", alive=[node, hub])
     assert line_of(node)["bytes_out"] == 0
+
+
+def test_three_devices_follow_one_that_moves(world: World, hub: Node) -> None:
+    """No address in any file; the coordinator goes, and what was heard of it
+    is enough for a restart."""
+    a = world.node("A", start=False)
+    a.config("mesh.coordinator", f"{hub.coord_addr}?id={hub.id}")
+    a.start()
+    nodes = [a]
+    for name in "BD":
+        node = world.node(name)
+        node.ctl("join", a.ctl("device", "invite", "--json").json["link"])
+        nodes.append(node)
+
+    def together() -> bool:
+        return all(sum(d["connected"] for d in n.status()["devices"]) == 2
+                   for n in nodes)
+
+    def ways(node: Node) -> set[str]:
+        return {w["address"] for w in node.device("A")["addresses"]}
+
+    wait_until(together, 60, "all are together", alive=nodes)
+    moved = f"tcp://127.0.0.1:{free_port()}"
+    a.config("mesh.listen", moved)
+    for node in nodes[1:]:
+        wait_until(lambda: moved in ways(node), 60, "it hears of the move",
+                   alive=nodes)
+    wait_until(lambda: all((n.home / "where").exists() for n in nodes), 60,
+               "it is written down", alive=nodes)
+    hub.kill9()
+    wait_until(lambda: not any(line_of(n)["up"] for n in nodes), 60,
+               "the coordinator is gone", alive=nodes)
+    assert together()
+    for node in nodes:
+        node.restart()
+    wait_until(together, 60, "together without it", alive=nodes)
+    assert not any(line_of(n)["up"] for n in nodes)
