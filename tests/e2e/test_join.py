@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import time
+import hashlib
+import ssl
+import struct
 from typing import Any
 
 import pytest
 
+from lib import bep
+from lib import coord as liars
 from lib.node import ATTENTION, FAILED, NOT_FOUND, REFUSED, USAGE, Node
 from lib.proc import free_port, wait_until
 from lib.world import FOLDER, World
@@ -270,27 +274,74 @@ def test_a_restart_needs_no_coordinator(world: World, coord: Coordinator) \
     assert len(log.read_bytes()) == len(whole)
 
 
-def test_a_coordinator_alone_adds_nobody(world: World, coord: Coordinator) \
-        -> None:
-    """Its files changed by hand, as it could answer on the wire."""
+def entries_of(node: Node) -> list[bytes]:
+    """What the node has of its domain's log: docs/formats.md."""
+    data, out = (node.home / "domain" / "log").read_bytes(), []
+    while data:
+        size, number = struct.unpack("<IQ", data[:12])
+        assert number == len(out) + 1
+        out.append(data[12:12 + size])
+        data = data[12 + size + 8:]
+    return out
+
+
+def forgeries(true: list[bytes]) -> list[tuple[int, list[bytes]]]:
+    """Logs that a coordinator without the owner's key can make."""
+    thief, stranger = liars.Log("home"), bep.Identity.make()
+    body = next(value for number, value in liars.fields(true[-1])
+                if number == 1)
+    thief.entries, thief.head = list(true), hashlib.sha256(body).digest()
+    more = liars.field(7, stranger.raw) + liars.field(9, "thief")
+    added = thief.sign(thief.body(thief.ADD, more))
+    bent = bytearray(true[-1])
+    bent[-1] ^= 1
+    return [
+        (1, true + [added]),                     # signed by somebody else
+        (len(true) + 1, [added]),
+        (len(true) + 1, [true[-1]]),             # again, as another one
+        (len(true), [bytes(bent)]),
+        (1, liars.Log("home").add(stranger).entries),  # another domain
+        (1, true[:2]),                           # as it was before B came
+        (1, [b"", b"\xff" * 4096]),
+    ]
+
+
+def test_a_lying_coordinator_adds_nobody_and_removes_nobody(
+        world: World, coord: Coordinator) -> None:
     a = owner(world, coord)
     b = joined(world, a, "B")
     before = domain(b)
-    secrets = [(a.home / "domain" / "owner.key").read_text().strip(),
-               (a.home / "key.pem").read_text().splitlines()[1]]
+    true = entries_of(b)
+    assert len(true) == before["seq"]
+    secret = (a.home / "domain" / "owner.key").read_text().strip()
     for path in coord.node.home.rglob("*"):
-        if path.is_file():
-            text = path.read_bytes()
-            assert not any(s.encode() in text for s in secrets), path
-    assert coord.node.stop() == 0
-    kept = [p for p in coord.node.home.rglob("*") if p.is_file()
-            and before["id"].encode() in (p.name + " " + str(p)).encode()]
-    for path in kept:
-        data = bytearray(path.read_bytes())
-        for i in range(0, len(data), 97):
-            data[i] ^= 1
-        path.write_bytes(bytes(data))
-    coord.node.spawn()
-    time.sleep(1)
-    assert domain(b)["head"] == before["head"]
+        assert not path.is_file() or \
+            secret.encode() not in path.read_bytes(), path
+    told = []
+
+    def script(line: ssl.SSLSocket) -> None:
+        line.sendall(liars.frame(liars.WELCOME, version=1, idle=60, seq=99))
+        for seq, entries in forgeries(true):
+            line.sendall(liars.frame(liars.ENTRIES, seq=seq, entry=entries))
+        line.sendall(liars.frame(liars.PING))
+        while True:
+            data = line.recv(65536)
+            if not data:
+                return
+            if liars.frame(liars.PONG) in data:
+                told.append(True)
+
+    liar = liars.Liar(ssl.PEM_cert_to_DER_cert(
+        (b.home / "cert.pem").read_text()), script)
+    try:
+        b.config("mesh.coordinator", liar.url)
+        wait_until(lambda: told, 60, "B has heard all of it", alive=[b])
+        after = domain(b)
+        assert after["head"] == before["head"]
+        assert after["members"] == before["members"]
+        assert entries_of(b) == true
+        assert "verdict=invalid" in b.log_text()
+    finally:
+        liar.close()
+    b.restart()
     assert names(b) == {"A", "B"}
