@@ -120,6 +120,9 @@ bool syncd_domain_is_in(const struct syncd *sd);
 int64_t syncd_domain_now_s(void);
 
 /* syncd_join.c */
+/* Is the line one that net_coord_at() gives? */
+bool syncd_line_is_there(const struct syncd *sd,
+    const struct coord_client *line);
 int syncd_invite(struct syncd *sd, int64_t expires_s, bool approve,
     uint32_t *number, struct err *err);
 int syncd_join(struct syncd *sd, const struct join_code *code,

@@ -173,7 +173,8 @@ syncd_json_invites(const struct syncd *sd)
 			json_object_set_new(o, "name",
 			    json_string(in->who.name));
 		}
-		if (in->state == SYNCD_INVITE_OPEN)
+		if (in->state == SYNCD_INVITE_OPEN &&
+		    syncd_line_is_there(sd, in->line))
 			syncd_json_code(o, in);
 		json_array_append_new(list, o);
 	}

@@ -10,11 +10,13 @@
 
 #include "cli/domain_file.h"
 #include "cli/syncd_domain.h"
+#include "engine/base/limits.h"
 #include "engine/base/mem.h"
 #include "engine/base/timer_uv.h"
 #include "mesh/net_coord_uv.h"
 
-#define SYNCD_INVITES_MAX 16u
+/* As many boxes as a coordinator gives to a device. */
+#define SYNCD_INVITES_MAX LIMIT_COORD_BOXES
 #define SYNCD_WAITING_MAX 64u
 #define SYNCD_INVITE_LINGER_S 3600 /* a box stays, to say why not */
 #define SYNCD_JOIN_NS (30 * CLOCK_S)
@@ -53,6 +55,19 @@ syncd_line_is_up(struct coord_client *line)
 
 	coord_client_state(line, &state);
 	return state.up;
+}
+
+/* A line goes when the configuration names its coordinator no longer. */
+bool
+syncd_line_is_there(const struct syncd *sd, const struct coord_client *line)
+{
+	const struct coord_client *at;
+
+	for (size_t i = 0;
+	     sd->net != NULL && (at = net_coord_at(sd->net, i)) != NULL; i++)
+		if (at == line)
+			return true;
+	return false;
 }
 
 /* --- Invitations --- */
@@ -94,7 +109,7 @@ syncd_invite_sweep(struct syncd *sd, bool make_room)
 			i++;
 			continue;
 		}
-		if (in->inviter != NULL)
+		if (in->inviter != NULL && syncd_line_is_there(sd, in->line))
 			coord_client_close_box(in->line, in->box);
 		join_inviter_free(in->inviter);
 		sign_wipe(&in->code, sizeof(in->code));
@@ -261,11 +276,14 @@ syncd_invite_why(enum join_state state)
 
 /* Time and wrong guesses end it, too. */
 static void
-syncd_invite_look(struct syncd_invite *in)
+syncd_invite_look(const struct syncd *sd, struct syncd_invite *in)
 {
 	const int64_t now = syncd_domain_now_s();
 
-	if (in->state == SYNCD_INVITE_OPEN) {
+	if (in->asked && in->state != SYNCD_INVITE_OVER &&
+	    !syncd_line_is_there(sd, in->line)) {
+		syncd_invite_end(in, "no-box");
+	} else if (in->state == SYNCD_INVITE_OPEN) {
 		const enum join_state state =
 		    join_inviter_state(in->inviter, now);
 
@@ -303,7 +321,7 @@ syncd_invite_mail(struct syncd *sd, uint32_t number, uint64_t stranger,
 		log_info(&sd->log, "domain joined name=%s verdict=%d", who.name,
 		    (int)answer.verdict);
 	} else {
-		syncd_invite_look(in);
+		syncd_invite_look(sd, in);
 		if (in->state == SYNCD_INVITE_OVER &&
 		    strcmp(in->why, "burnt") == 0)
 			log_warn(&sd->log,
@@ -517,7 +535,7 @@ syncd_join_on_timer(uv_timer_t *timer)
 	for (size_t i = 0; i < d->invite.len; i++) {
 		struct syncd_invite *in = &d->invite.item[i];
 
-		syncd_invite_look(in);
+		syncd_invite_look(sd, in);
 		if (in->state == SYNCD_INVITE_OPENING && !in->asked)
 			syncd_invite_ask(sd, in);
 	}

@@ -106,6 +106,21 @@ def test_two_that_joined_sync_a_folder(world: World, coord: Coordinator) \
     assert [e["by"] for e in log] == ["A"] * 3
 
 
+def test_the_hub_that_coordinates_may_be_the_owner(world: World) -> None:
+    """Two machines are enough: it holds a line to itself."""
+    port = free_port()
+    a = world.node("A", start=False)
+    a.config("coord.serve", "true")
+    a.config("coord.listen", f"tcp://127.0.0.1:{port}")
+    a.config("mesh.coordinator", f"tcp://127.0.0.1:{port}?id={a.id}")
+    a.start()
+    b = joined(world, a, "B")
+    sees(b, "A", "B")
+    wait_until(lambda: connected(b, "A"), 30, "they are together")
+    a.restart()
+    wait_until(lambda: connected(b, "A"), 40, "they are together again")
+
+
 def test_a_code_that_is_wrong_used_or_late_says_so(
         world: World, coord: Coordinator) -> None:
     a = owner(world, coord)
