@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import select
 import shutil
 import socket
@@ -57,6 +58,16 @@ def run(*args: str, text: Optional[str] = None, check: bool = True) -> str:
     if check and done.returncode != 0:
         raise OSError(f"{' '.join(args)}: {done.stderr.strip()}\n{text or ''}")
     return done.stdout
+
+
+def sweep() -> None:
+    """Take away what a run left that was killed."""
+    for line in run("ip", "netns", "list").splitlines():
+        found = re.match(r"hf(\d+)[a-z]", line)
+        if found and not os.path.exists(f"/proc/{found.group(1)}"):
+            name = line.split()[0]
+            run("ip", "netns", "delete", name, check=False)
+            shutil.rmtree(f"/etc/netns/{name}", ignore_errors=True)
 
 
 class Space:
@@ -282,6 +293,7 @@ class Internet:
     def __init__(self) -> None:
         self.spaces: list[Space] = []
         self._homes = 0
+        sweep()
         try:
             self._build()
         except OSError:
