@@ -166,6 +166,46 @@ def test_a_direct_way_takes_the_relays_place(
     assert not tree.conflicts(dirs[1])
 
 
+def test_a_file_goes_on_when_its_way_ends(world: World) -> None:
+    """Direct, then relayed, then direct again: and nothing comes twice."""
+    size = 40_000_000
+    relay = OurRelay(world, ("relay.rate", "6M"))
+    a, b = hidden(world, "A", relay.url), hidden(world, "B")
+    direct = Proxy(a.addr, rate=6e6)
+    dirs = [world.dir("a"), world.dir("b")]
+    try:
+        a.device_add(b.id, "B")
+        b.device_add(a.id, "A", direct.addr, relay.url)
+        a.folder_add(dirs[0], FOLDER, "B")
+        b.folder_add(dirs[1], FOLDER, "A")
+        a.start()
+        wait_until(lambda: joined(a), 60, "A has a place", alive=[a])
+        b.start()
+        wait_until(lambda: path_of(b, "A")["kind"] == "direct", 60, "direct",
+                   alive=[a, b])
+
+        def came() -> int:
+            return b.device("A")["bytes_in"]
+
+        tree.write(dirs[0] / "big", tree.noise(size, 4))
+        wait_until(lambda: came() > 6_000_000, 60, "it flows", alive=[a, b])
+        direct.cut(refuse=True)
+        wait_until(lambda: path_of(b, "A")["kind"] == "relay", 60, "relayed",
+                   alive=[a, b])
+        wait_until(lambda: came() > 14_000_000, 60, "it flows on",
+                   alive=[a, b])
+        direct.mend()
+        b.ctl("refresh")
+        wait_until(lambda: path_of(b, "A")["kind"] == "direct", 60,
+                   "direct again", alive=[a, b])
+        settle([a, b], dirs, 90)
+        # What was on its way is asked for again; what came is not.
+        assert size < came() < size * 1.1
+        assert not tree.conflicts(dirs[1])
+    finally:
+        direct.close()
+
+
 def test_ping_goes_through_the_relay(make_relayed: MakeRelayed,
                                      relay: AnyRelay) -> None:
     (a, b), _ = make_relayed(relay.url)
