@@ -54,7 +54,7 @@ struct coordd {
 	struct arena arena; /* of the message at hand */
 	uv_timer_t timer;
 	uint64_t armed_ns;
-	bool working, closing;
+	bool lan_only, working, closing;
 	unsigned handles;
 	void (*on_closed)(void *);
 	void *closed_arg;
@@ -411,7 +411,8 @@ coordd_on_accept(void *arg, struct tcp *tcp, const struct addr *from)
 	struct coordd *d = arg;
 	struct coordd_guest *g;
 
-	if (d->closing || !coordd_make_room(d, from)) {
+	if (d->closing || (d->lan_only && !addr_is_lan(from)) ||
+	    !coordd_make_room(d, from)) {
 		tcp_close(tcp, NULL, NULL);
 		return;
 	}
@@ -570,6 +571,26 @@ coordd_close(struct coordd *d, void (*on_closed)(void *), void *arg)
 	if (d->stund != NULL)
 		stund_close(d->stund, coordd_freed, d);
 	uv_close((uv_handle_t *)&d->timer, coordd_timer_freed);
+}
+
+void
+coordd_set_lan_only(struct coordd *d, bool lan_only)
+{
+	struct list *all[] = { &d->young, &d->grown };
+
+	d->lan_only = lan_only;
+	if (d->stund != NULL)
+		stund_set_lan_only(d->stund, lan_only);
+	for (size_t i = 0; lan_only && i < 2; i++)
+		for (struct list_node *at = list_first(all[i]); at != NULL;
+		     at = list_next(all[i], at)) {
+			struct coordd_guest *g =
+			    LIST_ITEM(at, struct coordd_guest, node);
+
+			if (!addr_is_lan(&g->from))
+				coordd_end(g, false);
+		}
+	coordd_work(d);
 }
 
 const struct addr *

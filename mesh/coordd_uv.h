@@ -32,6 +32,11 @@ int coordd_open(struct coordd **out, uv_loop_t *loop, const struct identity *id,
     const struct addr *at, const char *dir, coordd_may_fn *may, void *arg,
     const struct log *log, struct err *err);
 void coordd_close(struct coordd *d, void (*on_closed)(void *), void *arg);
+/*
+ * Take nobody who is not at an addr_is_lan() address, and let those go who are
+ * here.  Not from inside `may`.
+ */
+void coordd_set_lan_only(struct coordd *d, bool lan_only);
 /* Where it really listens. */
 const struct addr *coordd_bound(const struct coordd *d);
 const struct coord_server *coordd_server(const struct coordd *d);

@@ -263,6 +263,8 @@ net_set_scope(struct net *net, bool lan_only)
 		near_set_lan_only(net->near, lan_only);
 	if (net->relayd != NULL)
 		relayd_set_lan_only(net->relayd, lan_only);
+	if (net->coordd != NULL)
+		coordd_set_lan_only(net->coordd, lan_only);
 }
 
 /* From the loop: its owner hears of each. */

@@ -29,7 +29,7 @@ struct stund {
 	uint8_t *in; /* owned, QUIC_UDP_BURST bytes */
 	uint64_t second_ns;
 	unsigned in_second, open;
-	bool told;
+	bool told, lan_only;
 	void (*on_closed)(void *);
 	void *closed_arg;
 };
@@ -79,7 +79,7 @@ stund_take(struct stund_door *d, const struct quic_udp_burst *b,
 	uint16_t port;
 
 	addr_uv_from_sockaddr(&from, (const struct sockaddr *)&b->peer);
-	if (!stun_is(datagram) ||
+	if (!stun_is(datagram) || (d->stund->lan_only && !addr_is_lan(&from)) ||
 	    !stund_lets_in(d->stund, &from, uv_hrtime()) ||
 	    !stun_answer(datagram, &from, &out, &port))
 		goto out;
@@ -189,6 +189,12 @@ stund_open(struct stund **out, uv_loop_t *loop, const struct addr *at,
 	    s->state.bound[1].port);
 	*out = s;
 	return 0;
+}
+
+void
+stund_set_lan_only(struct stund *s, bool lan_only)
+{
+	s->lan_only = lan_only;
 }
 
 void

@@ -28,6 +28,8 @@ struct stund;
  */
 int stund_open(struct stund **out, uv_loop_t *loop, const struct addr *at,
     const struct log *log, struct err *err);
+/* Answer nobody who is not at an addr_is_lan() address. */
+void stund_set_lan_only(struct stund *s, bool lan_only);
 void stund_close(struct stund *s, void (*on_closed)(void *), void *arg);
 
 struct stund_state {

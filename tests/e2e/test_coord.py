@@ -17,6 +17,7 @@ from lib import bep, coord, tree
 from lib.node import Node
 from lib.proc import free_port, wait_until
 from lib.world import FOLDER, World, settle
+from test_path import own_network  # noqa: F401, a fixture
 
 
 
@@ -416,3 +417,24 @@ def test_three_devices_follow_one_that_moves(world: World, hub: Node) -> None:
         node.restart()
     wait_until(together, 60, "together without it", alive=nodes)
     assert not any(line_of(n)["up"] for n in nodes)
+
+
+def test_scope_lan_lets_nobody_in_from_outside(
+        world: World, own_network: list[str]) -> None:
+    hub = world.node("R", start=False, wrapper=own_network)
+    node = world.node("A", start=False, wrapper=own_network)
+    port = free_port()
+    hub.config("coord.serve", "true")
+    hub.config("coord.listen", f"tcp://0.0.0.0:{port}")
+    node.config("mesh.coordinator", f"tcp://192.0.2.1:{port}?id={hub.id}")
+    for one in (hub, node):
+        one.start()
+    wait_until(lambda: line_of(node)["up"], 60, "a line", alive=[hub, node])
+    hub.config("mesh.scope", "lan")
+    wait_until(lambda: not line_of(node)["up"], 60, "it is cut",
+               alive=[hub, node])
+    assert line_of(hub)["up"], "its own line is of this machine"
+    hub.config("mesh.scope", "any")
+    node.ctl("refresh")
+    wait_until(lambda: line_of(node)["up"], 120, "a line again",
+               alive=[hub, node])
