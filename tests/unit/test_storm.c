@@ -21,7 +21,7 @@
 #include "testlib_storm.h"
 
 #define SEEDS 300u
-#define PATIENCE_S 30u /* with one that never rests */
+#define PATIENCE_S 600u /* with one that never rests; emulators are slow */
 
 /* Each was a bug of the engine. */
 static const uint64_t found[] = {
