@@ -177,7 +177,7 @@ class Daemon:
             return self.proc.wait(timeout)
         except subprocess.TimeoutExpired:
             self.proc.kill()
-            self.proc.wait(10)
+            self.proc.wait(10 * SLOW)
             raise AssertionError(
                 f"{self.name} did not end within {timeout:g} s of signal "
                 f"{number}\n{self.tail(25)}") from None
@@ -187,7 +187,7 @@ class Daemon:
         if self.proc is not None:
             if self.proc.poll() is None:
                 self.proc.kill()
-            self.proc.wait(10)
+            self.proc.wait(10 * SLOW)
 
     def tail(self, lines: int = 60) -> str:
         """The end of the log."""
