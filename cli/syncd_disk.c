@@ -324,7 +324,7 @@ syncd_commit_run(struct job *job)
 	struct syncd_commit_job *cj = (struct syncd_commit_job *)(void *)job;
 
 	if (cj->flush && cj->root_fd < 0)
-		err_set(&job->err, ERR_IO, "no descriptor of the folder");
+		err_set(&job->err, ERR_BUSY, "no descriptor of the folder");
 	else if (cj->flush)
 		fs_posix_flush(cj->root_fd, &job->err);
 	store_lmdb_commit_run(cj->commit);
@@ -339,11 +339,11 @@ syncd_commit_done(struct job *job)
 
 	if (cj->root_fd >= 0)
 		close(cj->root_fd);
-	/* Their bytes are still read, and told, as they are in memory. */
 	if (job->err.code != 0)
 		log_warn(&cj->sd->log, "commit flush text=\"%s\"",
 		    job->err.text);
 	ev.u.done.id = cj->id;
+	ev.u.done.flush_code = job->err.code;
 	ev.u.done.code = store_lmdb_commit_finish(cj->commit, &err);
 	ev.u.done.text = slice_str(err.text);
 	syncd_step(cj->sd, &ev);

@@ -105,6 +105,8 @@ struct event {
 		struct {
 			uint64_t id;
 			int code;             /* 0 or an err_code */
+			int flush_code;       /* COMMIT: of the flush before
+					       * it; ERR_BUSY: not tried */
 			struct slice text;    /* of the error */
 			struct identity seen; /* STAT, HASH_FILE, FINISH_FILE,
 					       * MAKE_*, MOVE, SET_META: what is

@@ -145,7 +145,7 @@ exchange_cc_folder(struct folder *f, struct cc_folder *out,
 	};
 }
 
-static void
+void
 exchange_send_config(struct peer *p)
 {
 	struct engine *en = p->en;
@@ -544,8 +544,9 @@ exchange_code(enum response_code code)
 	case RESPONSE_OK:
 		return 0;
 	case RESPONSE_NO_SUCH_FILE:
-	case RESPONSE_INVALID_FILE:
 		return ERR_NOT_FOUND;
+	case RESPONSE_INVALID_FILE:
+		return ERR_CHANGED;
 	case RESPONSE_GENERIC:
 		break;
 	}

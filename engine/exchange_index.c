@@ -10,21 +10,27 @@
 #include "engine/brake.h"
 #include "engine/decide.h"
 #include "engine/exchange_progress.h"
+#include "engine/exchange_state.h"
 #include "engine/pull.h"
 #include "engine/scan.h"
 
-/* Forget all that the device in this slot told us. */
-static void
+/* All indexes anew because of one that lied: not more often. */
+#define EXCHANGE_ASK_AGAIN_NS CLOCK_MIN
+
+/* Forget all that the device in this slot told us.  True: it said something
+ * else of a version than another device did. */
+static bool
 exchange_forget(struct folder *f, uint32_t slot)
 {
 	struct arena arena = { 0 };
+	bool equivocal = false;
 	struct slice cursor = SLICE_EMPTY;
 
 	arena_init(&arena);
 	/* In one step: it happens when a peer lost its index, and a message
 	 * that follows must not meet a half-forgotten one. */
-	while (
-	    index_forget_step(f->ix, slot, &cursor, LIMIT_STEP_ROWS, &arena)) {
+	while (index_forget_step(f->ix, slot, &cursor, LIMIT_STEP_ROWS, &arena,
+	    &equivocal)) {
 		struct slice keep =
 		    slice_of(mem_dup(cursor.ptr, cursor.len), cursor.len);
 
@@ -33,6 +39,7 @@ exchange_forget(struct folder *f, uint32_t slot)
 		mem_free((void *)(uintptr_t)keep.ptr);
 	}
 	arena_fini(&arena);
+	return equivocal;
 }
 
 static bool
@@ -44,18 +51,52 @@ exchange_is_shared(const struct folder *f, uint32_t slot)
 	return false;
 }
 
+/*
+ * Who said something else of a version than others takes its word back.  The
+ * index kept what it heard first: the others are asked for all of theirs again.
+ */
+static void
+exchange_ask_again(struct folder *f, uint32_t slot, bool now)
+{
+	const uint64_t now_ns = core_now(f->en).mono_ns;
+
+	/* One that goes on lying shall not have us ask all the time. */
+	if (now && f->asked_again_ns != 0 &&
+	    now_ns - f->asked_again_ns < EXCHANGE_ASK_AGAIN_NS)
+		return;
+	if (now)
+		f->asked_again_ns = now_ns;
+	for (uint32_t i = 0; i < f->share_count; i++) {
+		struct share *sh = &f->share[i];
+		struct peer_state st = index_peer(f->ix, sh->slot);
+
+		if (sh->slot == slot || MUTANT(MUTANT_TWO_OF_ONE_KEPT))
+			continue;
+		exchange_forget(f, sh->slot);
+		st.max_sequence = 0;
+		index_put_peer(f->ix, sh->slot, st);
+		if (now && sh->peer != NULL)
+			exchange_send_config(sh->peer);
+	}
+}
+
 void
 exchange_index_leave(struct folder *f)
 {
+	bool equivocal = false;
+
 	for (uint32_t slot = ROW_SELF + 1; slot < index_slots(f->ix); slot++) {
 		const struct peer_state st = index_peer(f->ix, slot);
 
 		if ((st.index_id == 0 && st.max_sequence == 0) ||
 		    exchange_is_shared(f, slot))
 			continue;
-		exchange_forget(f, slot);
+		equivocal |= exchange_forget(f, slot);
 		index_put_peer(f->ix, slot, (struct peer_state){ 0 });
 	}
+	/* A ClusterConfig goes to everybody in any case. */
+	if (equivocal)
+		exchange_ask_again(f, ROW_SELF, false);
 }
 
 void
@@ -67,8 +108,8 @@ exchange_index_theirs(struct folder *f, struct share *sh,
 	if (theirs->index_id != 0 && theirs->index_id == st.index_id)
 		return;
 	if ((st.index_id != 0 || st.max_sequence != 0) &&
-	    !MUTANT(MUTANT_STALE_INDEX_KEPT))
-		exchange_forget(f, sh->slot);
+	    !MUTANT(MUTANT_STALE_INDEX_KEPT) && exchange_forget(f, sh->slot))
+		exchange_ask_again(f, sh->slot, true);
 	index_put_peer(f->ix, sh->slot,
 	    (struct peer_state){ .index_id = theirs->index_id });
 }
@@ -278,6 +319,29 @@ exchange_index_grew(struct folder *f)
 		exchange_send_index(f, &f->share[i]);
 }
 
+/* What we have, announced by a version above `e->version`. */
+static bool
+exchange_put_anew(struct folder *f, const struct row *row, struct entry *e)
+{
+	struct arena *scratch = core_scratch(f->en);
+	const struct version was = row_local(row)->entry.version;
+	struct err err = { 0 };
+
+	e->name = row->path;
+	if (e->block == NULL && e->block_count > 0 &&
+	    index_blocks(f->ix, e, &e->block, scratch, &err) < 0)
+		return false;
+	e->modified_by = core_self_short(f->en);
+	e->version = version_bump(e->version, e->modified_by,
+	    index_stamp(f->ix, core_now(f->en).wall_ns / (int64_t)CLOCK_S),
+	    scratch);
+	/* No counter is left: said again it would be answered again. */
+	if (version_equal(e->version, was))
+		return false;
+	index_put_local(f->ix, e, &row->seen, 0);
+	return true;
+}
+
 /*
  * There is a deletion that has not seen our edit.  Ours wins here, but newer
  * Syncthings would have the deletion win: announce the edit anew, above both,
@@ -288,8 +352,6 @@ exchange_index_revive(struct folder *f, struct slice path)
 {
 	struct arena *scratch = core_scratch(f->en);
 	const struct row *row = index_row(f->ix, path, scratch);
-	struct err err = { 0 };
-	struct version v;
 	struct entry e;
 
 	if (row == NULL || row->local < 0 || row->local != row->global ||
@@ -300,22 +362,80 @@ exchange_index_revive(struct folder *f, struct slice path)
 	if (pull_owns(f, path))
 		return;
 	e = row_local(row)->entry;
-	e.name = path;
-	if (e.block == NULL && e.block_count > 0 &&
-	    index_blocks(f->ix, &e, &e.block, scratch, &err) < 0)
-		return;
-	v = e.version;
 	for (uint32_t i = 0; i < row->version_count; i++)
 		if (row->version[i].entry.deleted)
-			v = version_merge(v, row->version[i].entry.version,
-			    scratch);
-	e.modified_by = core_self_short(f->en);
-	e.version = version_bump(v, e.modified_by,
-	    index_stamp(f->ix, core_now(f->en).wall_ns / (int64_t)CLOCK_S),
-	    scratch);
-	index_put_local(f->ix, &e, &row->seen, 0);
+			e.version = version_merge(e.version,
+			    row->version[i].entry.version, scratch);
+	if (!exchange_put_anew(f, row, &e))
+		return;
 	log_info(core_log(f->en), "exchange revive path=%s",
 	    path_print(scratch, path));
+}
+
+/*
+ * Others know a later word of ours than we do: our index was lost, and the
+ * clock went back, too.  What a person wrote here since was not made before
+ * that word because its number is lower.  It goes above what we said ourselves,
+ * and what others made of that is beside it.
+ */
+static void
+exchange_reclaim(struct folder *f, struct slice path)
+{
+	struct arena *scratch = core_scratch(f->en);
+	const uint64_t self = core_self_short(f->en);
+	const struct row *row = index_row(f->ix, path, scratch);
+	const struct entry *theirs;
+	struct entry e;
+
+	/* What is older than this run may have come from a backup, with its
+	 * files: then it is older. */
+	if (row == NULL || row->local < 0 || row->local == row->global ||
+	    row->flags != 0 || row->seq <= f->opened_seq ||
+	    f->cfg.mode == FOLDER_RECEIVE_ONLY || pull_owns(f, path) ||
+	    MUTANT(MUTANT_AMNESIA_BELIEVED))
+		return;
+	e = row_local(row)->entry;
+	theirs = &row_global(row)->entry;
+	if (e.modified_by != self || decide_same_content(&e, theirs) ||
+	    version_counter(theirs->version, self) <=
+		version_counter(e.version, self) ||
+	    version_compare(theirs->version, e.version) != VERSION_NEWER)
+		return;
+	e.version = version_merge(e.version,
+	    version_only(theirs->version, self, scratch), scratch);
+	if (exchange_put_anew(f, row, &e))
+		log_info(core_log(f->en), "exchange reclaim path=%s",
+		    path_print(scratch, path));
+}
+
+/*
+ * The device has something else than we by the same version.  Somebody lied, to
+ * one of us or to both, and nothing says whose is the true one: ours goes above
+ * that version, and the other's, who hears of ours, too.  Then these are two
+ * edits at once: there is a winner, and the other is kept beside it.
+ */
+static void
+exchange_part(struct folder *f, const struct share *sh, const struct entry *in)
+{
+	struct arena *scratch = core_scratch(f->en);
+	const struct row *row = index_row(f->ix, in->name, scratch);
+	const struct row_version *ours = row == NULL ? NULL : row_local(row);
+	struct entry e;
+
+	if (ours == NULL || in->invalid || ours->entry.deleted ||
+	    !devset_has(&ours->holders, ROW_SELF) ||
+	    !devset_has(&ours->shadows, sh->slot) ||
+	    !version_equal(ours->entry.version, in->version) ||
+	    f->cfg.mode == FOLDER_RECEIVE_ONLY || pull_owns(f, in->name) ||
+	    MUTANT(MUTANT_TWO_OF_ONE_KEPT))
+		return;
+	e = ours->entry;
+	if (exchange_put_anew(f, row, &e))
+		log_warn(core_log(f->en),
+		    "exchange equivocal device=%s path=%s: two contents of one "
+		    "version",
+		    exchange_peer_name(sh->peer),
+		    path_print(scratch, in->name));
 }
 
 /*
@@ -393,6 +513,7 @@ exchange_entry_came(struct peer *p, struct folder *f, struct share *sh,
 	struct arena *scratch = core_scratch(p->en);
 	struct entry e = *in;
 	struct err err = { 0 };
+	bool differs;
 
 	if (entry_check(&e, &err) < 0) {
 		if (err.code == ERR_PROTOCOL) {
@@ -416,12 +537,16 @@ exchange_entry_came(struct peer *p, struct folder *f, struct share *sh,
 	exchange_progress_forget(f, &p->device, e.name);
 	if (!e.deleted && !e.invalid)
 		exchange_tell_kind(f, sh, &e);
-	if (index_put_remote(f->ix, sh->slot, &e, &err) < 0) {
+	if (index_put_heard(f->ix, sh->slot, &e, &differs, &err) < 0) {
 		folder_met_error(f, err.code, slice_str(err.text));
 		return false;
 	}
 	if (e.deleted)
 		exchange_index_revive(f, e.name);
+	if (differs) {
+		exchange_part(f, sh, &e);
+		exchange_reclaim(f, e.name);
+	}
 	brake_heard(f, sh, e.name);
 	return true;
 }
@@ -465,7 +590,8 @@ exchange_index_came(struct peer *p, const struct message *m)
 		return;
 	st = index_peer(f->ix, sh->slot);
 	if (m->type == MESSAGE_INDEX && st.max_sequence != 0) {
-		exchange_forget(f, sh->slot);
+		if (exchange_forget(f, sh->slot))
+			exchange_ask_again(f, sh->slot, true);
 		st.max_sequence = 0;
 	}
 	told = st.max_sequence;
@@ -475,6 +601,10 @@ exchange_index_came(struct peer *p, const struct message *m)
 			return;
 	}
 	st.max_sequence = exchange_has_up_to(im, told);
+	/* Of one that gives no numbers we still know that it said something:
+	 * that is forgotten when it goes. */
+	if (im->entry_count > 0 && st.index_id == 0 && st.max_sequence <= 0)
+		st.max_sequence = 1;
 	index_put_peer(f->ix, sh->slot, st);
 	sh->last_index_ns = core_now(f->en).mono_ns;
 	sh->more_coming = im->entry_count >= LIMIT_INDEX_BATCH_FILES;

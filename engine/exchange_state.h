@@ -83,6 +83,8 @@ void exchange_serve_chunks(struct peer *p, const struct chunks_request *rq);
 void exchange_serve_stop(struct peer *p);
 /* Forget what waits for this folder: answer it with an error. */
 void exchange_serve_folder_closed(struct peer *p, const struct folder *f);
+/* Its ClusterConfig as it is now. */
+void exchange_send_config(struct peer *p);
 void exchange_send(struct peer *p, const struct message *m,
     struct payload *payload, core_done_fn *done, void *arg);
 void exchange_drop(struct peer *p, const char *fmt, ...)

@@ -385,6 +385,8 @@ fetch_answer(struct folder *f, void *arg, int code, struct payload *payload)
 	ask_free(arg);
 	if (code != 0) {
 		fetch_sate(it, ask.len);
+		if (code == ERR_NOT_FOUND && !ask.from_temp)
+			devset_add(&it->lacking, ask.slot);
 		if (code != ERR_CLOSED)
 			fetch_blame(it, ask.slot, ask.from_temp,
 			    code == ERR_CORRUPT);
@@ -456,12 +458,67 @@ fetch_ask(struct item *it, struct share *sh, uint32_t no, int64_t offset,
 	ask->number = exchange_request(f, sh, &rq, fetch_answer, ask);
 }
 
+/*
+ * Did we give it away, to make way for something that nobody has any more, and
+ * did all who are said to have it do the same?  Each counts on the others then,
+ * for ever.  Once refused may mean that a word is on its way.
+ */
+static bool
+fetch_is_nowhere(const struct item *it)
+{
+	struct pull *pl = it->pl;
+	const struct parked *pk = map_find(&pl->parked, it->path);
+	const struct row *row = index_row(pl->f->ix, it->path, &pl->row);
+
+	if (row == NULL || row->local >= 0 || row->seq == 0 ||
+	    row->global < 0 || pl->f->cfg.mode != FOLDER_SEND_RECEIVE ||
+	    !version_equal(row_global(row)->entry.version, it->entry.version) ||
+	    MUTANT(MUTANT_NOWHERE_AWAITED))
+		return false;
+	for (uint32_t slot = 0; slot < index_slots(pl->f->ix); slot++)
+		if (devset_has(&row_global(row)->holders, slot) &&
+		    !devset_has(&it->lacking, slot))
+			return false;
+	return pk != NULL && pk->reason == REASON_NO_SOURCE &&
+	       core_now(pl->f->en).mono_ns - pk->since_ns >= PULL_REVIVE_NS;
+}
+
+/* It is in trash cans only: say so. */
+static void
+fetch_put_gone(const struct item *it)
+{
+	struct folder *f = it->pl->f;
+	static const struct identity absent;
+	const int64_t now_s = core_now(f->en).wall_ns / (int64_t)CLOCK_S;
+	const struct entry e = {
+		.name = it->path,
+		.type = it->entry.type,
+		.deleted = true,
+		.perms = it->entry.perms,
+		.no_perms = it->entry.no_perms,
+		.mtime_s = now_s,
+		.modified_by = core_self_short(f->en),
+		.version =
+		    version_bump(it->entry.version, core_self_short(f->en),
+			index_stamp(f->ix, now_s), &it->pl->row),
+	};
+
+	log_warn(core_log(f->en), "fetch nowhere path=%s",
+	    path_print(core_scratch(f->en), it->path));
+	index_put_local(f->ix, &e, &absent, 0);
+}
+
 /* Nobody there has it: wait for one, unless something is still on its way. */
 static enum fetch_result
 fetch_no_source(struct item *it)
 {
 	if (it->ops > 0 || it->asks.count > 0)
 		return FETCH_ENOUGH;
+	if (fetch_is_nowhere(it)) {
+		fetch_put_gone(it);
+		pull_item_cancel(it);
+		return FETCH_ENDED;
+	}
 	pull_item_fail(it, it->bad_data ? REASON_BAD_DATA : REASON_NO_SOURCE,
 	    it->bad_data ? "what was sent is not what was announced" : "");
 	return FETCH_ENDED;

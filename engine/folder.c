@@ -137,6 +137,34 @@ folder_changed(struct folder *f, uint64_t by_short, struct slice path)
 
 /* --- Commits --- */
 
+enum reason
+folder_flush_reason(int code)
+{
+	return code == ERR_FULL           ? REASON_DISK_FULL
+	       : code == ERR_READ_ONLY    ? REASON_READ_ONLY_DISK
+	       : code == ERR_MISSING_ROOT ? REASON_ROOT_MISSING
+					  : REASON_IO_ERROR;
+}
+
+/*
+ * The flush before a commit failed: pages written since the last one may be
+ * lost, and no later flush will say so.  What the rows say of people's files is
+ * still right, and the sooner others hear it, the sooner there is a copy on a
+ * disk that works.  But nothing that is staged may be put by its name any more:
+ * the folder is opened anew, and temps are then read from the disk.
+ */
+static void
+folder_flush_failed(struct folder *f, const struct event *ev)
+{
+	if (ev->u.done.flush_code == ERR_BUSY) {
+		f->unflushed = true; /* it was not tried */
+		return;
+	}
+	if (!MUTANT(MUTANT_COMMIT_FLUSH_IGNORED))
+		folder_halt(f, folder_flush_reason(ev->u.done.flush_code),
+		    "flush: what was written last may not be on the disk");
+}
+
 static void
 folder_on_commit(struct folder *f, void *arg, const struct event *ev)
 {
@@ -145,6 +173,9 @@ folder_on_commit(struct folder *f, void *arg, const struct event *ev)
 
 	(void)arg;
 	f->commit_busy = false;
+	/* First: an intent in this commit may be of what is lost. */
+	if (ev->u.done.flush_code != 0)
+		folder_flush_failed(f, ev);
 	if (code == ERR_FULL || code == ERR_BUSY) {
 		/* Nothing is lost: the puts are still in memory. */
 		for (size_t i = 0; i < f->commit_now.len; i++)
@@ -662,7 +693,7 @@ folder_on_open(struct folder *f, void *arg, const struct event *ev)
 	}
 	/* Of an old index that came back peers have heard later sequences. */
 	index_advance_seq(f->ix, folder_seq_of(core_now(f->en)));
-	f->committed_seq = index_seq(f->ix);
+	f->committed_seq = f->opened_seq = index_seq(f->ix);
 	f->settled = false;
 	f->scan = scan_new(f);
 	f->pull = pull_new(f);

@@ -110,9 +110,11 @@ struct folder {
 	bool commit_flush; /* the commit on its way flushes that first */
 	bool commit_busy;
 	uint64_t commit_start_ns;
-	size_t commit_puts;     /* in the one that began last */
-	uint64_t commit_seq;    /* the last sequence in the one on its way */
-	uint64_t committed_seq; /* durable: may be announced */
+	size_t commit_puts;      /* in the one that began last */
+	uint64_t commit_seq;     /* the last sequence in the one on its way */
+	uint64_t committed_seq;  /* durable: may be announced */
+	uint64_t asked_again_ns; /* all indexes; exchange_index.c */
+	uint64_t opened_seq;     /* what is later was put since it opened */
 	VEC(struct folder_waiter) commit_wait; /* for the next one */
 	VEC(struct folder_waiter) commit_now;  /* for the one on its way */
 	struct core_timer commit_timer;
@@ -158,6 +160,8 @@ void folder_walk_free(struct folder *f); /* ends one that is under way */
  */
 void folder_settle(struct folder *f);
 void folder_read_ignores(struct folder *f);
+/* Why a folder halts whose disk did not take a flush. */
+enum reason folder_flush_reason(int code);
 /* Index open, and told to peers as running? (RUNNING, or softly HALTED) */
 bool folder_talks(const struct folder *f);
 

@@ -28,6 +28,7 @@
 #include "engine/base/buf.h"
 #include "engine/base/list.h"
 #include "engine/base/mem.h"
+#include "engine/base/mutant.h"
 #include "engine/base/path.h"
 #include "engine/brake.h"
 #include "engine/decide.h"
@@ -298,6 +299,31 @@ folder_stamp(struct folder *f, const struct row *row)
 	return stamp;
 }
 
+/*
+ * It is followed again.  Until it is looked at we have nothing there, which
+ * says nothing against what others have; and they must hear it, for to them we
+ * may still be who has what there was before it was ignored.
+ */
+static void
+folder_follow_again(struct folder *f, const struct row *row)
+{
+	static const struct identity absent;
+	const struct row_version *ours = row_local(row);
+	const struct entry e = {
+		.name = row->path,
+		.type = ours == NULL ? ENTRY_FILE : ours->entry.type,
+		.deleted = true,
+		.mtime_s = core_now(f->en).wall_ns / (int64_t)CLOCK_S,
+		.modified_by = core_self_short(f->en),
+	};
+
+	if (MUTANT(MUTANT_UNIGNORED_UNTOLD))
+		index_forget_local(f->ix, row->path);
+	else
+		index_put_local(f->ix, &e, &absent, 0);
+	scan_hint(f, row->path, true);
+}
+
 static void
 folder_settle_row(struct folder_walk *w, const struct row *row,
     struct arena *arena)
@@ -308,8 +334,7 @@ folder_settle_row(struct folder_walk *w, const struct row *row,
 	if ((row->flags & ROW_IGNORED) != 0) {
 		if (ignore_test(f->ignore, row->path).ignored)
 			return;
-		index_forget_local(f->ix, row->path);
-		scan_hint(f, row->path, true);
+		folder_follow_again(f, row);
 	} else if ((row->flags & ROW_LOCAL_CHANGED) != 0 &&
 		   f->cfg.mode != FOLDER_RECEIVE_ONLY) {
 		if (row_local(row) == NULL ||

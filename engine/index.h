@@ -148,6 +148,7 @@ struct row *index_next_below(struct index *ix, struct slice dir,
  * What this device has at a path is now `e` (its name is the path), found on
  * disk as `seen`.  Gives it the next local sequence, moves this device to that
  * version's holders (or makes the version), recomputes global, need, totals.
+ * Where what we had was a deletion the version becomes one that covers it, too.
  * `e->block` must hold the whole list.  With ROW_LOCAL_CHANGED, ROW_IGNORED or
  * ROW_UNSUPPORTED in `flags` this device goes to the shadows.
  *
@@ -179,12 +180,18 @@ void index_vacate_local(struct index *ix, struct slice path);
  */
 int index_put_remote(struct index *ix, uint32_t slot, const struct entry *e,
     struct err *err);
+/* The same; *differs: what we have there is not what the row now wants, or not
+ * what `slot` has by the same version. */
+int index_put_heard(struct index *ix, uint32_t slot, const struct entry *e,
+    bool *differs, struct err *err);
 /*
  * Take `slot` out of up to `limit` rows from path `*cursor` (starts empty) on;
  * true while there is more: call again later.  Cursor lives in `arena`.
+ * Sets *equivocal when it was in a row of two contents: of what those in the
+ * shadows have the index then knows nothing.
  */
 bool index_forget_step(struct index *ix, uint32_t slot, struct slice *cursor,
-    uint32_t limit, struct arena *arena);
+    uint32_t limit, struct arena *arena, bool *equivocal);
 /* The next row with local sequence > seq, in sequence order; NULL at the end.
  */
 struct row *index_next_seq(struct index *ix, uint64_t seq, struct arena *arena);

@@ -627,22 +627,40 @@ put_own(struct put *p, const struct entry *e, uint32_t flags)
 	    ROW_SELF);
 }
 
+/*
+ * What we deleted we go on knowing, whatever comes there instead that had not
+ * seen it: we may be the only one who can tell those that still have it.
+ */
+static struct version
+put_above_deletion(const struct put *p, const struct entry *e, uint32_t flags)
+{
+	const struct row_version *ours = row_local(&p->row);
+
+	if (ours == NULL || !ours->entry.deleted ||
+	    ((flags | p->row.flags) & PUT_FLAGS) != 0 ||
+	    MUTANT(MUTANT_DELETION_DROPPED))
+		return e->version;
+	return version_merge(e->version, ours->entry.version, &p->ix->scratch);
+}
+
 void
 index_put_local(struct index *ix, const struct entry *e,
     const struct identity *seen, uint32_t flags)
 {
+	struct entry own = *e;
 	struct put p;
 
 	ASSERT((flags & ~PUT_FLAGS) == 0);
 	ASSERT(e->block_count == 0 || e->block != NULL);
 	if (!put_open(&p, ix, e->name))
 		return;
+	own.version = put_above_deletion(&p, e, flags);
 	put_leave(&p, ROW_SELF);
 	p.row.flags = flags;
 	if (p.row.seq == 0 || !MUTANT(MUTANT_SEQUENCE_REUSED))
 		p.row.seq = ++ix->seq;
 	p.row.seen = *seen;
-	put_own(&p, e, flags);
+	put_own(&p, &own, flags);
 	put_close(&p);
 }
 
@@ -735,11 +753,21 @@ int
 index_put_remote(struct index *ix, uint32_t slot, const struct entry *e,
     struct err *err)
 {
+	bool differs;
+
+	return index_put_heard(ix, slot, e, &differs, err);
+}
+
+int
+index_put_heard(struct index *ix, uint32_t slot, const struct entry *e,
+    bool *differs, struct err *err)
+{
 	const struct row_version *known;
 	struct put p;
 
 	ASSERT(slot != ROW_SELF && slot < ix->slot.len);
 	ASSERT(e->block_count == 0 || e->block != NULL);
+	*differs = false;
 	if (put_open(&p, ix, e->name)) {
 		known = put_find(&p, e->version);
 		if (known != NULL && put_is_known(known, slot, e)) {
@@ -749,6 +777,10 @@ index_put_remote(struct index *ix, uint32_t slot, const struct entry *e,
 		if (!MUTANT(MUTANT_HOLDER_NOT_LEFT))
 			put_leave(&p, slot);
 		put_other(&p, slot, e);
+		put_settle(&p);
+		*differs = p.row.local >= 0 &&
+			   (p.row.local != p.row.global ||
+			       devset_has(&row_local(&p.row)->shadows, slot));
 		put_close(&p);
 	}
 	if (ix->err.code == 0)
@@ -779,12 +811,13 @@ forget_in(struct index *ix, uint32_t slot, struct slice path)
 	if (!put_open(&p, ix, path))
 		return;
 	put_leave(&p, slot);
+	p.row.flags &= ~(uint32_t)ROW_EQUIVOCAL;
 	put_close(&p);
 }
 
 bool
 index_forget_step(struct index *ix, uint32_t slot, struct slice *cursor,
-    uint32_t limit, struct arena *arena)
+    uint32_t limit, struct arena *arena, bool *equivocal)
 {
 	ASSERT(slot != ROW_SELF && slot < ix->slot.len);
 	while (limit-- > 0) {
@@ -804,8 +837,10 @@ index_forget_step(struct index *ix, uint32_t slot, struct slice *cursor,
 		if (row == NULL)
 			return false;
 		*cursor = arena_dup(arena, row->path);
-		if (row_names(row, slot))
+		if (row_names(row, slot)) {
+			*equivocal |= (row->flags & ROW_EQUIVOCAL) != 0;
 			forget_in(ix, slot, *cursor);
+		}
 		arena_reset(&ix->scratch, mark);
 	}
 	return true;

@@ -95,6 +95,7 @@ struct item {
 	/* Loading: fetch.c, reuse.c. */
 	struct devset holders; /* who can serve it */
 	struct devset failed;  /* ... and who could not */
+	struct devset lacking; /* ... for it has nothing there */
 	bool bad_data;         /* one of them sent something else */
 	bool hungry;           /* is in the list of those who want more */
 	bool checking;         /* CHECK_TEMP under way */

@@ -20,6 +20,7 @@
 #include "engine/brake.h"
 #include "engine/conflict.h"
 #include "engine/exchange.h"
+#include "engine/exchange_index.h"
 #include "engine/fetch.h"
 #include "engine/pull_state.h"
 #include "engine/scan.h"
@@ -664,6 +665,9 @@ plan_adopt(struct pull *pl, const struct row *row)
 		e.version =
 		    version_merge(e.version, ours->entry.version, &pl->row);
 	plan_put_now(pl, row, &e, block, 0);
+	/* What we had did not survive a deletion; what it is now may. */
+	if (!e.deleted)
+		exchange_index_revive(pl->f, row->path);
 }
 
 /* An ignored path: we know the version, and that is all.  BEP-FACTS 6.7. */

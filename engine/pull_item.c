@@ -128,7 +128,7 @@ item_unregister(struct item *it)
 	if (it->from.len > 0)
 		pull_disown(pl, it->from);
 	/* A deletion that came meanwhile has not seen what was put. */
-	if (it->kind == ITEM_FILE && !pl->freeing && !pl->stopped &&
+	if (!item_empties(it) && !pl->freeing && !pl->stopped &&
 	    folder_talks(pl->f))
 		exchange_index_revive(pl->f, it->path);
 	pl->again = pl->again || it->met;

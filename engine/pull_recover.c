@@ -775,7 +775,7 @@ recover_dir(struct recovery *rc)
 	recover_put_dir(rc);
 	row = index_row(pl->f->ix, rc->in.path, &pl->row);
 	v = row == NULL ? NULL : row_local(row);
-	if (v != NULL && version_equal(v->entry.version, rc->in.target) &&
+	if (v != NULL && version_covers(v->entry.version, rc->in.target) &&
 	    !v->entry.no_perms && v->entry.perms != (rc->now.mode & 0777u) &&
 	    (v->entry.perms | 0700u) == (rc->now.mode & 0777u)) {
 		rc->fate = FATE_DIR;

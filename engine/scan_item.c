@@ -127,11 +127,15 @@ scan_record(struct scan *sc, const struct row *row, struct entry *e,
 
 	if (ours != NULL) {
 		base = ours->entry.version;
-		e->previous_blocks_hash = ours->entry.blocks_hash;
-		if (!e->deleted)
-			e->platform = ours->entry.platform;
+		/* Of what is ignored we know what others have, not what was
+		 * here: nothing was made from that. */
 		if ((row->flags & ROW_IGNORED) != 0)
 			base = version_only(base, self, scratch);
+		else if (!e->deleted)
+			e->platform = ours->entry.platform;
+		if ((row->flags & ROW_IGNORED) == 0 ||
+		    MUTANT(MUTANT_IGNORED_PREVIOUS))
+			e->previous_blocks_hash = ours->entry.blocks_hash;
 	}
 	if (same != NULL) {
 		e->version = same->entry.version;

@@ -71,6 +71,7 @@ struct writer {
 #define ITEM_OF(n) LIST_ITEM(n, struct item, node)
 
 static void batch_name(struct batch *b);
+static bool batch_item_is_wanted(const struct item *it);
 
 struct writer *
 writer_new(struct pull *pl)
@@ -513,15 +514,6 @@ batch_put(struct batch *b)
 
 /* NAMED: directories, in the order of batches. */
 
-static enum reason
-batch_flush_reason(int code)
-{
-	return code == ERR_FULL           ? REASON_DISK_FULL
-	       : code == ERR_READ_ONLY    ? REASON_READ_ONLY_DISK
-	       : code == ERR_MISSING_ROOT ? REASON_ROOT_MISSING
-					  : REASON_IO_ERROR;
-}
-
 static void
 batch_flushed(struct folder *f, void *arg, const struct event *ev)
 {
@@ -533,7 +525,7 @@ batch_flushed(struct folder *f, void *arg, const struct event *ev)
 		 * and a scan would take it for a person's doing: the folder is
 		 * opened anew, and recovery tells by the intents, which stay.
 		 */
-		folder_halt(f, batch_flush_reason(ev->u.done.code),
+		folder_halt(f, folder_flush_reason(ev->u.done.code),
 		    "flush: %.*s", SLICE_FMT(ev->u.done.text));
 		BATCH_EACH(b, n)
 		{
@@ -800,7 +792,7 @@ batch_act(struct batch *b)
 		if (it->acted)
 			continue; /* a directory, made before */
 		if ((it->stale && !MUTANT(MUTANT_PLAN_NOT_REVALIDATED)) ||
-		    b->wr->pl->stopped) {
+		    !batch_item_is_wanted(it) || b->wr->pl->stopped) {
 			batch_abandon(b, it);
 			continue;
 		}
@@ -896,6 +888,39 @@ writer_intend_dir(struct writer *wr, struct item *it)
 	intent_put(wr, it);
 }
 
+/*
+ * Is `target` still what `path` shall become?  Something may have come since
+ * that makes what we had the winner, or a rule that ignores it: no pass meets
+ * such a row.
+ */
+static bool
+batch_is_wanted(struct pull *pl, struct slice path, struct version target,
+    bool dir)
+{
+	const struct arena_mark mark = arena_mark(&pl->row);
+	const struct row *row = index_row(pl->f->ix, path, &pl->row);
+	const struct row_version *global = row == NULL ? NULL : row_global(row);
+	const bool is =
+	    global != NULL && version_equal(global->entry.version, target) &&
+	    (dir ||
+		((row->flags & ROW_IGNORED) == 0 && row->local != row->global));
+
+	arena_reset(&pl->row, mark);
+	return is || MUTANT(MUTANT_TARGET_UNCHECKED) ||
+	       MUTANT(MUTANT_PLAN_NOT_REVALIDATED);
+}
+
+static bool
+batch_item_is_wanted(const struct item *it)
+{
+	if (it->implicit || it->acted)
+		return true;
+	return batch_is_wanted(it->pl, it->path, it->entry.version,
+		   it->kind == ITEM_DIR) &&
+	       (it->kind != ITEM_MOVE ||
+		   batch_is_wanted(it->pl, it->from, it->gone.version, false));
+}
+
 /* Is the index still as it was when this was planned?  RELIABILITY.md I23. */
 static bool
 batch_base_is_same(struct pull *pl, struct slice path, bool had,
@@ -923,6 +948,8 @@ batch_item_is_current(struct item *it)
 	bool same;
 
 	if (it->stale && !MUTANT(MUTANT_PLAN_NOT_REVALIDATED))
+		return false;
+	if (!batch_item_is_wanted(it))
 		return false;
 	if (MUTANT(MUTANT_PLAN_NOT_REVALIDATED) || it->acted ||
 	    it->kind == ITEM_MOVE)

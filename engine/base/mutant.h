@@ -118,6 +118,22 @@ enum mutant {
 	MUTANT_CHILD_TOLD_FIRST,
 	/* What the disk was is held against a row that is newer. */
 	MUTANT_LATE_BELIEVED,
+	/* What comes where we deleted makes us forget that we did. */
+	MUTANT_DELETION_DROPPED,
+	/* What is ignored here counts as what an edit was made from. */
+	MUTANT_IGNORED_PREVIOUS,
+	/* What is not ignored any more, and gone, is told to nobody. */
+	MUTANT_UNIGNORED_UNTOLD,
+	/* Others know better than we what we wrote since our index was lost. */
+	MUTANT_AMNESIA_BELIEVED,
+	/* A flush before a commit that failed is taken for done. */
+	MUTANT_COMMIT_FLUSH_IGNORED,
+	/* Two contents of one version stay where they are. */
+	MUTANT_TWO_OF_ONE_KEPT,
+	/* What is put is not what would be put now. */
+	MUTANT_TARGET_UNCHECKED,
+	/* What nobody has any more is waited for. */
+	MUTANT_NOWHERE_AWAITED,
 };
 
 #ifdef HOLDFAST_MUTANTS

@@ -191,6 +191,158 @@ who_heard_what_was_never_said_here_is_told_everything(void **state)
 	arena_fini(&arena);
 }
 
+static void
+what_one_without_numbers_said_goes_with_it(void **state)
+{
+	struct testlib_world *w = pair();
+	struct folder *f = folder_of(w);
+	struct entry e = held(w, "a");
+
+	(void)state;
+	index_put_peer(f->ix, f->share[0].slot, (struct peer_state){ 0 });
+	e.name = SLICE_LIT("b");
+	e.sequence = 0;
+	say(w, &e, 0);
+	assert_int_equal(index_need_totals(f->ix, ROW_SELF).items, 1);
+	testlib_world_disconnect(w, 0, 1);
+	share(w, false);
+	assert_int_equal(index_need_totals(f->ix, ROW_SELF).items, 0);
+	testlib_world_free(w);
+	arena_fini(&arena);
+}
+
+/* What `path` is here, by a vector of one counter of ours. */
+static struct version
+ours_at(struct testlib_world *w, const char *path, struct entry *out)
+{
+	const struct row *row =
+	    index_row(folder_of(w)->ix, slice_str(path), &arena);
+
+	assert_non_null(row);
+	assert_non_null(row_local(row));
+	*out = row_local(row)->entry;
+	assert_int_equal(out->version.count, 1);
+	return out->version;
+}
+
+/* After a lost index and a clock set back: the second device says what we said
+ * of "a" before, and that somebody went on from there. */
+static void
+a_later_word_of_ours_does_not_make_what_we_wrote_older(void **state)
+{
+	struct testlib_world *w = pair();
+	struct counter counter[2];
+	struct entry e, now;
+
+	(void)state;
+	testlib_world_write(w, 0, "b", "written since");
+	assert_true(testlib_world_settle(w));
+	counter[0] = ours_at(w, "b", &now).counter[0];
+	counter[0].value += 1000;
+	e = held(w, "a");
+	e.name = SLICE_LIT("b");
+	e.sequence = known(w) + 1;
+	e.version = (struct version){ counter, 1 };
+	say(w, &e, known(w));
+	ours_at(w, "b", &now);
+	assert_int_equal(now.size, 13);
+	assert_int_equal(version_compare(now.version, e.version),
+	    VERSION_NEWER);
+	/* What another made of it is neither older nor newer. */
+	counter[0].value += 1000;
+	counter[1] = (struct counter){ UINT64_MAX, 7 };
+	e.version.count = 2;
+	e.sequence++;
+	say(w, &e, known(w));
+	ours_at(w, "b", &now);
+	assert_int_equal(now.size, 13);
+	assert_int_equal(version_compare(now.version, e.version),
+	    VERSION_CONCURRENT);
+	assert_int_equal(now.version.counter[0].value, counter[0].value + 1);
+	testlib_world_free(w);
+	arena_fini(&arena);
+}
+
+/* It, or somebody else, lied: there is no telling which is the true one. */
+static void
+another_content_by_the_same_version_has_ours_announced_anew(void **state)
+{
+	struct testlib_world *w = pair();
+	struct digest other = { { 7 } };
+	struct entry e, now;
+	const struct version was = ours_at(w, "a", &e);
+
+	(void)state;
+	e.name = SLICE_LIT("a");
+	e.sequence = known(w) + 1;
+	e.size = 9;
+	e.block = &other;
+	say(w, &e, known(w));
+	now = row_local(index_row(folder_of(w)->ix, e.name, &arena))->entry;
+	assert_int_equal(now.size, 5);
+	assert_int_equal(version_compare(now.version, was), VERSION_NEWER);
+	testlib_world_free(w);
+	arena_fini(&arena);
+}
+
+/* The device in the way of "a" is gone, and both made way for it. */
+static void
+what_everybody_gave_away_is_not_waited_for(void **state)
+{
+	struct testlib_world *w = pair();
+	const struct row *row;
+
+	(void)state;
+	for (uint32_t i = 0; i < 2; i++) {
+		struct folder *f = testlib_world_engine(w, i)->folder.item[0];
+
+		assert_true(testlib_disk_remove(testlib_world_disk(w, i), "a"));
+		index_vacate_local(f->ix, SLICE_LIT("a"));
+	}
+	testlib_world_command(w, 0, COMMAND_RETRY);
+	testlib_world_command(w, 1, COMMAND_RETRY);
+	testlib_world_run(w, CLOCK_HOUR);
+	assert_true(testlib_world_settle(w));
+	row = index_row(folder_of(w)->ix, SLICE_LIT("a"), &arena);
+	assert_true(row_global(row)->entry.deleted);
+	assert_int_equal(index_need_totals(folder_of(w)->ix, ROW_SELF).items,
+	    0);
+	testlib_world_free(w);
+	arena_fini(&arena);
+}
+
+static void
+rules(struct testlib_world *w, uint32_t dev, const char *text)
+{
+	testlib_world_write(w, dev, ".stignore", text);
+	assert_true(testlib_world_settle(w));
+}
+
+/* The first device could not get it, and the second has it no more. */
+static void
+what_went_while_it_was_ignored_is_told_when_it_is_not(void **state)
+{
+	struct testlib_world *w = pair();
+	struct testlib_disk *ours = testlib_world_disk(w, 0);
+	struct index *ix = folder_of(w)->ix;
+
+	(void)state;
+	testlib_disk_fail(ours, EFFECT_WRITE_TEMP, ERR_DENIED);
+	testlib_world_write(w, 1, "x.o", "object");
+	testlib_world_run(w, CLOCK_S);
+	assert_int_equal(index_need_totals(ix, ROW_SELF).items, 1);
+	testlib_world_disconnect(w, 0, 1);
+	rules(w, 1, "*.o");
+	testlib_world_remove(w, 1, "x.o");
+	rules(w, 1, "");
+	testlib_disk_fail(ours, EFFECT_WRITE_TEMP, 0);
+	testlib_world_connect(w, 0, 1);
+	assert_true(testlib_world_settle(w));
+	assert_int_equal(index_need_totals(ix, ROW_SELF).items, 0);
+	testlib_world_free(w);
+	arena_fini(&arena);
+}
+
 /* Newer Syncthings would have the deletion win: the edit must cover it. */
 static void
 an_edit_found_after_its_deletion_was_heard_covers_it(void **state)
@@ -227,6 +379,14 @@ main(void)
 		    what_only_a_removed_device_has_is_not_waited_for),
 		cmocka_unit_test(
 		    who_heard_what_was_never_said_here_is_told_everything),
+		cmocka_unit_test(what_one_without_numbers_said_goes_with_it),
+		cmocka_unit_test(
+		    a_later_word_of_ours_does_not_make_what_we_wrote_older),
+		cmocka_unit_test(
+		    another_content_by_the_same_version_has_ours_announced_anew),
+		cmocka_unit_test(what_everybody_gave_away_is_not_waited_for),
+		cmocka_unit_test(
+		    what_went_while_it_was_ignored_is_told_when_it_is_not),
 		cmocka_unit_test(
 		    an_edit_found_after_its_deletion_was_heard_covers_it),
 	};

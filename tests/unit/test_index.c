@@ -752,6 +752,56 @@ another_deletion_of_what_is_deleted_here_is_needed(void **state)
 	assert_int_equal(index_need_totals(f->ix, ROW_SELF).deletes, 0);
 }
 
+/* Who else could tell those who still have it? */
+static void
+what_comes_where_we_deleted_covers_the_deletion(void **state)
+{
+	struct fixture *f = *state;
+	struct entry gone = file(f, "a", 1, 5, 1, 1);
+	const struct entry theirs = file(f, "a", 2, 5, 2, 1);
+	const struct row *row;
+
+	gone.deleted = true;
+	gone.block_count = 0;
+	index_put_local(f->ix, &gone, &seen, 0);
+	assert_int_equal(index_put_remote(f->ix, f->a, &theirs, NULL), 0);
+	index_put_local(f->ix, &theirs, &seen, 0);
+	row = row_of(f, "a");
+	assert_true(row->local == row->global);
+	assert_false(row_local(row)->entry.deleted);
+	assert_true(
+	    version_covers(row_local(row)->entry.version, gone.version));
+	assert_true(
+	    version_covers(row_local(row)->entry.version, theirs.version));
+	/* A change that is told to nobody says nothing of it. */
+	index_put_local(f->ix, &gone, &seen, ROW_LOCAL_CHANGED);
+	index_put_local(f->ix, &theirs, &seen, 0);
+	assert_true(version_equal(row_local(row_of(f, "a"))->entry.version,
+	    theirs.version));
+}
+
+static void
+who_goes_tells_whether_it_said_something_else(void **state)
+{
+	struct fixture *f = *state;
+	const struct entry one = file(f, "a", 2, 5, 1, 1);
+	const struct entry other = file(f, "a", 2, 5, 2, 1);
+	struct slice cursor = SLICE_EMPTY;
+	bool two = false;
+
+	assert_int_equal(index_put_remote(f->ix, f->a, &one, NULL), 0);
+	while (index_forget_step(f->ix, f->a, &cursor, 9, &f->arena, &two))
+		;
+	assert_false(two);
+	assert_int_equal(index_put_remote(f->ix, f->a, &one, NULL), 0);
+	assert_int_equal(index_put_remote(f->ix, f->b, &other, NULL), 0);
+	cursor = SLICE_EMPTY;
+	while (index_forget_step(f->ix, f->a, &cursor, 9, &f->arena, &two))
+		;
+	assert_true(two);
+	assert_int_equal(row_of(f, "a")->flags, 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -777,6 +827,8 @@ main(void)
 		TEST(too_many_versions_lose_the_dominated_and_the_least),
 		TEST(damaged_row_stops_the_index_and_reads_say_not_there),
 		TEST(another_deletion_of_what_is_deleted_here_is_needed),
+		TEST(what_comes_where_we_deleted_covers_the_deletion),
+		TEST(who_goes_tells_whether_it_said_something_else),
 		TEST(lost_block_list_is_corruption),
 		TEST(rows_without_their_flush_are_refused),
 		TEST(children_of_random_trees_come_in_order),

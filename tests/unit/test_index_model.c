@@ -567,13 +567,28 @@ some_vec(struct world *w)
 	return v;
 }
 
+/* What was deleted stays known under what is put over it. */
+static struct vec
+vec_over_deletion(struct world *w, size_t p, struct vec v, uint32_t flags)
+{
+	const struct word *own = &w->now.word[p][0];
+
+	if (flags != 0 || !own->has || w->now.flags[p] != 0 ||
+	    !entry_of(&w->arena, p, own->v).deleted)
+		return v;
+	for (int i = 0; i < IDS; i++)
+		if (own->v.n[i] > v.n[i])
+			v.n[i] = own->v.n[i];
+	return v;
+}
+
 static void
 do_put_local(struct world *w, size_t p)
 {
 	static const uint32_t flags[] = { 0, 0, 0, 0, ROW_IGNORED,
 		ROW_LOCAL_CHANGED, ROW_UNSUPPORTED };
 	const uint32_t f = flags[rng_below(&w->rng, 7)];
-	const struct vec v = some_vec(w);
+	const struct vec v = vec_over_deletion(w, p, some_vec(w), f);
 	const struct entry e = entry_of(&w->arena, p, v);
 	const struct identity seen = { .type = IDENTITY_FILE,
 		.ino = rng_u64(&w->rng) >> 40 };
@@ -627,8 +642,9 @@ do_forget_device(struct world *w)
 {
 	const uint32_t dev = 1 + (uint32_t)rng_below(&w->rng, DEVICES - 1);
 	struct slice cursor = SLICE_EMPTY;
+	bool two = false;
 
-	while (index_forget_step(w->ix, dev, &cursor, 3, &w->arena))
+	while (index_forget_step(w->ix, dev, &cursor, 3, &w->arena, &two))
 		;
 	for (size_t p = 0; p < PATHS; p++)
 		w->now.word[p][dev] = (struct word){ 0 };

@@ -1094,6 +1094,103 @@ ignored_paths_are_not_taken(void **state)
 	testlib_world_free(w);
 }
 
+/* What was there before a rule hid it is not what a person went on from. */
+static void
+what_is_written_at_an_ignored_name_replaces_nothing_unseen(void **state)
+{
+	struct testlib_world *w = testlib_world_new(19, 2);
+
+	(void)state;
+	testlib_world_write(w, 0, ".stignore", "*.o");
+	testlib_world_write(w, 1, "x.o", "theirs");
+	testlib_world_start_all(w);
+	settle(w);
+	testlib_world_run(w, CLOCK_S);
+	testlib_world_write(w, 0, "x.o", "ours, which is newer");
+	settle(w);
+	testlib_world_write(w, 0, ".stignore", "");
+	settle(w);
+	check_text(w, 1, "x.o", "ours, which is newer");
+	assert_true(testlib_disk_has_content(testlib_world_disk(w, 1),
+	    SLICE_LIT("theirs")));
+	testlib_world_free(w);
+}
+
+static void
+what_comes_to_be_ignored_while_it_is_fetched_is_not_put(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 400; seed < 420; seed++) {
+		struct testlib_world *w = pair(seed);
+		const uint64_t before =
+		    testlib_world_effects(w, 1, EFFECT_WRITE_TEMP);
+
+		testlib_world_set_delay(w, 20 * CLOCK_MS);
+		testlib_world_write(w, 0, "two", "theirs, to come");
+		while (testlib_world_effects(w, 1, EFFECT_WRITE_TEMP) == before)
+			assert_true(testlib_world_step(w));
+		testlib_world_write(w, 1, ".stignore", "two");
+		testlib_world_write(w, 1, "two", "ours, ignored");
+		settle(w);
+		check_text(w, 1, "two", "ours, ignored");
+		testlib_world_free(w);
+	}
+}
+
+/* Nobody told of the rules; a person asks for a scan. */
+static void
+a_scan_reads_the_rules_again(void **state)
+{
+	struct testlib_world *w = pair(420);
+
+	(void)state;
+	assert_true(testlib_disk_write(testlib_world_disk(w, 1), ".stignore",
+	    SLICE_LIT("*.o")));
+	testlib_world_command(w, 1, COMMAND_SCAN);
+	settle(w);
+	testlib_world_write(w, 0, "x.o", "object");
+	settle(w);
+	assert_false(testlib_disk_has(testlib_world_disk(w, 1), "x.o"));
+	testlib_world_free(w);
+}
+
+static bool
+is_halted(struct testlib_world *w, uint32_t dev, enum reason reason)
+{
+	struct arena arena = { 0 };
+	struct status_report r;
+	bool is;
+
+	status_report(testlib_world_engine(w, dev), testlib_world_now(w),
+	    &arena, &r);
+	is = r.folder[0].state == STATUS_HALTED && r.folder[0].reason == reason;
+	arena_fini(&arena);
+	return is;
+}
+
+/* What was staged before may be lost: then it is read from the disk. */
+static void
+a_flush_before_a_commit_that_fails_opens_the_folder_anew(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 430; seed < 440; seed++) {
+		struct testlib_world *w = pair(seed);
+
+		testlib_world_set_delay(w, 20 * CLOCK_MS);
+		testlib_world_fail_flushes(w, 1, ERR_IO);
+		testlib_world_write(w, 1, "two", "a person's");
+		testlib_world_write(w, 0, "new", "staged when it fails");
+		while (!is_halted(w, 1, REASON_IO_ERROR))
+			assert_true(testlib_world_step(w));
+		testlib_world_fail_flushes(w, 1, 0);
+		settle(w);
+		testlib_world_check_same(w);
+		check_text(w, 1, "new", "staged when it fails");
+		check_text(w, 0, "two", "a person's");
+		testlib_world_free(w);
+	}
+}
+
 /*
  * Storms: random things done by people on all devices, with connections cut,
  * processes killed; then all must become equal, and no bytes a person wrote be
@@ -1352,6 +1449,13 @@ main(void)
 		cmocka_unit_test(a_file_gives_way_to_a_directory_that_stays),
 		cmocka_unit_test(a_file_gives_way_in_time_while_others_work),
 		cmocka_unit_test(ignored_paths_are_not_taken),
+		cmocka_unit_test(
+		    what_is_written_at_an_ignored_name_replaces_nothing_unseen),
+		cmocka_unit_test(
+		    what_comes_to_be_ignored_while_it_is_fetched_is_not_put),
+		cmocka_unit_test(a_scan_reads_the_rules_again),
+		cmocka_unit_test(
+		    a_flush_before_a_commit_that_fails_opens_the_folder_anew),
 		cmocka_unit_test(
 		    two_devices_in_a_storm_become_equal_and_lose_nothing),
 		cmocka_unit_test(

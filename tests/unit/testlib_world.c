@@ -68,6 +68,7 @@ struct device {
 	uint64_t told_ns[TESTLIB_DEVICES]; /* ups and downs, too */
 	uint64_t effects[EFFECT_NOTE + 1];
 	uint64_t flushes; /* of these, COMMITs that flush people's files */
+	int flush_code;   /* ... and what comes of that */
 };
 
 struct testlib_world {
@@ -347,6 +348,7 @@ run_effect(struct device *dv, struct job *job)
 	struct event ev = { .kind = EVENT_DONE };
 
 	if (ef->kind == EFFECT_COMMIT) {
+		ev.u.done.flush_code = ef->u.commit.flush ? dv->flush_code : 0;
 		store_mem_commit_end(dv->store);
 	} else if (ef->kind != EFFECT_SEND) {
 		testlib_disk_set_time(dv->disk, dv->w->now.wall_ns);
@@ -838,6 +840,12 @@ uint64_t
 testlib_world_flushes(const struct testlib_world *w, uint32_t dev)
 {
 	return w->dev[dev].flushes;
+}
+
+void
+testlib_world_fail_flushes(struct testlib_world *w, uint32_t dev, int code)
+{
+	w->dev[dev].flush_code = code;
 }
 
 uint64_t

@@ -54,6 +54,10 @@ void testlib_world_rename(struct testlib_world *w, uint32_t dev,
 void testlib_world_command(struct testlib_world *w, uint32_t dev,
     enum command_kind kind);
 
+/* Flushes before its commits answer with this; 0: they do not fail. */
+void testlib_world_fail_flushes(struct testlib_world *w, uint32_t dev,
+    int code);
+
 /* Let things happen for `ns`, or until nothing is left to happen. */
 void testlib_world_run(struct testlib_world *w, uint64_t ns);
 /* One thing; false when nothing is due before something far away. */
