@@ -402,7 +402,7 @@ faults_heal(struct history *h)
 	memset(h->cut, 0, sizeof(h->cut));
 	memset(h->due, 0, sizeof(h->due));
 	s->lost_hints = s->failed_commits = 0;
-	s->lag_ns = s->twice = 0;
+	s->lag_ns = s->twice = s->flush_io = 0;
 	/* What an old index made of a peer is mended by the next session. */
 	if (s->replays > 0)
 		disconnect_all(s);

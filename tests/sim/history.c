@@ -30,6 +30,13 @@ chance(struct history *h, uint32_t parts)
 	return pick(h, 256) >= 256 - parts;
 }
 
+/* ... by a byte of the tail. */
+static bool
+tail_chance(const struct history *h, enum tail which, uint32_t parts)
+{
+	return choice_tail(&h->sim.choice, which) >= 256 - parts;
+}
+
 /* One in 8 .. 1024, each power of two as likely. */
 static uint32_t
 rate(struct history *h)
@@ -74,11 +81,8 @@ roll_faults(struct history *h, struct settings *set)
 	set->read_only = chance(h, parts);
 	set->index_lost = chance(h, parts / 2);
 	set->index_restored = chance(h, parts / 2);
-	/* A new index and a clock that goes back: what a person then writes may
-	 * count as older than what others have.  It goes to the trash can.
-	 * docs/testing.md, known gaps. */
-	set->clocks =
-	    chance(h, parts) && !set->index_lost && !set->index_restored;
+	set->clocks = chance(h, parts) && !set->index_restored &&
+		      (!set->index_lost || tail_chance(h, TAIL_CLOCKS, 128));
 	set->modes = chance(h, parts / 2);
 	set->removals = chance(h, parts / 2);
 	h->sim.lost_hints = chance(h, parts) ? rate(h) : 0;
@@ -93,13 +97,6 @@ roll_faults(struct history *h, struct settings *set)
 		set->blind[i] = chance(h, parts / 4);
 	}
 	t->flips = chance(h, parts) ? rate(h) : 0;
-}
-
-/* ... by a byte of the tail. */
-static bool
-tail_chance(const struct history *h, enum tail which, uint32_t parts)
-{
-	return choice_tail(&h->sim.choice, which) >= 256 - parts;
 }
 
 static void
@@ -160,13 +157,14 @@ roll_brake(struct history *h, struct settings *set)
 		set->folds[i] = set->normalises[i] = false;
 }
 
-/* The network as the settings say. */
+/* The network, and what else is not a disk's, as the settings say. */
 static void
 trouble_network(struct history *h)
 {
 	h->sim.lag_ns = h->set.lag_ns;
 	h->sim.twice = h->set.twice;
 	h->sim.replays = h->set.replays;
+	h->sim.flush_io = h->set.flush_io;
 }
 
 static void
@@ -188,16 +186,22 @@ roll(struct history *h)
 	roll_wire(h);
 	roll_network(h, set);
 	set->liar = tail_chance(h, TAIL_LIAR, 24);
+	set->two = set->liar && tail_chance(h, TAIL_TWO, 128);
 	set->syncthing = !set->liar && tail_chance(h, TAIL_SYNCTHING, 40);
 	/* One of 2.x tells nobody of a deletion of what it never had: who has
 	 * no other way to hear of it keeps the file, with Syncthings alone,
 	 * too. */
 	if (set->syncthing && set->shape == SHAPE_CHAIN)
 		set->shape = SHAPE_STAR;
+	/* A real one renames what is not composed: the model does not. */
+	if (set->syncthing)
+		set->accents = false;
 	h->sim.syncthing_v1 =
 	    choice_tail(&h->sim.choice, TAIL_SYNCTHING) % 2 == 1;
 	h->sim.oracle.liar = set->liar || set->syncthing;
 	roll_brake(h, set);
+	set->flush_io =
+	    tail_chance(h, TAIL_FLUSH, 128) ? h->sim.trouble.sync_io : 0;
 	set->hides =
 	    set->ignores && !set->syncthing && tail_chance(h, TAIL_HIDE, 128);
 }
@@ -509,6 +513,9 @@ static void
 come_to_rest(struct history *h)
 {
 	faults_heal(h);
+	/* Who watches nothing reads its rules again when it scans. */
+	if (h->set.hides)
+		rescan(h);
 	rest(h, "after healing");
 	confirm_all(h);
 	if (!is_sound(h) || (is_same(h) && is_well(h)))
@@ -527,12 +534,23 @@ come_to_rest(struct history *h)
 		check_well(h);
 }
 
+/* Who is held passes on what it has, and not what it knows to be gone: those
+ * who hear of the writer through it alone wait in vain, and then do what is to
+ * be done where two disagree. */
+static bool
+hears_of_held(const struct history *h)
+{
+	return h->sim.brake > 0 &&
+	       (h->set.shape != SHAPE_MESH || h->set.cuts || h->set.one_way);
+}
+
 /* One writer, and nothing that makes others' old states new: then the tree is
  * what the writer left. */
 static bool
 is_exact(const struct history *h)
 {
-	return h->set.writers != WRITERS_ALL && !h->amnesia && !h->set.modes &&
+	return !hears_of_held(h) && !h->sim.flush_failed &&
+	       h->set.writers != WRITERS_ALL && !h->amnesia && !h->set.modes &&
 	       !h->set.liar && !h->set.syncthing && !h->set.hides &&
 	       !h->sim.clashes && !h->set.opens;
 }

@@ -40,8 +40,9 @@ struct settings {
 	bool hides;     /* ignore rules are edited to hide what is there */
 	bool syncthing; /* the second device is node_syncthing.c */
 	bool liar;      /* the last device is node_liar.c */
+	bool two;       /* ... and gives one version two contents */
 	uint64_t lag_ns;
-	uint32_t twice, replays; /* sim.h */
+	uint32_t twice, replays, flush_io; /* sim.h */
 	bool index_lost, index_restored, clocks, modes, removals;
 	bool folds[SIM_NODES], normalises[SIM_NODES], blind[SIM_NODES];
 };
@@ -57,6 +58,9 @@ enum tail {
 	TAIL_SYNCTHING, /* the second device is a Syncthing, of some version */
 	TAIL_BRAKE,     /* who takes away much is held */
 	TAIL_HIDE,      /* rules may come to ignore what is known */
+	TAIL_CLOCKS,    /* clocks are set where indexes are lost, too */
+	TAIL_FLUSH,     /* flushes before commits fail, where others do */
+	TAIL_TWO,       /* who lies gives one version two contents */
 	TAILS
 };
 

@@ -30,7 +30,7 @@ HEADER = ROOT / "engine/base/mutant.h"
 
 # Found within a second or two each, and by different checks of the oracle.
 FAST = ["replace_unchecked", "renamed_over", "no_stage_flush",
-        "index_id_reused", "winner_by_clock", "sequence_reused",
+        "counter_reused", "winner_by_clock", "sequence_reused",
         "hash_unchecked", "holder_not_left"]
 
 

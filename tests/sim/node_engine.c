@@ -381,17 +381,31 @@ count_effect(struct node *nd, const struct effect *ef, int code)
 		sim_count(s, COUNT_MANY_FLUSHED);
 }
 
+/* People's files, before what is said of them. */
 static int
-commit(struct node *nd, const struct effect *ef)
+commit_flush(struct node *nd)
+{
+	struct sim *s = nd->sim;
+
+	if (!vdisk_is_writable(nd->disk))
+		return 0;
+	if (choice_strikes(&s->choice, s->flush_io)) {
+		sim_count(s, COUNT_COMMIT_FLUSH_FAILED);
+		sim_say(nd, "  flush before a commit: io");
+		vdisk_fail_flushes(nd->disk);
+		s->flush_failed = true;
+		return ERR_IO;
+	}
+	vdisk_flush(nd->disk);
+	return 0;
+}
+
+static int
+commit(struct node *nd)
 {
 	struct sim *s = nd->sim;
 	static const struct err broken = { .code = ERR_IO, .text = "weather" };
 
-	/* People's files first.  (Where that fails the door warns and goes on,
-	 * and a power cut soon after may then look like a deletion; it is not
-	 * made to fail here.) */
-	if (ef->u.commit.flush && vdisk_is_writable(nd->disk))
-		vdisk_flush(nd->disk);
 	if (vdisk_is_full(nd->disk) && choice_strikes(&s->choice, 2)) {
 		if (store_mem_count(nd->store, STORE_INTENT) > 0)
 			sim_count(s, COUNT_FULL_AT_COMMIT);
@@ -433,7 +447,9 @@ effect(struct node *nd, struct job *job)
 	int code = 0;
 
 	if (ef->kind == EFFECT_COMMIT) {
-		code = ev.u.done.code = commit(nd, ef);
+		if (ef->u.commit.flush)
+			ev.u.done.flush_code = commit_flush(nd);
+		code = ev.u.done.code = commit(nd);
 		ev.u.done.text = slice_str(err_name(code));
 	} else if (ef->kind != EFFECT_SEND) {
 		vdisk_do(nd->disk, ef, &ev, &nd->sim->arena);

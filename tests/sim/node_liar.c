@@ -68,20 +68,21 @@ say_config(struct node *nd, uint32_t to)
 	sim_send(nd, to, &m, NULL);
 }
 
+/* To some `e`, to the others `other`, which may be the same. */
 static void
-say_entry(struct node *nd, const struct entry *e, enum message_type type,
-    const char *folder)
+say_entry(struct node *nd, const struct entry *e, const struct entry *other,
+    enum message_type type, const char *folder)
 {
 	struct message m = { .type = type };
 
 	m.u.index.folder = slice_str(folder);
-	m.u.index.entry = e;
 	m.u.index.entry_count = 1;
 	m.u.index.last_sequence = e->sequence;
-	/* To one and all alike: one version is one content. */
-	for (uint32_t i = 0; i < nd->sim->nodes; i++)
+	for (uint32_t i = 0; i < nd->sim->nodes; i++) {
+		m.u.index.entry = i % 2 == 0 ? e : other;
 		if (nd->told[i])
 			sim_send(nd, i, &m, NULL);
+	}
 }
 
 /* Bytes of its own: nobody will miss them. */
@@ -244,7 +245,7 @@ static void
 announce(struct history *h, struct node *nd)
 {
 	struct liar *l = nd->impl;
-	struct entry e = some_entry(h, nd);
+	struct entry e = some_entry(h, nd), other;
 	const uint32_t what = pick(h, 16);
 	const struct version old = e.version;
 
@@ -272,11 +273,20 @@ announce(struct history *h, struct node *nd)
 		e.name = arena_dup(&h->sim.arena, SLICE_LIT("d/a"));
 	e.version = some_version(h, nd, old);
 	e.sequence = some_sequence(h, l);
+	other = e;
+	if (h->set.two && e.type == ENTRY_FILE && !e.deleted) {
+		/* Of its own version, or of one that others have. */
+		if (pick(h, 2) == 0)
+			e.version = old;
+		other.version = e.version;
+		put_content(h, nd, &other);
+		sim_count(&h->sim, COUNT_TWO_OF_ONE);
+	}
 	sim_say(nd, "announces %.*s%s: %s", SLICE_FMT(e.name),
 	    e.deleted ? " gone" : "",
 	    e.version.count > 9 ? "many"
 				: version_text(e.version, &h->sim.arena));
-	say_entry(nd, &e,
+	say_entry(nd, &e, &other,
 	    pick(h, 8) == 7 ? MESSAGE_INDEX : MESSAGE_INDEX_UPDATE,
 	    what == 15 ? "other" : "f");
 }

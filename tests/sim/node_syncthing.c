@@ -279,8 +279,10 @@ look_at(struct node *nd, struct item *it, const struct dir_entry *de)
 {
 	struct entry e = { .perms = de->seen.mode & 0777 };
 
-	if (is_as_said(it, de))
+	if (is_as_said(it, de)) {
+		it->seen = de->seen; /* a directory may be another one */
 		return;
+	}
 	if (de->seen.type == IDENTITY_FILE) {
 		look_at_file(nd, it, &de->seen);
 		return;
@@ -536,6 +538,17 @@ meta_of(const struct entry *g)
 		.mtime_ns = g->mtime_ns };
 }
 
+/* Is what is on disk a directory still? */
+static bool
+is_dir_there(struct node *nd, const struct item *it)
+{
+	struct effect ef = { .kind = EFFECT_STAT, .path = it->path };
+	struct event done;
+
+	return act(nd, &ef, &done) == 0 &&
+	       done.u.done.seen.type == IDENTITY_DIR;
+}
+
 /* Something that needs no bytes of others. */
 static bool
 put_simple(struct node *nd, struct item *it, const struct entry *g)
@@ -545,6 +558,8 @@ put_simple(struct node *nd, struct item *it, const struct entry *g)
 
 	if (it->present && it->e.type == g->type &&
 	    (g->type == ENTRY_DIR || entry_same_content(&it->e, g))) {
+		if (g->type == ENTRY_DIR && !is_dir_there(nd, it))
+			return false;
 		ef.kind = EFFECT_SET_META;
 		ef.want =
 		    g->type == ENTRY_DIR ? (struct identity){ 0 } : it->seen;
@@ -705,6 +720,18 @@ is_waiting(const struct node *nd, const struct item *it)
 	return it->retry_ns > nd->sim->now.mono_ns;
 }
 
+/* Known, and not wanted. */
+static void
+say_ignored(struct node *nd, struct item *it, const struct entry *g)
+{
+	struct entry e = *g;
+
+	e.invalid = true;
+	e.block = NULL;
+	e.block_count = 0;
+	say(nd, it, &e);
+}
+
 static void
 pull_deletions(struct node *nd)
 {
@@ -735,8 +762,14 @@ pull_all(struct node *nd)
 		struct item *it = st->all.item[i];
 		const struct entry *g = global_of(nd, it);
 
-		if (!needs(it, g) || g->deleted || is_waiting(nd, it) ||
-		    is_ignored(it->path))
+		if (!needs(it, g) || is_waiting(nd, it))
+			continue;
+		if (is_ignored(it->path)) {
+			if (!entry_is_internal(it->path))
+				say_ignored(nd, it, g);
+			continue;
+		}
+		if (g->deleted)
 			continue;
 		if (g->type == ENTRY_FILE) {
 			if (pull_file(nd, it, g))

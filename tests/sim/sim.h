@@ -48,6 +48,8 @@ enum rare {
 	COUNT_FULL,
 	COUNT_FULL_AT_COMMIT,
 	COUNT_COMMIT_FAILED,
+	COUNT_COMMIT_FLUSH_FAILED,
+	COUNT_TWO_OF_ONE,
 	COUNT_READ_ONLY,
 	COUNT_UNMOUNTED,
 	COUNT_BARE_MOUNT,
@@ -213,6 +215,8 @@ struct sim {
 	uint32_t lost_hints; /* one in so many; 0: none */
 	uint32_t full_commits;
 	uint32_t failed_commits;
+	uint32_t flush_io; /* ... flushes before them fail, one in so many */
+	bool flush_failed; /* one did: what was not flushed may be lost */
 	uint64_t next_order, next_link;
 	VEC(struct job *) heap;
 	uint64_t events, messages;

@@ -300,6 +300,22 @@ vdisk_fail_flush(struct vnode *in)
 }
 
 static void
+fail_below(struct vnode *in)
+{
+	if (in->id.type == IDENTITY_FILE)
+		vdisk_fail_flush(in);
+	if (in->id.type == IDENTITY_DIR)
+		for (uint32_t i = 0; i < in->names; i++)
+			fail_below(in->name[i].node);
+}
+
+void
+vdisk_fail_flushes(struct vdisk *dk)
+{
+	fail_below(dk->root);
+}
+
+static void
 edge_durable(struct vdisk *dk, const struct vedge *e)
 {
 	if (e->to == NULL)

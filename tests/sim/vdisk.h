@@ -121,6 +121,8 @@ int64_t vdisk_used(const struct vdisk *dk);
 void vdisk_power_loss(struct vdisk *dk);
 /* Half a minute passed, or somebody called sync(1). */
 void vdisk_flush(struct vdisk *dk);
+/* All is to be flushed, and fails: bytes that were not will never be. */
+void vdisk_fail_flushes(struct vdisk *dk);
 bool vdisk_is_flushed(const struct vdisk *dk);
 
 /*
