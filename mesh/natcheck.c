@@ -16,6 +16,7 @@
 #include "mesh/stun.h"
 
 #define NATCHECK_HAIRPIN_TRIES 3u
+#define NATCHECK_ENOUGH_NS (1500 * CLOCK_MS)
 
 struct natcheck_target {
 	struct addr addr;
@@ -47,6 +48,7 @@ struct natcheck {
 	struct natcheck_target target[NATCHECK_TARGETS];
 	size_t target_count;
 	bool checking, refreshing;
+	uint64_t began_ns; /* the check, or the refresh */
 	struct natcheck_loop loop[2];
 	struct natcheck_result result[2]; /* IPv4, IPv6 */
 	uint64_t changes, rounds;
@@ -150,6 +152,7 @@ natcheck_begin(struct natcheck *n, uint64_t now_ns)
 	n->target_count = 0;
 	n->checking = true;
 	n->refreshing = false;
+	n->began_ns = now_ns;
 	memset(n->loop, 0, sizeof(n->loop));
 	for (size_t i = 0; i < n->server_count; i++)
 		natcheck_add(n, &n->server[i].addr, now_ns);
@@ -169,6 +172,7 @@ natcheck_refresh(struct natcheck *n, uint64_t now_ns)
 		if (!t->answered || asked[v6])
 			continue;
 		asked[v6] = n->refreshing = true;
+		n->began_ns = now_ns;
 		natcheck_ask(n, t, now_ns);
 	}
 	if (!n->refreshing)
@@ -179,6 +183,19 @@ bool
 natcheck_runs(const struct natcheck *n)
 {
 	return n->checking || n->refreshing;
+}
+
+bool
+natcheck_is_known(const struct natcheck *n, uint64_t now_ns)
+{
+	bool answered = false, asking = false;
+
+	for (size_t i = 0; i < n->target_count; i++) {
+		answered |= n->target[i].answered;
+		asking |= n->target[i].asking;
+	}
+	return !asking ||
+	       (answered && now_ns - n->began_ns >= NATCHECK_ENOUGH_NS);
 }
 
 uint64_t
@@ -288,18 +305,17 @@ natcheck_try_loop(struct natcheck *n, bool v6, uint64_t now_ns)
 }
 
 static void
-natcheck_settle_family(struct natcheck *n, bool v6, uint64_t now_ns)
+natcheck_settle_family(struct natcheck *n, bool v6)
 {
-	struct natcheck_result next;
+	const struct natcheck_loop *l = &n->loop[v6];
 	struct natcheck_result *old = &n->result[v6];
+	struct natcheck_result next;
 
 	natcheck_sum_up(n, v6, &next);
-	if (n->checking && next.udp && next.mapping != NATCHECK_NONE &&
-	    !n->loop[v6].asking && n->loop[v6].tries > 0)
-		next.hairpin = n->loop[v6].tries > NATCHECK_HAIRPIN_TRIES
+	if (!l->asking && l->tries > 0)
+		next.hairpin = l->tries > NATCHECK_HAIRPIN_TRIES
 				   ? NATCHECK_HAIRPIN_YES
 				   : NATCHECK_HAIRPIN_NO;
-	(void)now_ns;
 	if (next.udp != old->udp || next.mapping != old->mapping ||
 	    next.hairpin != old->hairpin ||
 	    (next.udp && !natcheck_same(&next.mapped, &old->mapped)))
@@ -324,11 +340,14 @@ natcheck_settle(struct natcheck *n, uint64_t now_ns)
 	for (int v6 = 0; v6 < 2; v6++)
 		if (!natcheck_asks(n, v6 != 0))
 			natcheck_try_loop(n, v6 != 0, now_ns);
+	/* What is known so far is better than what was. */
+	if (natcheck_is_known(n, now_ns)) {
+		natcheck_settle_family(n, false);
+		natcheck_settle_family(n, true);
+	}
 	if (natcheck_asks(n, false) || natcheck_asks(n, true) ||
 	    n->loop[0].asking || n->loop[1].asking)
 		return;
-	natcheck_settle_family(n, false, now_ns);
-	natcheck_settle_family(n, true, now_ns);
 	n->checking = false;
 	n->rounds++;
 }
@@ -406,6 +425,9 @@ natcheck_next(struct natcheck *n, uint64_t now_ns, struct natcheck_send *out)
 			natcheck_settle(n, now_ns);
 			continue;
 		}
+		/* It may be the last that is waited for. */
+		if (t->tries > 1)
+			natcheck_settle(n, now_ns);
 		t->tries++;
 		t->last_ns = now_ns;
 		natcheck_write(&t->id, &t->addr, out);

@@ -101,6 +101,11 @@ void natcheck_begin(struct natcheck *n, uint64_t now_ns);
 /* Ask whether it is still so, unless somebody is being asked. */
 void natcheck_refresh(struct natcheck *n, uint64_t now_ns);
 bool natcheck_runs(const struct natcheck *n);
+/*
+ * Do the results hold?  Not while servers are asked that may still answer;
+ * those that did not within 1.5 s are not waited for when others did.
+ */
+bool natcheck_is_known(const struct natcheck *n, uint64_t now_ns);
 /* How many checks came to an end. */
 uint64_t natcheck_rounds(const struct natcheck *n);
 

@@ -298,6 +298,31 @@ natcheck_looks_around_when_its_server_is_gone(void **state)
 }
 
 static void
+natcheck_does_not_wait_for_the_silent(void **state)
+{
+	struct net net = { .away = parse("quic://192.0.2.2:3479") };
+	struct natcheck_send out;
+
+	(void)state;
+	make(&net, SAME, two_by_two);
+	while (!natcheck_is_known(net.check, net.now_ns) ||
+	       !natcheck_result(net.check, false)->udp) {
+		assert_true(natcheck_wake_at(net.check) != CLOCK_NEVER);
+		if (natcheck_wake_at(net.check) > net.now_ns)
+			net.now_ns = natcheck_wake_at(net.check);
+		while (natcheck_next(net.check, net.now_ns, &out)) {
+			serve(&net, &out);
+			buf_fini(&out.datagram);
+		}
+	}
+	assert_in_range(net.now_ns - T0, 1500 * CLOCK_MS, 2 * CLOCK_S);
+	assert_true(natcheck_runs(net.check));
+	assert_int_equal(natcheck_result(net.check, false)->mapping,
+	    NATCHECK_SAME);
+	natcheck_free(net.check);
+}
+
+static void
 natcheck_believes_nobody_else(void **state)
 {
 	struct net net = { 0 };
@@ -353,6 +378,7 @@ main(void)
 		cmocka_unit_test(natcheck_finds_a_router_that_turns_around),
 		cmocka_unit_test(natcheck_refreshes_by_one_question),
 		cmocka_unit_test(natcheck_looks_around_when_its_server_is_gone),
+		cmocka_unit_test(natcheck_does_not_wait_for_the_silent),
 		cmocka_unit_test(natcheck_believes_nobody_else),
 		cmocka_unit_test(natcheck_of_nobody_is_over_at_once),
 	};
