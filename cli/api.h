@@ -133,6 +133,9 @@ struct api_backend {
 	uint64_t (*ping)(void *arg, const struct devid *id);
 	/* Try all addresses now: net_refresh(). */
 	void (*refresh)(void *arg);
+	/* net_check(), net_netcheck(). */
+	void (*check_net)(void *arg);
+	void (*netcheck)(void *arg, struct arena *ar, struct net_netcheck *out);
 	void (*self)(void *arg, struct arena *ar, struct api_self *out);
 	/* The domain and its log, as JSON objects without a schema. */
 	json_t *(*domain)(void *arg);

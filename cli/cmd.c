@@ -109,6 +109,9 @@ static const struct cmd cmds[] = {
 	{ "trash empty", "FOLDER", 1, 1, "yes,dry-run", cmd_trash_empty,
 	    "delete all of it for good" },
 
+	{ "netcheck", "", 0, 0, "json", cmd_netcheck,
+	    "what is between this device and the net" },
+
 	{ "config get", "KEY", 1, 1, "json", cmd_config_get,
 	    "a value of the configuration" },
 	{ "config set", "KEY VALUE...", 2, 64, "add", cmd_config_set,

@@ -149,6 +149,6 @@ int cmd_domain_rename(struct cmd_call *call, const char *device,
 cmd_fn cmd_plan, cmd_plan_confirm, cmd_plan_reject;
 cmd_fn cmd_trash_list, cmd_trash_restore, cmd_trash_empty;
 cmd_fn cmd_status, cmd_wait, cmd_explain, cmd_conflict_list, cmd_events,
-    cmd_import, cmd_doctor;
+    cmd_import, cmd_doctor, cmd_netcheck;
 
 #endif

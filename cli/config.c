@@ -676,6 +676,8 @@ config_build_node(struct config_load *ld, struct config *out)
 	    config_copy(ld->ar, config_text_of(coord, CONFIG_COORD_LISTEN));
 	out->mesh.coordinator = config_list_of(ld, mesh,
 	    CONFIG_MESH_COORDINATOR, &out->mesh.coordinator_count);
+	out->mesh.stun =
+	    config_list_of(ld, mesh, CONFIG_MESH_STUN, &out->mesh.stun_count);
 }
 
 /* Devices first: shares name them. */

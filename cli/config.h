@@ -52,6 +52,7 @@ enum config_type {
 	CONFIG_LISTEN,      /* tcp://host:port; the host may be missing */
 	CONFIG_SERVER,      /* https://host/?id=..., a discovery server */
 	CONFIG_COORDINATOR, /* tcp://host:port?id=... */
+	CONFIG_STUN,        /* stun://host:port */
 	CONFIG_PATH,        /* absolute, or ~/... */
 	CONFIG_DEVICE,      /* the name of a configured device */
 };
@@ -78,6 +79,7 @@ enum config_id {
 	CONFIG_MESH_DISCOVERY,
 	CONFIG_MESH_COORDINATOR,
 	CONFIG_MESH_PORTMAP,
+	CONFIG_MESH_STUN,
 	CONFIG_RELAY_SERVE,
 	CONFIG_RELAY_LISTEN,
 	CONFIG_RELAY_OPEN,
@@ -188,6 +190,8 @@ struct config_mesh {
 	const struct slice *coordinator; /* each NUL-terminated too */
 	size_t coordinator_count;
 	bool portmap;
+	const struct slice *stun; /* likewise */
+	size_t stun_count;
 	bool relay_serve, relay_open;
 	struct slice relay_listen; /* NUL-terminated too */
 	int64_t relay_rate;        /* bytes a second; 0: no limit */

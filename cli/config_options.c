@@ -44,6 +44,11 @@ static const struct config_option config_table[CONFIG_ID_COUNT] = {
 	    "have the router open ports (PCP, NAT-PMP, UPnP), when there is a "
 	    "server to tell them to" },
 
+	{ CONFIG_MESH_STUN, CONFIG_MESH, "stun", CONFIG_STUN, true, false, NULL,
+	    NULL, 0, 0,
+	    "a STUN server that is asked how this device is seen from outside; "
+	    "default: none" },
+
 	{ CONFIG_RELAY_SERVE, CONFIG_RELAY, "serve", CONFIG_BOOL, false, false,
 	    "false", NULL, 0, 0,
 	    "be a relay for devices that cannot reach each other" },
@@ -317,6 +322,8 @@ config_allowed(struct arena *ar, const struct config_option *opt)
 		return "https://HOST:PORT/?id=DEVICE-ID";
 	case CONFIG_COORDINATOR:
 		return "tcp://HOST:PORT?id=DEVICE-ID";
+	case CONFIG_STUN:
+		return "stun://HOST:PORT";
 	case CONFIG_PATH:
 		return "an absolute path, or one that begins with ~/";
 	case CONFIG_DEVICE:

@@ -8,6 +8,7 @@
 #include "mesh/addr.h"
 #include "mesh/coord.h"
 #include "mesh/finder.h"
+#include "mesh/stun.h"
 
 static bool
 config_is_digit(uint8_t c)
@@ -300,6 +301,7 @@ config_check_value(const struct config_option *opt, struct slice value,
 	int choice;
 	struct finder_server server;
 	struct coord_url coordinator;
+	struct addr stun;
 
 	switch (opt->type) {
 	case CONFIG_TEXT:
@@ -330,6 +332,8 @@ config_check_value(const struct config_option *opt, struct slice value,
 		return finder_parse_server(&server, value, err);
 	case CONFIG_COORDINATOR:
 		return coord_parse_url(&coordinator, value, err);
+	case CONFIG_STUN:
+		return stun_parse_server(&stun, value, err);
 	case CONFIG_PATH:
 		return config_check_path(value, err);
 	case CONFIG_DEVICE:

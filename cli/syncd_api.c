@@ -195,6 +195,25 @@ syncd_api_refresh(void *arg)
 }
 
 static void
+syncd_api_check_net(void *arg)
+{
+	struct syncd *sd = arg;
+
+	if (sd->net != NULL)
+		net_check(sd->net);
+}
+
+static void
+syncd_api_netcheck(void *arg, struct arena *ar, struct net_netcheck *out)
+{
+	struct syncd *sd = arg;
+
+	*out = (struct net_netcheck){ .v4.mapped = "", .v6.mapped = "" };
+	if (sd->net != NULL)
+		net_netcheck(sd->net, out, ar);
+}
+
+static void
 syncd_api_self(void *arg, struct arena *ar, struct api_self *out)
 {
 	syncd_sandbox_self(arg, ar, out);
@@ -221,7 +240,9 @@ syncd_api_open(struct syncd *sd, struct err *err)
 		.self = syncd_api_self,
 		.domain = syncd_domain_show,
 		.domain_log = syncd_domain_log,
-		.domain_do = syncd_domain_do };
+		.domain_do = syncd_domain_do,
+		.check_net = syncd_api_check_net,
+		.netcheck = syncd_api_netcheck };
 
 	sd->api = api_new(&backend, sd->events);
 	return api_server_open(&sd->server, sd->loop, sd->home.socket, sd->api,

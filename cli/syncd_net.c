@@ -195,6 +195,8 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 	    arena_array(ar, sd->cfg.mesh.discovery_count, sizeof(*discovery));
 	const char **coordinator = arena_array(ar,
 	    sd->cfg.mesh.coordinator_count, sizeof(*coordinator));
+	const char **stun =
+	    arena_array(ar, sd->cfg.mesh.stun_count, sizeof(*stun));
 
 	for (uint32_t i = 0; i < su->device_count; i++) {
 		const struct setup_device *dev = &su->device[i];
@@ -210,6 +212,8 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 			.compression = sd->cfg.device[i].compression,
 			.paused = dev->paused };
 	}
+	for (size_t i = 0; i < sd->cfg.mesh.stun_count; i++)
+		stun[i] = arena_str(ar, sd->cfg.mesh.stun[i]);
 	for (size_t i = 0; i < sd->cfg.mesh.discovery_count; i++)
 		discovery[i] = arena_str(ar, sd->cfg.mesh.discovery[i]);
 	for (size_t i = 0; i < sd->cfg.mesh.coordinator_count; i++)
@@ -234,6 +238,8 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 		.coord_open = sd->cfg.mesh.coord_open,
 		.coordinator = coordinator,
 		.coordinator_count = sd->cfg.mesh.coordinator_count,
+		.stun = stun,
+		.stun_count = sd->cfg.mesh.stun_count,
 		.identity_dir = sd->home.state_dir,
 		.portmap = sd->cfg.mesh.portmap,
 		.relay_listen = sd->cfg.mesh.relay_serve

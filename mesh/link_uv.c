@@ -692,3 +692,17 @@ link_dial_due(struct net *net, uint64_t now_ns)
 		l->conn = conn_open(stream, true, &link_conn_callbacks, l);
 	}
 }
+
+void
+link_dial_opened(struct net *net, const struct devid *id, struct quic *from,
+    const struct addr *to)
+{
+	struct link *l;
+
+	if (net->closing || !mesh_has(net->mesh, id))
+		return;
+	l = link_new(net);
+	l->dialled = true;
+	l->dial = (struct mesh_dial){ .id = *id, .addr = *to };
+	l->conn = conn_open(quic_dial(from, to), true, &link_conn_callbacks, l);
+}

@@ -110,6 +110,7 @@ struct net {
 	bool coordd_is_open;
 	struct net_coord *coord;    /* our lines to coordinators */
 	struct portmap_uv *portmap; /* NULL: no router is asked */
+	struct net_nat *nat;        /* what is before us, ways through */
 	uv_timer_t timer;
 	uv_prepare_t prepare;
 	uv_idle_t idle; /* runs while there is work: do not wait then */
@@ -157,6 +158,28 @@ void net_coord_free(struct net_coord *nc);
 int net_coord_serve(struct net *net, const struct net_config *cfg,
     struct err *err);
 void net_coord_unserve(struct net *net);
+void net_tell_addresses(struct net *net);
+
+/* In net_nat_uv.c; after net->coord is there. */
+int net_nat_open(struct net *net, struct err *err);
+void net_nat_close(struct net *net);
+void net_nat_free(struct net_nat *nn); /* accepts NULL */
+/* The listeners may be others. */
+void net_nat_follow_sockets(struct net *net);
+/* Of the configuration; coordinators' are asked besides. */
+void net_nat_set_servers(struct net *net, const struct addr *stun,
+    size_t count);
+/* What our router promised, all of it. */
+void net_nat_set_portmapped(struct net *net, const struct addr *addr,
+    size_t count);
+void net_nat_refresh(struct net *net);
+void net_nat_tick(struct net *net, uint64_t now_ns);
+uint64_t net_nat_wake_at(const struct net *net, uint64_t now_ns);
+void net_nat_set_lan_only(struct net *net, bool lan_only);
+/* As nat_addresses(). */
+size_t net_nat_addresses(const struct net *net, struct addr *out, size_t cap);
+/* How the last attempt to open a way to it ended. */
+enum punch_end net_nat_end(const struct net *net, const struct devid *id);
 
 /* Where others may find us is another; `arg` is the net. */
 void net_on_addresses(void *arg);
@@ -175,6 +198,9 @@ void link_on_relayed(void *arg, struct stream *stream, const struct addr *from);
 extern const struct quic_callbacks link_quic_callbacks;
 /* Start every dial that is due. */
 void link_dial_due(struct net *net, uint64_t now_ns);
+/* Call a device where a way was just opened; not one of the mesh's dials. */
+void link_dial_opened(struct net *net, const struct devid *id,
+    struct quic *from, const struct addr *to);
 /* End a link whose connection did nothing wrong; tells nobody. */
 void link_abort(struct link *l);
 /* Take it off its peer; tells of the down when there was an up. */

@@ -206,9 +206,12 @@ natcheck_rounds(const struct natcheck *n)
 
 /* --- judging ---------------------------------------------------------- */
 
+/* Seen from this machine itself there is no router. */
 static bool
 natcheck_is_local(const struct natcheck *n, const struct addr *a)
 {
+	if (addr_is_loopback(a))
+		return true;
 	for (size_t i = 0; i < n->local_count; i++)
 		if (natcheck_same(&n->local[i], a))
 			return true;

@@ -18,10 +18,12 @@
 #include "engine/base/timer_uv.h"
 #include "mesh/coord.h"
 #include "mesh/link_uv.h"
+#include "mesh/stun.h"
 
 #define NET_CERT_NAME "syncthing"
 #define NET_LOG_BURST 20 /* lines strangers can cause at once */
 #define NET_LOG_REFILL_NS (6 * CLOCK_S)
+#define NET_OUTSIDE 8u                 /* addresses of our routers' */
 #define NET_CLOSE_NS (1500 * CLOCK_MS) /* for all the goodbyes */
 
 /* --- small things ----------------------------------------------------- */
@@ -96,6 +98,7 @@ net_try_free(struct net *net)
 	map_fini(&net->by_id);
 	mesh_free(net->mesh);
 	net_coord_free(net->coord);
+	net_nat_free(net->nat);
 	mem_free(net->device_name);
 	mem_free(net->client_version);
 	if (net->on_closed != NULL)
@@ -177,6 +180,7 @@ struct net_parsed {
 	VEC(struct mesh_peer_config) peer;
 	VEC(struct finder_server) discovery;
 	VEC(struct coord_url) coordinator;
+	VEC(struct addr) stun;
 	struct arena arena;
 };
 
@@ -188,6 +192,7 @@ net_parsed_fini(struct net_parsed *in)
 	VEC_FINI(&in->peer);
 	VEC_FINI(&in->discovery);
 	VEC_FINI(&in->coordinator);
+	VEC_FINI(&in->stun);
 	arena_fini(&in->arena);
 }
 
@@ -245,6 +250,11 @@ net_parsed_narrow(const struct net *net, struct net_parsed *in,
 		if (net_leaves_out(net, cfg, &in->relay.item[i], "relay", text))
 			VEC_DROP(&in->relay, i);
 	}
+	for (size_t i = in->stun.len; i-- > 0;) {
+		addr_text_host(&in->stun.item[i], text);
+		if (net_leaves_out(net, cfg, &in->stun.item[i], "stun", text))
+			VEC_DROP(&in->stun, i);
+	}
 }
 
 static void
@@ -265,6 +275,7 @@ net_set_scope(struct net *net, bool lan_only)
 		relayd_set_lan_only(net->relayd, lan_only);
 	if (net->coordd != NULL)
 		coordd_set_lan_only(net->coordd, lan_only);
+	net_nat_set_lan_only(net, lan_only);
 }
 
 /* From the loop: its owner hears of each. */
@@ -323,6 +334,7 @@ net_tick(struct net *net, uint64_t now_ns)
 	}
 	for (size_t i = 0; i < net->relay.len; i++)
 		waiting_tick(net->relay.item[i].waiting, now_ns);
+	net_nat_tick(net, now_ns);
 	link_dial_due(net, now_ns);
 }
 
@@ -349,6 +361,8 @@ net_wake_at(const struct net *net, uint64_t now_ns)
 	for (size_t i = 0; i < net->relay.len; i++)
 		if (waiting_wake_at(net->relay.item[i].waiting) < at)
 			at = waiting_wake_at(net->relay.item[i].waiting);
+	if (net_nat_wake_at(net, now_ns) < at)
+		at = net_nat_wake_at(net, now_ns);
 	if (mesh_wake_at(net->mesh, now_ns) < at)
 		at = mesh_wake_at(net->mesh, now_ns);
 	return at;
@@ -505,6 +519,17 @@ net_parse(struct net_parsed *in, const struct net_config *cfg, struct err *err)
 			return rc;
 		}
 	}
+	if (cfg->stun_count > LIMIT_STUN_SERVERS)
+		return err_set(err, ERR_LIMIT, "at most %u STUN servers",
+		    LIMIT_STUN_SERVERS);
+	for (size_t i = 0; i < cfg->stun_count; i++) {
+		rc = stun_parse_server(VEC_ADD(&in->stun),
+		    slice_str(cfg->stun[i]), err);
+		if (rc < 0) {
+			err_wrap(err, "stun \"%s\"", cfg->stun[i]);
+			return rc;
+		}
+	}
 	for (size_t i = 0; i < cfg->peer_count; i++) {
 		rc = net_parse_peer(in, &cfg->peer[i], err);
 		if (rc < 0)
@@ -599,14 +624,16 @@ net_stop_stray_dials(struct net *net)
 
 /*
  * Where others may find us: our listeners, and relays where we have a place;
- * who is not near, at the ports of our router, too.
+ * who is not near, at the ports of our router, too, and servers far away are
+ * told how we are seen from there.
  */
-static void
+void
 net_tell_addresses(struct net *net)
 {
-	struct addr mapped[PORTMAP_PORTS];
-	const size_t count = net_portmap_own(net, mapped);
+	struct addr mapped[PORTMAP_PORTS], outside[NET_OUTSIDE];
+	const size_t mapped_count = net_portmap_own(net, mapped);
 	VEC(struct addr) at = { 0 };
+	size_t count;
 
 	for (size_t i = 0; i < net->listener.len; i++)
 		*VEC_ADD(&at) = net->listener.item[i].bound;
@@ -616,11 +643,19 @@ net_tell_addresses(struct net *net)
 			    *waiting_address(net->relay.item[i].waiting);
 	if (net->near != NULL)
 		near_set_addresses(net->near, at.item, at.len);
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < mapped_count; i++)
 		*VEC_ADD(&at) = mapped[i];
+	/*
+	 * Not what STUN servers see: members are called by signals, and who
+	 * knocks there before that can spoil it (punch.h).
+	 */
+	net_nat_set_portmapped(net, mapped, mapped_count);
+	net_coord_set_own(net->coord, at.item, at.len);
+	count = net_nat_addresses(net, outside, NET_OUTSIDE);
+	for (size_t i = 0; i < count; i++)
+		*VEC_ADD(&at) = outside[i];
 	if (net->globe != NULL)
 		globe_set_addresses(net->globe, at.item, at.len);
-	net_coord_set_own(net->coord, at.item, at.len);
 	VEC_FINI(&at);
 }
 
@@ -629,6 +664,8 @@ net_on_addresses(void *arg)
 {
 	struct net *net = arg;
 
+	if (net->closing)
+		return;
 	net_tell_addresses(net);
 	net->armed_ns = CLOCK_NEVER;
 	net_arm(net);
@@ -785,8 +822,10 @@ net_configure(struct net *net, const struct net_config *cfg, struct err *err)
 		rc = net_set_relayd(net, cfg, err);
 	if (rc == 0)
 		rc = net_coord_serve(net, cfg, err);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = link_listen(net, in.listen.item, in.listen.len, err);
+		net_nat_follow_sockets(net);
+	}
 	if (rc == 0) {
 		net_set_text(&net->device_name, cfg->device_name);
 		net_set_text(&net->client_version, cfg->client_version);
@@ -806,6 +845,7 @@ net_configure(struct net *net, const struct net_config *cfg, struct err *err)
 		    cfg->portmap && !cfg->lan_only &&
 			in.discovery.len + in.coordinator.len > 0);
 		net_set_scope(net, cfg->lan_only);
+		net_nat_set_servers(net, in.stun.item, in.stun.len);
 		net_tell_addresses(net);
 		/* Dialling begins from the loop. */
 		net->armed_ns = CLOCK_NEVER;
@@ -857,7 +897,9 @@ net_open(struct net **out, uv_loop_t *loop, const struct net_config *cfg,
 	net->mesh = mesh_new(identity_devid(cfg->identity), seed);
 	net_init_handles(net);
 	net->coord = net_coord_new(net, cfg->identity_dir);
-	rc = net_configure(net, cfg, err);
+	rc = net_nat_open(net, err);
+	if (rc == 0)
+		rc = net_configure(net, cfg, err);
 	if (rc < 0) {
 		net_close(net, NULL, NULL);
 		return rc;
@@ -887,6 +929,7 @@ net_close(struct net *net, void (*on_closed)(void *arg), void *arg)
 	}
 	net_coord_close(net->coord);
 	net_portmap_set(net, false);
+	net_nat_close(net);
 	for (size_t i = 0; i < net->relay.len; i++)
 		net->relay.item[i].keep = false;
 	net_drop_relays(net);
@@ -981,6 +1024,7 @@ net_refresh(struct net *net)
 	net_coord_refresh(net->coord);
 	if (net->portmap != NULL)
 		portmap_uv_refresh(net->portmap);
+	net_nat_refresh(net);
 	for (size_t i = 0; i < net->relay.len; i++)
 		waiting_refresh(net->relay.item[i].waiting);
 	net->armed_ns = CLOCK_NEVER;

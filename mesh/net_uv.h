@@ -31,6 +31,8 @@
 #include "mesh/coord.h"
 #include "mesh/identity.h"
 #include "mesh/mesh.h"
+#include "mesh/natcheck.h"
+#include "mesh/punch.h"
 
 /* Opaque. */
 struct net;
@@ -65,6 +67,8 @@ struct net_config {
 	const char *const *coordinator; /* as coord_parse_url(); none */
 	size_t coordinator_count;
 	bool portmap; /* ask the router for ports, when there is a server */
+	const char *const *stun; /* servers that see our address; none */
+	size_t stun_count;
 	const char *relay_listen; /* be a relay there; NULL: be none */
 	bool relay_open;          /* for devices that are no peers, too */
 	uint64_t relay_rate;      /* as relayd_set_rate() */
@@ -290,6 +294,50 @@ struct net_status {
 	const struct net_portmap_status *portmap;
 	size_t portmap_count;
 };
+
+/* --- what is before us ------------------------------------------------- */
+
+struct net_netcheck_family {
+	unsigned asked, answered; /* servers' addresses */
+	const char *mapped;       /* "203.0.113.5:22000"; "": none answered */
+	enum natcheck_mapping mapping;
+	enum natcheck_hairpin hairpin;
+	uint64_t rtt_ns, age_ns; /* of the last answer */
+};
+
+struct net_netcheck_server {
+	const char *address;
+	bool answered;
+	uint64_t rtt_ns;
+	const char *mapped; /* as this one sees us; "" */
+	const char *error;  /* of its name; "" */
+};
+
+struct net_netcheck_relay {
+	const char *address;
+	bool joined;
+	uint64_t rtt_ns; /* 0: unknown */
+	const char *error;
+};
+
+struct net_netcheck {
+	bool socket;     /* QUIC listens, bound to no address */
+	bool running;    /* servers are being asked */
+	uint64_t rounds; /* checks that are over */
+	struct net_netcheck_family v4, v6;
+	const struct net_netcheck_server *server;
+	size_t server_count;
+	const struct net_netcheck_relay *relay; /* the nearest first */
+	size_t relay_count;
+	uint64_t opened;                      /* ways, through routers */
+	uint64_t failed[PUNCH_NO_ANSWER + 1]; /* attempts, by their end */
+};
+
+/* Ask the STUN servers anew; net_netcheck() tells when that is over. */
+void net_check(struct net *net);
+/* What is known; all of it lives in `ar`. */
+void net_netcheck(const struct net *net, struct net_netcheck *out,
+    struct arena *ar);
 
 /* Everything at this moment; all of it lives in `ar`. */
 void net_status(const struct net *net, struct net_status *out,

@@ -174,30 +174,28 @@ punch_promote(struct punch *p, unsigned socket)
 
 /* --- beginning -------------------------------------------------------- */
 
-/* Is there no use in trying for long? */
+/* What makes it hopeless, as far as is known; PUNCH_RUNS: nothing. */
 static enum punch_end
 punch_foresee(const struct punch *p)
 {
+	/* A silent server is not quite a proof: it is tried, but shortly. */
 	if (p->own.no_udp)
 		return PUNCH_UDP_BLOCKED;
 	if (p->peer.no_udp)
 		return PUNCH_UDP_BLOCKED_THERE;
+	if (punch_own_is_hard(p) && punch_peer_is_hard(p))
+		return PUNCH_HARD_BOTH;
 	return PUNCH_RUNS;
 }
 
 void
 punch_begin(struct punch *p, const struct punch_side *peer, uint64_t now_ns)
 {
-	enum punch_end end;
-
 	if (p->state != PUNCH_WAITING)
 		return;
 	p->peer = *peer;
 	p->state = PUNCH_PLAIN;
 	p->since_ns = p->began_ns = p->tick_ns = now_ns;
-	end = punch_foresee(p);
-	if (end != PUNCH_RUNS)
-		punch_over(p, end);
 }
 
 void
@@ -290,28 +288,31 @@ punch_tick_guessing(struct punch *p)
 static void
 punch_after_plain(struct punch *p, uint64_t now_ns)
 {
-	const bool own = punch_own_is_hard(p), peer = punch_peer_is_hard(p);
+	const enum punch_end end = punch_foresee(p);
 
 	p->since_ns = now_ns;
 	if (p->reached || p->dialled) {
 		/* It worked, and yet nothing came of it. */
 		punch_over(p, PUNCH_NO_ANSWER);
-	} else if (own && peer) {
-		punch_over(p, PUNCH_HARD_BOTH);
-	} else if (own) {
+	} else if (end != PUNCH_RUNS) {
+		punch_over(p, end);
+	} else if (punch_own_is_hard(p)) {
 		p->state = PUNCH_OPENING;
 		punch_add(p, PUNCH_DO_OPEN)->count = PUNCH_SOCKETS;
-	} else if (peer) {
+	} else if (punch_peer_is_hard(p)) {
 		p->state = PUNCH_GUESSING;
 	} else {
 		punch_over(p, PUNCH_NO_ANSWER);
 	}
 }
 
-static bool
-punch_is_hard(const struct punch *p)
+static uint64_t
+punch_plain_ns(const struct punch *p)
 {
-	return punch_own_is_hard(p) || punch_peer_is_hard(p);
+	const bool doubtful = punch_foresee(p) != PUNCH_RUNS ||
+			      punch_own_is_hard(p) || punch_peer_is_hard(p);
+
+	return doubtful ? PUNCH_PLAIN_HARD_NS : PUNCH_PLAIN_NS;
 }
 
 /* The called, once reached, waits for the caller; the caller for QUIC. */
@@ -324,9 +325,7 @@ punch_ends_at(const struct punch *p)
 	case PUNCH_WAITING:
 		return p->since_ns + PUNCH_WAIT_NS;
 	case PUNCH_PLAIN:
-		return p->since_ns + more +
-		       (punch_is_hard(p) ? PUNCH_PLAIN_HARD_NS
-					 : PUNCH_PLAIN_NS);
+		return p->since_ns + more + punch_plain_ns(p);
 	case PUNCH_OPENING:
 	case PUNCH_GUESSING:
 		return p->since_ns + more + PUNCH_HARD_NS;

@@ -512,6 +512,7 @@ quic_close(struct quic *q, void (*on_closed)(void *), void *arg)
 	ASSERT(!q->closing);
 	q->closing = true;
 	q->accepting = false;
+	q->on_other = NULL;
 	q->on_closed = on_closed;
 	q->closed_arg = arg;
 	q->armed_ns = CLOCK_NEVER;

@@ -49,6 +49,34 @@ stun_crc(struct slice s)
 	return ~crc;
 }
 
+int
+stun_parse_server(struct addr *out, struct slice text, struct err *err)
+{
+	struct buf url = { 0 };
+	struct slice host;
+	int rc;
+
+	if (slice_has_prefix(text, SLICE_LIT("stun://")))
+		host = slice_from(text, 7);
+	else if (slice_has_prefix(text, SLICE_LIT("stun:")))
+		host = slice_from(text, 5);
+	else
+		return err_set(err, ERR_INVALID,
+		    "a STUN server is written stun://HOST:PORT");
+	buf_printf(&url, "quic://");
+	buf_put(&url, host);
+	/* The last colon is a port's, but for one within brackets. */
+	if (slice_find(host, ':') == SIZE_MAX ||
+	    (host.len > 0 && host.ptr[host.len - 1] == ']'))
+		buf_printf(&url, ":%u", STUN_PORT);
+	rc = addr_parse(out, buf_slice(&url), err);
+	if (rc == 0 && (out->host == ADDR_NONE || out->port == 0))
+		rc = err_set(err, ERR_INVALID,
+		    "a STUN server is written stun://HOST:PORT");
+	buf_fini(&url);
+	return rc;
+}
+
 bool
 stun_is(struct slice datagram)
 {

@@ -62,6 +62,12 @@ struct stun_message {
 	bool has_fingerprint; /* and it is right */
 };
 
+/*
+ * A server as a person writes it: "stun://HOST:PORT" (or "stun:HOST", RFC
+ * 7064); without a port, STUN_PORT.  ERR_INVALID says what is wrong.
+ */
+int stun_parse_server(struct addr *out, struct slice text, struct err *err);
+
 /* Could it be one?  Tells STUN from what else comes to the port. */
 bool stun_is(struct slice datagram);
 /* Append it, with a FINGERPRINT. */

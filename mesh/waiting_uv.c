@@ -171,6 +171,14 @@ waiting_error(const struct waiting *w)
 	return w->waiter.why;
 }
 
+uint64_t
+waiting_rtt_ns(const struct waiting *w)
+{
+	return waiting_has_place(w) && w->channel != NULL
+		   ? channel_rtt_ns(w->channel)
+		   : 0;
+}
+
 void
 waiting_refresh(struct waiting *w)
 {

@@ -33,6 +33,7 @@ const struct addr *waiting_address(const struct waiting *w);
 bool waiting_has_place(const struct waiting *w);
 /* Why it is of no use just now; "" when it is. */
 const char *waiting_error(const struct waiting *w);
+uint64_t waiting_rtt_ns(const struct waiting *w); /* 0: unknown */
 void waiting_refresh(struct waiting *w);
 void waiting_tick(struct waiting *w, uint64_t now_ns);
 uint64_t waiting_wake_at(const struct waiting *w);

@@ -31,6 +31,7 @@ static struct {
 	struct explain explain;
 	struct net_counts counts;
 	char last_command[256];
+	uint64_t checks; /* of the network */
 } fake;
 
 static const struct devid self = { { 1 } }, lap = { { 2 } }, phone = { { 3 } };
@@ -246,6 +247,39 @@ fake_self(void *arg, struct arena *ar, struct api_self *out)
 		.watches = 5 };
 }
 
+static void
+fake_check_net(void *arg)
+{
+	(void)arg;
+	fake.checks++;
+}
+
+static void
+fake_netcheck(void *arg, struct arena *ar, struct net_netcheck *out)
+{
+	static const struct net_netcheck_server server[] = {
+		{ "192.0.2.1:3478", true, 12500000, "203.0.113.5:1000", "" },
+		{ "stun.example:3478", false, 0, "", "unknown node" },
+	};
+	static const struct net_netcheck_relay relay[] = {
+		{ "192.0.2.9:22067", true, 3000000, "" },
+	};
+
+	(void)arg;
+	(void)ar;
+	*out = (struct net_netcheck){ .socket = true,
+		.rounds = fake.checks,
+		.v4 = { 3, 1, "203.0.113.5:1000", NATCHECK_BY_PORT,
+		    NATCHECK_HAIRPIN_NO, 12500000, 7 * CLOCK_S },
+		.v6 = { .mapped = "" },
+		.server = server,
+		.server_count = 2,
+		.relay = relay,
+		.relay_count = 1,
+		.opened = 2 };
+	out->failed[PUNCH_HARD_BOTH] = 4;
+}
+
 static const struct api_backend backend = {
 	.now = fake_now,
 	.facts = fake_facts,
@@ -261,6 +295,8 @@ static const struct api_backend backend = {
 	.pause = fake_pause,
 	.ping = fake_ping,
 	.refresh = fake_refresh,
+	.check_net = fake_check_net,
+	.netcheck = fake_netcheck,
 	.self = fake_self,
 };
 
@@ -635,6 +671,39 @@ api_conflicts_bear_times_that_are_none(void **state)
 }
 
 static void
+api_netcheck_tells_what_is_known(void **state)
+{
+	struct api_answer a;
+	const json_t *v4, *v6;
+
+	(void)state;
+	a = call("POST", "/v1/netcheck/run", "", true);
+	assert_int_equal(fake.checks, 1);
+	json_decref(a.body);
+	a = call("GET", "/v1/netcheck", "", true);
+	assert_int_equal(a.status, 200);
+	assert_int_equal(fake.checks, 1);
+	v4 = json_object_get(a.body, "ipv4");
+	v6 = json_object_get(a.body, "ipv6");
+	assert_true(json_is_true(json_object_get(a.body, "udp")));
+	assert_string_equal(json_string_value(json_object_get(v4, "mapping")),
+	    "address-and-port-dependent");
+	assert_true(json_is_true(json_object_get(v4, "varies")));
+	assert_true(json_is_false(json_object_get(v4, "hairpin")));
+	assert_true(json_real_value(json_object_get(v4, "rtt_ms")) == 12.5);
+	assert_true(json_is_null(json_object_get(v6, "mapped")));
+	assert_true(json_is_null(json_object_get(v6, "mapping")));
+	assert_int_equal(json_array_size(json_object_get(a.body, "servers")),
+	    2);
+	assert_int_equal(json_array_size(json_object_get(a.body, "relays")), 1);
+	assert_int_equal(
+	    json_integer_value(json_object_get(
+		json_object_get(a.body, "attempts"), "hard-nat-both")),
+	    4);
+	json_decref(a.body);
+}
+
+static void
 api_actions_reach_the_daemon(void **state)
 {
 	static const struct {
@@ -942,6 +1011,7 @@ main(void)
 		T(api_ignores_lists_the_rules_of_all_files),
 		T(api_plan_gives_page_after_page),
 		T(api_conflicts_bear_times_that_are_none),
+		T(api_netcheck_tells_what_is_known),
 		T(api_actions_reach_the_daemon),
 		T(api_failures_have_a_code_a_reason_and_an_exit_code),
 		T(api_reload_tells_mistakes),

@@ -210,6 +210,31 @@ stun_names_what_it_does_not_understand(void **state)
 }
 
 static void
+stun_servers_are_written_as_urls(void **state)
+{
+	static const char *const good[][2] = {
+		{ "stun://example.org", "quic://example.org:3478" },
+		{ "stun:example.org:99", "quic://example.org:99" },
+		{ "stun://192.0.2.1:3479", "quic://192.0.2.1:3479" },
+		{ "stun://[2001:db8::1]", "quic://[2001:db8::1]:3478" },
+		{ "stun://[2001:db8::1]:5", "quic://[2001:db8::1]:5" },
+	};
+	static const char *const bad[] = { "", "stun://", "stuns://a",
+		"example.org", "stun://a:0", "stun://a b", "stun://a:b" };
+	struct addr a;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		assert_int_equal(
+		    stun_parse_server(&a, slice_str(good[i][0]), NULL), 0);
+		assert_addr(&a, good[i][1]);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(stun_parse_server(&a, slice_str(bad[i]), NULL),
+		    ERR_INVALID);
+}
+
+static void
 stun_asks_again_as_the_rfc_says(void **state)
 {
 	(void)state;
@@ -234,6 +259,7 @@ main(void)
 		cmocka_unit_test(
 		    stun_answers_with_the_address_it_was_asked_from),
 		cmocka_unit_test(stun_names_what_it_does_not_understand),
+		cmocka_unit_test(stun_servers_are_written_as_urls),
 		cmocka_unit_test(stun_asks_again_as_the_rfc_says),
 	};
 

@@ -1,4 +1,4 @@
-"""Debian's stdiscosrv and strelaysrv, on loopback and nowhere else.
+"""Debian's stdiscosrv, strelaysrv and turnserver, on loopback only.
 
 `./dev` unpacks them below build/servers, because their packages start services.
 """
@@ -83,3 +83,33 @@ class Relay(_Server):
     @property
     def url(self) -> str:
         return f"relay://127.0.0.1:{self.port}/?id={self.id}"
+
+
+class Turn(Daemon):
+    """coturn, as a STUN server with two addresses and two ports of each."""
+
+    def __init__(self, home: Path, hosts: Sequence[str] = ("127.0.0.1",
+                                                          "127.0.0.2"),
+                 wrapper: Sequence[str] = ()):
+        found = find_server("turnserver")
+        if found is None:
+            pytest.skip("no turnserver: ./dev deps")
+        home.mkdir(parents=True, exist_ok=True)
+        self.hosts = hosts
+        self.port, self.other = free_port(), free_port()
+        listen = [word for host in hosts for word in ("-L", host)]
+        libs = ":".join(str(p) for p in
+                        (ROOT / "build/servers/usr/lib").glob("*-linux-gnu*"))
+        super().__init__(
+            "turnserver",
+            [*wrapper, found, "-n", *listen, "-p", str(self.port),
+             "--alt-listening-port", str(self.other), "--stun-only",
+             "--no-tcp", "--no-tls", "--no-dtls", "--no-cli", "--log-file",
+             "stdout", "--userdb", str(home / "db"), "--pidfile",
+             str(home / "pid")],
+            home.with_name(home.name + ".log"),
+            {"LD_LIBRARY_PATH": libs})
+
+    @property
+    def url(self) -> str:
+        return f"stun://{self.hosts[0]}:{self.port}"

@@ -1,0 +1,87 @@
+/*
+ * The inside of the NAT driver: shared by nat_uv.c and nat_socket_uv.c, nobody
+ * else's.
+ *
+ * An attempt against a hard NAT has sockets of its own, numbered from 1.  One
+ * that a way was found for becomes a QUIC socket at the same port: its hole in
+ * the router stays.
+ *
+ * Thread: loop.
+ */
+#ifndef HOLDFAST_MESH_NAT_IMPL_H
+#define HOLDFAST_MESH_NAT_IMPL_H
+
+#include <netdb.h>
+
+#include "engine/base/vec.h"
+#include "mesh/nat_uv.h"
+#include "mesh/quic_udp_posix.h"
+
+#define NAT_SOCKETS 4u /* that QUIC listens on, of use here */
+#define NAT_PORTMAPPED 8u
+
+struct nat_socket { /* of an attempt */
+	struct nat *nat;
+	unsigned slot, number;
+	struct quic_udp udp; /* closed when it is QUIC's */
+	struct addr bound;
+	uv_poll_t poll;
+	bool has_poll;
+	struct quic *quic; /* NULL: it is not QUIC's */
+	bool dropped;      /* its attempt is over: freed when all is closed */
+};
+
+struct nat_server {
+	struct addr addr; /* as given */
+	uv_getaddrinfo_t resolve;
+	bool resolving;
+	bool dropped; /* it was configured away meanwhile */
+	struct nat *nat;
+	VEC(struct addr) found;
+	char error[128];
+};
+
+struct nat {
+	uv_loop_t *loop;
+	const struct identity *identity; /* borrowed */
+	struct nat_callbacks cb;
+	void *arg;
+	const struct log *log;
+	struct natcheck *check;
+	struct puncher *puncher;
+	struct quic *quic[NAT_SOCKETS]; /* borrowed */
+	struct addr bound[NAT_SOCKETS];
+	size_t quic_count;
+	VEC(struct nat_server *) server; /* owned */
+	struct addr portmapped[NAT_PORTMAPPED];
+	size_t portmapped_count;
+	struct addr local[NATCHECK_LOCALS]; /* of this machine, with our port */
+	size_t local_count;
+	uint64_t look_ns; /* at those, again */
+	bool side_due;    /* the puncher waits to know where we are */
+	uint64_t changes; /* natcheck_changes() that was told */
+	struct nat_socket **socket[PUNCHER_ATTEMPTS]; /* of each attempt */
+	unsigned socket_count[PUNCHER_ATTEMPTS];
+	uint8_t *in;      /* owned, QUIC_UDP_BURST bytes */
+	unsigned handles; /* that call back when they are gone */
+	bool lan_only;
+	bool pumping, closing;
+	uv_timer_t later; /* only to end from the loop */
+	void (*on_closed)(void *);
+	void *closed_arg;
+};
+
+/* In nat_uv.c. */
+void nat_take(struct nat *n, unsigned slot, unsigned socket,
+    struct slice datagram, const struct addr *from);
+void nat_handle_closed(struct nat *n);
+
+/* In nat_socket_uv.c. */
+void nat_socket_open_all(struct nat *n, unsigned slot, unsigned count);
+void nat_socket_close_all(struct nat *n, unsigned slot);
+void nat_socket_send(struct nat *n, unsigned slot, unsigned socket,
+    struct slice datagram, const struct addr *to, int hops);
+/* Make it QUIC's, when it is not; NULL when that fails. */
+struct quic *nat_socket_promote(struct nat *n, unsigned slot, unsigned socket);
+
+#endif
