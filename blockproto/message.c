@@ -30,6 +30,8 @@ message_name(enum message_type type)
 		return "chunks";
 	case MESSAGE_ECHO:
 		return "echo";
+	case MESSAGE_SIGNAL:
+		return "signal";
 	case MESSAGE_UNKNOWN:
 		break;
 	}

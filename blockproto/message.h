@@ -24,6 +24,7 @@ enum feature {
 	FEATURE_ZSTD = 1u << 0,   /* frames with compression 2 */
 	FEATURE_CHUNKS = 1u << 1, /* chunk maps and free byte ranges */
 	FEATURE_ECHO = 1u << 2,   /* "say this number again" */
+	FEATURE_SIGNAL = 1u << 3, /* words to open a direct way by */
 };
 
 struct hello {
@@ -47,8 +48,9 @@ enum message_type {
 	/* Ours; only after mutual consent.  docs/protocol.md */
 	MESSAGE_CHUNKS_REQUEST = 2001, /* FEATURE_CHUNKS */
 	MESSAGE_CHUNKS = 2002,
-	MESSAGE_ECHO = 2003,  /* FEATURE_ECHO */
-	MESSAGE_UNKNOWN = -1, /* skipped, counts as traffic */
+	MESSAGE_ECHO = 2003,   /* FEATURE_ECHO */
+	MESSAGE_SIGNAL = 2004, /* FEATURE_SIGNAL */
+	MESSAGE_UNKNOWN = -1,  /* skipped, counts as traffic */
 };
 
 enum message_compression { /* per device setting; also Device.compression */
@@ -172,6 +174,11 @@ struct echo {
 	bool reply;
 };
 
+/* What it says is for mesh/punch.h. */
+struct signal {
+	struct slice body; /* up to LIMIT_SIGNAL_LEN */
+};
+
 struct message {
 	enum message_type type;
 	union {
@@ -184,6 +191,7 @@ struct message {
 		struct chunks_request chunks_request;
 		struct chunks chunks;
 		struct echo echo;
+		struct signal signal;
 	} u;
 };
 

@@ -513,6 +513,22 @@ decode_echo(struct echo *out, struct slice body, struct err *err)
 }
 
 static int
+decode_signal(struct signal *out, struct slice body, struct err *err)
+{
+	struct message_pb_field f;
+	int rc;
+
+	while ((rc = message_pb_next(&body, &f, err)) > 0) {
+		if (f.tag == SIGNAL_BODY)
+			rc = message_decode_bytes(&f, LIMIT_SIGNAL_LEN,
+			    &out->body, err);
+		if (rc < 0)
+			return rc;
+	}
+	return rc;
+}
+
+static int
 decode_body(struct message *out, struct slice body, struct arena *arena,
     struct err *err)
 {
@@ -540,6 +556,8 @@ decode_body(struct message *out, struct slice body, struct arena *arena,
 		return decode_chunks(&out->u.chunks, body, arena, err);
 	case MESSAGE_ECHO:
 		return decode_echo(&out->u.echo, body, err);
+	case MESSAGE_SIGNAL:
+		return decode_signal(&out->u.signal, body, err);
 	case MESSAGE_UNKNOWN:
 		break;
 	}
@@ -552,7 +570,7 @@ type_of(int32_t type)
 {
 	if (type >= MESSAGE_CLUSTER_CONFIG && type <= MESSAGE_CLOSE)
 		return (enum message_type)type;
-	if (type >= MESSAGE_CHUNKS_REQUEST && type <= MESSAGE_ECHO)
+	if (type >= MESSAGE_CHUNKS_REQUEST && type <= MESSAGE_SIGNAL)
 		return (enum message_type)type;
 	return MESSAGE_UNKNOWN;
 }

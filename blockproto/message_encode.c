@@ -340,6 +340,9 @@ message_encode(const struct message *m, struct buf *out)
 		put_u64(out, ECHO_ID, m->u.echo.id);
 		put_bool(out, ECHO_REPLY, m->u.echo.reply);
 		break;
+	case MESSAGE_SIGNAL:
+		put_bytes(out, SIGNAL_BODY, m->u.signal.body);
+		break;
 	case MESSAGE_UNKNOWN:
 		ASSERT(m->type != MESSAGE_UNKNOWN);
 		break;

@@ -171,4 +171,8 @@ enum echo_field {
 	ECHO_REPLY = 2,
 };
 
+enum signal_field {
+	SIGNAL_BODY = 1,
+};
+
 #endif

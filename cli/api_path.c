@@ -21,6 +21,16 @@ api_detour(enum mesh_detour detour)
 		return REASON_DIRECT_FAILED;
 	case MESH_DIRECT_UNTRIED:
 		return REASON_DIRECT_UNTRIED;
+	case MESH_UDP_BLOCKED:
+		return REASON_UDP_BLOCKED;
+	case MESH_UDP_BLOCKED_THERE:
+		return REASON_UDP_BLOCKED_THERE;
+	case MESH_HARD_NAT_BOTH:
+		return REASON_HARD_NAT_BOTH;
+	case MESH_HARD_NAT:
+		return REASON_HARD_NAT;
+	case MESH_NO_ANSWER:
+		return REASON_NO_ANSWER;
 	}
 	return REASON_NONE;
 }

@@ -223,7 +223,8 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 	*out = (struct net_config){ .identity = sd->identity,
 		.device_name = arena_str(ar, su->name),
 		.client_version = HOLDFAST_VERSION,
-		.features = FEATURE_ZSTD | FEATURE_CHUNKS | FEATURE_ECHO,
+		.features = FEATURE_ZSTD | FEATURE_CHUNKS | FEATURE_ECHO |
+			    FEATURE_SIGNAL,
 		.listen = listen,
 		.listen_count = sd->cfg.mesh.listen_count,
 		.lan_only = sd->cfg.mesh.lan_only,

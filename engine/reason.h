@@ -69,6 +69,12 @@ enum reason {
 	REASON_DIAL_RELAY,
 	REASON_OUTSIDE_SCOPE, /* mesh.scope leaves the address out */
 	REASON_DIAL_FAILED,   /* for another reason */
+	/* Why no direct way could be opened. */
+	REASON_UDP_BLOCKED, /* no STUN server answers this device */
+	REASON_UDP_BLOCKED_THERE,
+	REASON_HARD_NAT_BOTH, /* two routers that map anew for each */
+	REASON_HARD_NAT,      /* one of them */
+	REASON_NO_ANSWER,     /* no probe came through */
 	/* What no engine sees: made by the daemon around it. */
 	REASON_STALE,   /* a device was not seen for longer than its limit */
 	REASON_REFUSED, /* a configuration with mistakes was not taken */

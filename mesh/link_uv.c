@@ -65,6 +65,7 @@ link_unlink_peer(struct link *l, const char *why)
 		log_info(net->log, "mesh down device=%s reason=\"%s\"", p->name,
 		    why);
 		net->cb.on_peer_down(net->arg, &id, why);
+		net_nat_follow_peer(net, &id);
 	}
 	link_forget_removed(net);
 }
@@ -433,6 +434,7 @@ link_on_hello(void *arg, const struct hello *hello, struct err *err)
 	    l->dialled ? "us" : "peer", p->client, info.tls);
 	id = p->id;
 	net->cb.on_peer_up(net->arg, &id, hello, &info);
+	net_nat_follow_peer(net, &id);
 	return 0;
 }
 
@@ -463,6 +465,8 @@ link_on_message(void *arg, const struct message *m, struct payload *data)
 	}
 	if (m->type == MESSAGE_ECHO)
 		link_on_echo(l, &m->u.echo);
+	else if (m->type == MESSAGE_SIGNAL)
+		net_nat_take_signal(l->net, &id, m->u.signal.body);
 	else
 		l->net->cb.on_message(l->net->arg, &id, m, data);
 }

@@ -176,10 +176,15 @@ void net_nat_refresh(struct net *net);
 void net_nat_tick(struct net *net, uint64_t now_ns);
 uint64_t net_nat_wake_at(const struct net *net, uint64_t now_ns);
 void net_nat_set_lan_only(struct net *net, bool lan_only);
+/* A signal came over the connection itself. */
+void net_nat_take_signal(struct net *net, const struct devid *from,
+    struct slice body);
+/* A device was connected or lost: signals go over a relayed connection, too. */
+void net_nat_follow_peer(struct net *net, const struct devid *id);
 /* As nat_addresses(). */
 size_t net_nat_addresses(const struct net *net, struct addr *out, size_t cap);
-/* How the last attempt to open a way to it ended. */
-enum punch_end net_nat_end(const struct net *net, const struct devid *id);
+/* mesh_detour(), and how the last attempt to open a way to it ended. */
+enum mesh_detour net_nat_detour(const struct net *net, const struct devid *id);
 
 /* Where others may find us is another; `arg` is the net. */
 void net_on_addresses(void *arg);

@@ -663,6 +663,7 @@ mesh_up(struct mesh *m, const struct devid *id, const struct mesh_dial *dial,
 	ASSERT(p->state == MESH_JUDGED);
 	p->state = MESH_UP;
 	p->settled = false;
+	m->changes++; /* by a relay: something better is wanted */
 	if (dial == NULL)
 		return;
 	way = mesh_dial_over(m, dial);

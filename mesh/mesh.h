@@ -168,6 +168,12 @@ enum mesh_detour {
 	MESH_NO_DIRECT_WAY,  /* none is known */
 	MESH_DIRECT_FAILED,  /* each was tried in vain */
 	MESH_DIRECT_UNTRIED, /* one is being tried, or will be soon */
+	/* These are not the mesh's to know: how punching ended, net_uv.h. */
+	MESH_UDP_BLOCKED,
+	MESH_UDP_BLOCKED_THERE,
+	MESH_HARD_NAT_BOTH,
+	MESH_HARD_NAT,
+	MESH_NO_ANSWER,
 };
 enum mesh_detour mesh_detour(const struct mesh *m, const struct devid *id);
 /* Try every address now. */

@@ -82,9 +82,25 @@ net_nat_on_up(void *arg, struct coord_client *line,
 
 /* --- signals ---------------------------------------------------------- */
 
-static bool
-net_nat_is_here(const struct net_nat *nn, const struct devid *id)
+/* The connection by which signals can go; NULL when there is none. */
+static struct conn *
+net_nat_conn(const struct net *net, const struct devid *id)
 {
+	const struct net_peer *p = net_find(net, id);
+
+	return p != NULL && p->up &&
+		       (conn_features(p->link->conn) & FEATURE_SIGNAL) != 0
+		   ? p->link->conn
+		   : NULL;
+}
+
+static bool
+net_nat_is_here(const struct net *net, const struct devid *id)
+{
+	const struct net_nat *nn = net->nat;
+
+	if (net_nat_conn(net, id) != NULL)
+		return true;
 	for (size_t i = 0; i < nn->here.len; i++)
 		if (devid_equal(&nn->here.item[i].id, id))
 			return true;
@@ -108,7 +124,7 @@ net_nat_on_where(void *arg, struct coord_client *line, const struct devid *id,
 			i++;
 	if (here && mesh_has(net->mesh, id))
 		*VEC_ADD(&nn->here) = (struct net_nat_here){ line, *id };
-	nat_set_here(nn->nat, id, net_nat_is_here(nn, id));
+	nat_set_here(nn->nat, id, net_nat_is_here(net, id));
 	net_wake(net);
 }
 
@@ -127,7 +143,7 @@ net_nat_on_down(void *arg, struct coord_client *line)
 			continue;
 		}
 		VEC_DROP(&nn->here, i);
-		nat_set_here(nn->nat, &id, net_nat_is_here(nn, &id));
+		nat_set_here(nn->nat, &id, net_nat_is_here(net, &id));
 	}
 	/* Its STUN server is asked until another line is up. */
 	if (nn->line.len > 0)
@@ -146,12 +162,38 @@ net_nat_on_signal(void *arg, struct coord_client *line,
 	net_wake(net);
 }
 
-/* Over the first line that it is told to be at. */
+void
+net_nat_take_signal(struct net *net, const struct devid *from,
+    struct slice body)
+{
+	if (!net->closing)
+		nat_take_signal(net->nat->nat, from, body);
+}
+
+void
+net_nat_follow_peer(struct net *net, const struct devid *id)
+{
+	if (!net->closing)
+		nat_set_here(net->nat->nat, id, net_nat_is_here(net, id));
+}
+
+/*
+ * Over the connection that is to be made a better one, or over the first line
+ * that the device is told to be at.
+ */
 static void
 net_nat_signal(void *arg, const struct devid *to, struct slice body)
 {
+	const struct message m = { .type = MESSAGE_SIGNAL,
+		.u.signal.body = body };
 	struct net *net = arg;
+	struct conn *conn = net_nat_conn(net, to);
 	struct coord_client *line;
+
+	if (conn != NULL) {
+		(void)conn_send(conn, &m, NULL, 0, NULL);
+		return;
+	}
 
 	for (size_t i = 0; (line = net_coord_at(net, i)) != NULL; i++)
 		for (size_t k = 0; k < net->nat->here.len; k++)
@@ -279,11 +321,32 @@ net_nat_addresses(const struct net *net, struct addr *out, size_t cap)
 	return nat_addresses(net->nat->nat, out, cap);
 }
 
-enum punch_end
-net_nat_end(const struct net *net, const struct devid *id)
+enum mesh_detour
+net_nat_detour(const struct net *net, const struct devid *id)
 {
-	return net->closing ? PUNCH_RUNS
-			    : puncher_end(nat_puncher(net->nat->nat), id, NULL);
+	const enum mesh_detour detour = mesh_detour(net->mesh, id);
+
+	/* What is untried may yet succeed. */
+	if (net->closing ||
+	    (detour != MESH_DIRECT_FAILED && detour != MESH_NO_DIRECT_WAY))
+		return detour;
+	switch (puncher_end(nat_puncher(net->nat->nat), id, NULL)) {
+	case PUNCH_UDP_BLOCKED:
+		return MESH_UDP_BLOCKED;
+	case PUNCH_UDP_BLOCKED_THERE:
+		return MESH_UDP_BLOCKED_THERE;
+	case PUNCH_HARD_BOTH:
+		return MESH_HARD_NAT_BOTH;
+	case PUNCH_HARD_ONE:
+		return MESH_HARD_NAT;
+	case PUNCH_NO_ANSWER:
+		return MESH_NO_ANSWER;
+	case PUNCH_RUNS:
+	case PUNCH_SILENT:
+	case PUNCH_REFUSED:
+		break;
+	}
+	return detour;
 }
 
 void

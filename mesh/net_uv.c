@@ -1107,7 +1107,7 @@ net_status_peer(const struct net *net, const struct net_peer *p,
 		return;
 	out->dialled = l->dialled;
 	out->relayed = addr_is_relayed(conn_address(l->conn));
-	out->detour = mesh_detour(net->mesh, &p->id);
+	out->detour = net_nat_detour(net, &p->id);
 	out->lan = !out->relayed && addr_is_lan(conn_address(l->conn));
 	addr_text_host(conn_address(l->conn), text);
 	out->address = net_dup_text(ar, text);

@@ -975,6 +975,7 @@ message(struct node *nd, uint32_t from, const struct message *m,
 	case MESSAGE_CHUNKS_REQUEST:
 	case MESSAGE_CHUNKS:
 	case MESSAGE_ECHO:
+	case MESSAGE_SIGNAL:
 	case MESSAGE_UNKNOWN:
 		break;
 	}

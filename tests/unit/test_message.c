@@ -17,7 +17,7 @@
 static const int32_t types[] = { MESSAGE_CLUSTER_CONFIG, MESSAGE_INDEX,
 	MESSAGE_INDEX_UPDATE, MESSAGE_REQUEST, MESSAGE_RESPONSE,
 	MESSAGE_PROGRESS, MESSAGE_PING, MESSAGE_CLOSE, MESSAGE_CHUNKS_REQUEST,
-	MESSAGE_CHUNKS, MESSAGE_ECHO };
+	MESSAGE_CHUNKS, MESSAGE_ECHO, MESSAGE_SIGNAL };
 #define TYPES (sizeof(types) / sizeof(types[0]))
 
 /* Decode, and hold every answer to the contract. */
@@ -60,7 +60,7 @@ empty_bodies_are_messages(void **state)
 	for (size_t i = 0; i < TYPES; i++)
 		assert_int_equal(verdict(types[i], "", 0), 0);
 	for (int32_t type = 8; type < 3000; type++) {
-		if (type < MESSAGE_CHUNKS_REQUEST || type > MESSAGE_ECHO)
+		if (type < MESSAGE_CHUNKS_REQUEST || type > MESSAGE_SIGNAL)
 			assert_int_equal(verdict(type, "\xff", 1), 0);
 	}
 	assert_int_equal(verdict(-1, "\xff", 1), 0);
@@ -511,6 +511,8 @@ put_sample(struct buf *out, int32_t type)
 		m.u.chunks = (struct chunks){ 1, RESPONSE_OK, chunk, 2 };
 	else if (type == MESSAGE_ECHO)
 		m.u.echo = (struct echo){ UINT64_MAX, true };
+	else if (type == MESSAGE_SIGNAL)
+		m.u.signal.body = SLICE_LIT("over here");
 	message_encode(&m, out);
 }
 

@@ -464,6 +464,10 @@ chunk_maps(void **state)
 	m.u.chunks.chunk = chunk;
 	m.u.chunks.count = 3;
 	expect("chunks", &m);
+	memset(&m, 0, sizeof(m));
+	m.type = MESSAGE_SIGNAL;
+	m.u.signal.body = SLICE_LIT("over here");
+	expect("signal", &m);
 }
 
 static void

@@ -217,6 +217,7 @@ FRAMES = {
     "chunks_refused": frame(2002, num(1, 3) + num(2, 1)),
     "echo": frame(2003, num(1, 0xFEDCBA9876543210)),
     "echo_reply": frame(2003, num(1, 0xFEDCBA9876543210) + num(2, 1)),
+    "signal": frame(2004, data(1, "over here")),
     "old_index": frame(1, data(1, "default") + OLD_FILE + OLD_LINK + OLD_DIR,
                        header_extra=num(3, 77)),
     "odd_index": frame(1, data(1, "default") + ODD_FILES),
