@@ -758,9 +758,8 @@ exchange_dispatch(struct peer *p, const struct message *m,
 		break;
 	case MESSAGE_PING:
 	case MESSAGE_CLOSE: /* the session has seen to it */
-	case MESSAGE_ECHO:  /* and the mesh to this */
-	case MESSAGE_CLOSE:  /* the session has seen to it */
-	case MESSAGE_SIGNAL: /* the net */
+	case MESSAGE_ECHO:  /* and the mesh to these */
+	case MESSAGE_SIGNAL:
 	case MESSAGE_UNKNOWN:
 		break;
 	}
