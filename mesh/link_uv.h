@@ -158,7 +158,6 @@ void net_coord_free(struct net_coord *nc);
 int net_coord_serve(struct net *net, const struct net_config *cfg,
     struct err *err);
 void net_coord_unserve(struct net *net);
-void net_tell_addresses(struct net *net);
 
 /* In net_nat_uv.c; after net->coord is there. */
 int net_nat_open(struct net *net, struct err *err);

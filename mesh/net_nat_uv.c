@@ -214,12 +214,6 @@ net_nat_dial(void *arg, const struct devid *id, struct quic *from,
 	link_dial_opened(arg, id, from, to);
 }
 
-static void
-net_nat_on_change(void *arg)
-{
-	net_tell_addresses(arg);
-}
-
 /* --- what the net tells ----------------------------------------------- */
 
 int
@@ -228,7 +222,7 @@ net_nat_open(struct net *net, struct err *err)
 	static const struct nat_callbacks callbacks = {
 		.signal = net_nat_signal,
 		.dial = net_nat_dial,
-		.on_change = net_nat_on_change,
+		.on_change = net_on_addresses,
 		.accept = &link_quic_callbacks,
 	};
 	static const struct net_coord_hooks hooks = {

@@ -627,7 +627,7 @@ net_stop_stray_dials(struct net *net)
  * who is not near, at the ports of our router, too, and servers far away are
  * told how we are seen from there.
  */
-void
+static void
 net_tell_addresses(struct net *net)
 {
 	struct addr mapped[PORTMAP_PORTS], outside[NET_OUTSIDE];

@@ -12,7 +12,7 @@ from . import tree
 from .netlab import Home, Internet, Kind, Space
 from .node import Node
 from .proc import wait_until
-from .servers import Disco
+from .servers import Disco, Turn
 from .world import FOLDER, World, settle
 
 PORT = 22000
@@ -57,8 +57,12 @@ class Town:
         self.hub = internet.service(internet.HUB)
         self.relay = internet.service(internet.RELAY)
         self.disco = Street(world.base / "disco", self.hub)
-        world.daemons.append(self.disco)
+        self.stun = Turn(world.base / "turn", [
+            internet.host(internet.STUN + n, v6) for v6 in (False, True)
+            for n in (0, 1)], internet.space.wrapper)
+        world.daemons += [self.disco, self.stun]
         self.disco.start()
+        self.stun.spawn()
         self.relay_node = world.node("R", start=False,
                                      wrapper=self.relay.wrapper)
         for key, value in (("relay.serve", "true"),
@@ -78,6 +82,9 @@ class Town:
             made.ctl("config", "set", "--add", "mesh.listen", url)
         made.config("mesh.announce", "true")
         made.config("mesh.discovery", self.disco.url)
+        at = self.internet.host(self.internet.STUN, home.v6)
+        made.config("mesh.stun", f"stun://{f'[{at}]' if home.v6 else at}"
+                                 f":{self.stun.port}")
         return made
 
 
@@ -133,10 +140,12 @@ class Couple:
     def kinds(self) -> set[str]:
         return {str(path.get("kind")) for path in self.paths()}
 
-    def meet(self, expect: str, timeout: float = 60.0) -> Times:
+    def meet(self, expect: str, timeout: float = 60.0,
+             why: Optional[set[str]] = None) -> Times:
         """Start both; until the way is of the kind that is expected.
 
-        A relayed way is the last word when it says that all others failed.
+        A relayed way is the last word when it says that all others failed, or
+        one of the reasons `why`.
         """
         times = Times()
         self.a.start()
@@ -158,7 +167,9 @@ class Couple:
                 times.direct = now
             if times.first_byte is None:
                 return False
-            return times.kind == expect and times.why != "direct-untried"
+            return times.kind == expect and (
+                times.why != "direct-untried" if why is None
+                else times.why in why)
 
         wait_until(self.b.ready, 60, "B answers", alive=[self.b])
         wait_until(look, timeout, lambda: f"expected {expect}, got {times}",
