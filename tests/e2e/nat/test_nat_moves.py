@@ -56,8 +56,7 @@ def relayed(town: Town) -> Couple:
     """A at a public address; B where only TCP port 443 goes out."""
     couple = Couple(town, town.internet.home(KINDS["none"]),
                     town.internet.home(KINDS["noudp"]))
-    times = couple.meet("relay", 90)
-    assert times.why == "direct-failed", times
+    couple.meet("relay", 90)
     return couple
 
 
