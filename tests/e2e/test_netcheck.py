@@ -61,6 +61,38 @@ def test_coturn_tells_our_address(world: World, turn: Turn) -> None:
     assert "UDP    yes" in text and "no NAT" in text
 
 
+def test_our_own_server_says_what_coturn_says(world: World,
+                                              turn: Turn) -> None:
+    """A coordinator answers STUN at two ports; who holds a line to it asks
+    there without being told."""
+    hub = world.node("hub", start=False)
+    port = free_port()
+    hub.config("coord.serve", "true")
+    hub.config("coord.listen", f"tcp://127.0.0.1:{port}")
+    hub.start()
+    ports = hub.status()["coordinator"]["stun_ports"]
+    assert len(set(ports)) == 2
+    node = wild_node(world, turn.url,
+                     *(f"stun://127.0.0.1:{port}" for port in ports))
+
+    def agreed() -> bool:
+        found = netcheck(node)
+        return found["ipv4"]["answered"] == 5 \
+            and len({s["mapped"] for s in found["servers"]}) == 1
+
+    wait_until(agreed, 60, "five addresses answer the same",
+               alive=[hub, node, turn])
+    line = world.node("line", start=False)
+    line.config("mesh.listen", f"quic://:{line.port}")
+    line.config("mesh.coordinator",
+                f"tcp://127.0.0.1:{port}?id={hub.id}")
+    line.start()
+    wait_until(lambda: {s["address"] for s in known(line)["servers"]
+                        if s["answered"]}
+               == {f"127.0.0.1:{port}" for port in ports}, 60,
+               "the coordinator's ports answer", alive=[hub, line])
+
+
 def test_a_server_that_is_silent_is_told(world: World) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
         mute.bind(("127.0.0.1", 0))
