@@ -87,6 +87,46 @@ api_netcheck_relays(const struct net_netcheck *n)
 	return list;
 }
 
+static json_t *
+api_netcheck_coordinators(const struct net_status *st)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < st->coordinator_count; i++) {
+		const struct net_coordinator_status *c = &st->coordinator[i];
+		json_t *o = json_object();
+
+		json_object_set_new(o, "address",
+		    api_text(slice_str(c->address)));
+		json_object_set_new(o, "up", json_boolean(c->up));
+		json_object_set_new(o, "rtt_ms", api_netcheck_ms(c->rtt_ns));
+		json_object_set_new(o, "error", api_netcheck_word(c->error));
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
+/* What the router was asked for. */
+static json_t *
+api_netcheck_portmap(const struct net_status *st)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < st->portmap_count; i++) {
+		const struct net_portmap_status *p = &st->portmap[i];
+		json_t *o = json_object();
+
+		json_object_set_new(o, "port", api_text(slice_str(p->port)));
+		json_object_set_new(o, "open", json_boolean(p->open));
+		json_object_set_new(o, "address",
+		    api_netcheck_word(p->address));
+		json_object_set_new(o, "method", api_netcheck_word(p->method));
+		json_object_set_new(o, "error", api_netcheck_word(p->error));
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
 /* How attempts to open a way ended, since the start. */
 static json_t *
 api_netcheck_attempts(const struct net_netcheck *n)
@@ -116,9 +156,11 @@ api_netcheck_reply(struct api_call *call)
 {
 	const struct api_backend *be = &call->api->be;
 	struct net_netcheck n;
+	struct net_status st;
 	json_t *o = api_object();
 
 	be->netcheck(be->arg, &call->ar, &n);
+	be->net(be->arg, &call->ar, &st);
 	json_object_set_new(o, "running", json_boolean(n.running));
 	api_set_count(o, "rounds", (int64_t)n.rounds);
 	json_object_set_new(o, "listens", json_boolean(n.socket));
@@ -127,6 +169,8 @@ api_netcheck_reply(struct api_call *call)
 	json_object_set_new(o, "ipv6", api_netcheck_family(&n.v6));
 	json_object_set_new(o, "servers", api_netcheck_servers(&n));
 	json_object_set_new(o, "relays", api_netcheck_relays(&n));
+	json_object_set_new(o, "coordinators", api_netcheck_coordinators(&st));
+	json_object_set_new(o, "portmap", api_netcheck_portmap(&st));
 	json_object_set_new(o, "attempts", api_netcheck_attempts(&n));
 	api_reply(call, o);
 }

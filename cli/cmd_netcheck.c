@@ -119,6 +119,31 @@ cmd_netcheck_list(struct cmd_call *call, const json_t *o, const char *key,
 }
 
 static void
+cmd_netcheck_portmap(struct cmd_call *call, const json_t *o)
+{
+	const json_t *list = json_object_get(o, "portmap"), *item;
+	size_t i;
+
+	if (json_array_size(list) == 0)
+		return;
+	puts("Ports of the router");
+	json_array_foreach(list, i, item)
+	{
+		const bool open = cmd_bool(item, "open");
+		const char *error = cmd_text(item, "error");
+
+		printf("       %s  %s%s%s\n",
+		    print_safe(&call->ar, cmd_text(item, "port")),
+		    open               ? cmd_text(item, "method")
+		    : error[0] != '\0' ? print_safe(&call->ar, error)
+				       : "not open",
+		    open ? " " : "",
+		    open ? print_safe(&call->ar, cmd_text(item, "address"))
+			 : "");
+	}
+}
+
+static void
 cmd_netcheck_advise(const json_t *o)
 {
 	if (!cmd_bool(o, "listens"))
@@ -158,6 +183,8 @@ cmd_netcheck(struct cmd_call *call)
 	cmd_netcheck_family(call, o, "ipv6", "IPv6");
 	cmd_netcheck_list(call, o, "servers", "answered", "STUN");
 	cmd_netcheck_list(call, o, "relays", "joined", "Relays");
+	cmd_netcheck_list(call, o, "coordinators", "up", "Coordinators");
+	cmd_netcheck_portmap(call, o);
 	cmd_netcheck_advise(o);
 	json_decref(o);
 	return code;

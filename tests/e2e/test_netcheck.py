@@ -91,6 +91,8 @@ def test_our_own_server_says_what_coturn_says(world: World,
                         if s["answered"]}
                == {f"127.0.0.1:{port}" for port in ports}, 60,
                "the coordinator's ports answer", alive=[hub, line])
+    wait_until(lambda: known(line)["coordinators"][0]["up"], 60,
+               "the coordinator is listed", alive=[hub, line])
 
 
 def test_a_server_that_is_silent_is_told(world: World) -> None:

@@ -77,9 +77,14 @@ fake_status(void *arg, struct arena *ar, struct status_report *out)
 static void
 fake_net(void *arg, struct arena *ar, struct net_status *out)
 {
+	static const struct net_portmap_status portmap = { "quic://:22000",
+		true, "203.0.113.5:1001", "pcp", "" };
+
 	(void)arg;
 	(void)ar;
 	*out = (struct net_status){
+		.portmap = &portmap,
+		.portmap_count = 1,
 		.peer = fake.peer,
 		.peer_count = 2,
 		.pending = &fake.pending,
@@ -696,6 +701,12 @@ api_netcheck_tells_what_is_known(void **state)
 	assert_int_equal(json_array_size(json_object_get(a.body, "servers")),
 	    2);
 	assert_int_equal(json_array_size(json_object_get(a.body, "relays")), 1);
+	assert_true(json_is_array(json_object_get(a.body, "coordinators")));
+	assert_string_equal(
+	    json_string_value(json_object_get(
+		json_array_get(json_object_get(a.body, "portmap"), 0),
+		"address")),
+	    "203.0.113.5:1001");
 	assert_int_equal(
 	    json_integer_value(json_object_get(
 		json_object_get(a.body, "attempts"), "hard-nat-both")),
