@@ -250,6 +250,8 @@ stun_take_text(struct slice value, char out[STUN_TEXT_MAX + 1])
 {
 	size_t len = 0;
 
+	/* Said twice, nothing of the first may shine through. */
+	memset(out, 0, STUN_TEXT_MAX + 1);
 	if (!slice_is_utf8(value))
 		value = SLICE_LIT("?");
 	for (size_t i = 0; i < value.len && len < STUN_TEXT_MAX; i++)
