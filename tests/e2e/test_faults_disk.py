@@ -55,7 +55,7 @@ SENDER = {
     "60 no directory can be read": ("getdents64:error=EIO", "io-error"),
     "60 a directory is read half": ("getdents64:error=EIO:when=2+2", ""),
     "62 nothing may be opened": ("openat2:error=EACCES", "unreadable"),
-    "62 the root may not be opened": ("openat:error=EACCES", "io-error"),
+    "62 the root may not be opened": ("openat:error=EACCES", "unreadable"),
     "63 no descriptors": ("openat2:error=EMFILE", "busy"),
     "57 nothing can be looked at": (
         "newfstatat:error=EIO:when=2+3", "io-error"),
