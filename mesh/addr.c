@@ -592,6 +592,14 @@ addr_is_lan(const struct addr *a)
 	return a->host == ADDR_IP6 && (a->ip[0] & 0xfe) == 0xfc;
 }
 
+bool
+addr_same_source(const struct addr *a, const struct addr *b)
+{
+	const size_t len = a->host == ADDR_IP4 ? 4 : 8;
+
+	return a->host == b->host && memcmp(a->ip, b->ip, len) == 0;
+}
+
 unsigned
 addr_rank(const struct addr *a)
 {

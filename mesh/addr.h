@@ -54,6 +54,11 @@ void addr_text_host(const struct addr *a, char out[ADDR_TEXT_MAX]);
 /* "tcp", "quic", "relay" or "dynamic". */
 const char *addr_scheme_text(enum addr_scheme scheme);
 bool addr_equal(const struct addr *a, const struct addr *b);
+/*
+ * One source, where many are to have a share each: the same IPv4 address, or
+ * the same /64 of IPv6, of which anybody has all addresses.  IP hosts only.
+ */
+bool addr_same_source(const struct addr *a, const struct addr *b);
 /* No host, or 0.0.0.0 or [::]. */
 bool addr_is_unspecified(const struct addr *a);
 bool addr_is_loopback(const struct addr *a);

@@ -366,13 +366,6 @@ coordd_on_end(void *arg, const struct err *err)
 	coordd_work(g->d);
 }
 
-static bool
-coordd_same_host(const struct addr *a, const struct addr *b)
-{
-	return a->host == b->host &&
-	       memcmp(a->ip, b->ip, a->host == ADDR_IP4 ? 4 : 8) == 0;
-}
-
 /* As with devices: a source has its share, and in all the oldest goes. */
 static bool
 coordd_make_room(struct coordd *d, const struct addr *from)
@@ -381,7 +374,7 @@ coordd_make_room(struct coordd *d, const struct addr *from)
 	unsigned same = 0;
 
 	for (; node != NULL; node = list_next(&d->young, node))
-		if (coordd_same_host(
+		if (addr_same_source(
 			&LIST_ITEM(node, const struct coordd_guest, node)->from,
 			from))
 			same++;

@@ -512,14 +512,6 @@ link_new(struct net *net)
 
 /* --- accepting -------------------------------------------------------- */
 
-static bool
-link_same_host(const struct addr *a, const struct addr *b)
-{
-	const size_t len = a->host == ADDR_IP4 ? 4 : 8; /* v6: one /64 */
-
-	return a->host == b->host && memcmp(a->ip, b->ip, len) == 0;
-}
-
 /*
  * Strangers may hold so many half-open connections and no more: from one
  * source the new one is refused, in all the oldest goes, because a peer of
@@ -542,7 +534,7 @@ link_make_room(struct net *net, const struct addr *from)
 		if (oldest == NULL)
 			oldest = l;
 		all++;
-		if (link_same_host(conn_address(l->conn), from))
+		if (addr_same_source(conn_address(l->conn), from))
 			same++;
 	}
 	if (net->lan_only && !addr_is_lan(from)) {

@@ -380,13 +380,6 @@ relayd_on_tcp_written(void *arg, const struct err *err)
 	(void)err;
 }
 
-static bool
-relayd_same_host(const struct addr *a, const struct addr *b)
-{
-	return a->host == b->host &&
-	       memcmp(a->ip, b->ip, a->host == ADDR_IP4 ? 4 : 8) == 0;
-}
-
 /* As with devices: a source has its share, and in all the oldest goes. */
 static bool
 relayd_make_room(struct relayd *r, const struct addr *from)
@@ -405,7 +398,7 @@ relayd_make_room(struct relayd *r, const struct addr *from)
 		if (oldest == NULL)
 			oldest = g;
 		unknown++;
-		if (relayd_same_host(&g->from, from))
+		if (addr_same_source(&g->from, from))
 			same++;
 	}
 	if (!doorman_lets_in(&r->doorman, from, same, uv_hrtime()) ||
