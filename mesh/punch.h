@@ -111,8 +111,6 @@ void punch_probe_encode(const struct punch_probe *probe,
 /* False: it is none, or of another attempt, or forged. */
 bool punch_probe_decode(struct punch_probe *out, struct slice datagram,
     const struct punch_cookie *cookie);
-/* HMAC-SHA-256 (RFC 2104). */
-void punch_mac(struct slice key, struct slice data, uint8_t out[32]);
 
 /* --- an attempt ------------------------------------------------------- */
 

@@ -6,38 +6,14 @@
 #include "engine/base/assert.h"
 #include "engine/base/digest.h"
 #include "mesh/punch.h"
+#include "mesh/sign.h"
 
 #define PUNCH_VERSION 1u
 #define PUNCH_SIGNAL_MARK 'P'
 #define PUNCH_MAC_LEN 16u
-#define PUNCH_HASH_BLOCK 64u /* bytes, of SHA-256 */
-#define PUNCH_NO_UDP 0x01u   /* flag of a side */
+#define PUNCH_NO_UDP 0x01u /* flag of a side */
 
 /* --- probes ----------------------------------------------------------- */
-
-void
-punch_mac(struct slice key, struct slice data, uint8_t out[32])
-{
-	uint8_t pad[PUNCH_HASH_BLOCK] = { 0 };
-	struct digest_state st;
-	struct digest d;
-
-	ASSERT(key.len <= sizeof(pad));
-	memcpy(pad, key.ptr, key.len);
-	for (size_t i = 0; i < sizeof(pad); i++)
-		pad[i] ^= 0x36;
-	digest_init(&st);
-	digest_add(&st, slice_of(pad, sizeof(pad)));
-	digest_add(&st, data);
-	digest_fini(&st, &d);
-	for (size_t i = 0; i < sizeof(pad); i++)
-		pad[i] ^= 0x36 ^ 0x5c;
-	digest_init(&st);
-	digest_add(&st, slice_of(pad, sizeof(pad)));
-	digest_add(&st, slice_of(d.b, sizeof(d.b)));
-	digest_fini(&st, &d);
-	memcpy(out, d.b, sizeof(d.b));
-}
 
 /* "HFp1"; the first bit is none of QUIC's long headers, nor of STUN's. */
 static const uint8_t punch_magic[4] = { 'H', 'F', 'p', '1' };
@@ -71,7 +47,7 @@ punch_probe_encode(const struct punch_probe *probe,
 	out[9] = (uint8_t)probe->role;
 	out[10] = (uint8_t)(probe->number >> 8);
 	out[11] = (uint8_t)probe->number;
-	punch_mac(slice_of(cookie->b, sizeof(cookie->b)), slice_of(out, 12),
+	sign_mac(slice_of(cookie->b, sizeof(cookie->b)), slice_of(out, 12),
 	    mac);
 	memcpy(out + 12, mac, PUNCH_MAC_LEN);
 }
@@ -87,8 +63,8 @@ punch_probe_decode(struct punch_probe *out, struct slice datagram,
 	punch_put_label(cookie, label);
 	if (memcmp(datagram.ptr + 4, label, sizeof(label)) != 0)
 		return false;
-	punch_mac(slice_of(cookie->b, sizeof(cookie->b)),
-	    slice_to(datagram, 12), mac);
+	sign_mac(slice_of(cookie->b, sizeof(cookie->b)), slice_to(datagram, 12),
+	    mac);
 	/* How far it is right is not to be learnt from how long it takes. */
 	for (size_t i = 0; i < PUNCH_MAC_LEN; i++)
 		differ |= mac[i] ^ datagram.ptr[12 + i];

@@ -1,5 +1,5 @@
 /*
- * Signatures: Ed25519 (RFC 8032), through libsodium.
+ * Signatures: Ed25519 (RFC 8032), and HMAC-SHA-256 (RFC 2104), by libsodium.
  *
  * A secret key here is its 32-byte seed; the door gets its randomness from the
  * caller, so whoever makes a key owns the bytes it was made of and wipes them
@@ -21,6 +21,7 @@
 #define SIGN_PUBLIC_LEN 32
 #define SIGN_SECRET_LEN 32
 #define SIGN_LEN 64
+#define SIGN_MAC_LEN 32
 
 struct sign_public {
 	uint8_t b[SIGN_PUBLIC_LEN];
@@ -39,6 +40,8 @@ bool sign_is_good(const struct sign_public *key, const char *context,
     struct slice message, const uint8_t sig[SIGN_LEN]);
 bool sign_public_equal(const struct sign_public *a,
     const struct sign_public *b);
+/* HMAC-SHA-256, with a key of any length. */
+void sign_mac(struct slice key, struct slice data, uint8_t out[SIGN_MAC_LEN]);
 /* So that no compiler leaves it out. */
 void sign_wipe(void *p, size_t len);
 

@@ -14,6 +14,7 @@
 _Static_assert(SIGN_PUBLIC_LEN == crypto_sign_PUBLICKEYBYTES, "Ed25519");
 _Static_assert(SIGN_SECRET_LEN == crypto_sign_SEEDBYTES, "Ed25519");
 _Static_assert(SIGN_LEN == crypto_sign_BYTES, "Ed25519");
+_Static_assert(SIGN_MAC_LEN == crypto_auth_hmacsha256_BYTES, "HMAC-SHA-256");
 
 static void
 sign_ready(void)
@@ -77,6 +78,17 @@ sign_public_equal(const struct sign_public *a, const struct sign_public *b)
 {
 	return slice_equal(slice_of(a->b, sizeof(a->b)),
 	    slice_of(b->b, sizeof(b->b)));
+}
+
+void
+sign_mac(struct slice key, struct slice data, uint8_t out[SIGN_MAC_LEN])
+{
+	crypto_auth_hmacsha256_state st;
+
+	sign_ready();
+	crypto_auth_hmacsha256_init(&st, key.ptr, key.len);
+	crypto_auth_hmacsha256_update(&st, data.ptr, data.len);
+	crypto_auth_hmacsha256_final(&st, out);
 }
 
 void

@@ -537,29 +537,6 @@ punch_answers_no_forged_probe(void **state)
 	punch_free(p);
 }
 
-/* RFC 4231, test cases 1 and 2. */
-static void
-punch_mac_is_hmac_sha_256(void **state)
-{
-	static const uint8_t one[32] = { 0xb0, 0x34, 0x4c, 0x61, 0xd8, 0xdb,
-		0x38, 0x53, 0x5c, 0xa8, 0xaf, 0xce, 0xaf, 0x0b, 0xf1, 0x2b,
-		0x88, 0x1d, 0xc2, 0x00, 0xc9, 0x83, 0x3d, 0xa7, 0x26, 0xe9,
-		0x37, 0x6c, 0x2e, 0x32, 0xcf, 0xf7 };
-	static const uint8_t two[32] = { 0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60,
-		0x75, 0x4e, 0x6a, 0x04, 0x24, 0x26, 0x08, 0x95, 0x75, 0xc7,
-		0x5a, 0x00, 0x3f, 0x08, 0x9d, 0x27, 0x39, 0x83, 0x9d, 0xec,
-		0x58, 0xb9, 0x64, 0xec, 0x38, 0x43 };
-	uint8_t key[20], mac[32];
-
-	(void)state;
-	memset(key, 0x0b, sizeof(key));
-	punch_mac(slice_of(key, sizeof(key)), SLICE_LIT("Hi There"), mac);
-	assert_memory_equal(mac, one, sizeof(mac));
-	punch_mac(SLICE_LIT("Jefe"), SLICE_LIT("what do ya want for nothing?"),
-	    mac);
-	assert_memory_equal(mac, two, sizeof(mac));
-}
-
 static void
 punch_signals_leave_out_where_nobody_is(void **state)
 {
@@ -602,7 +579,6 @@ main(void)
 		cmocka_unit_test(punch_ends_when_nothing_comes_through),
 		cmocka_unit_test(punch_hardly_tries_without_udp),
 		cmocka_unit_test(punch_answers_no_forged_probe),
-		cmocka_unit_test(punch_mac_is_hmac_sha_256),
 		cmocka_unit_test(punch_signals_leave_out_where_nobody_is),
 	};
 
