@@ -11,6 +11,7 @@
 
 #include "blockproto/blocks.h"
 #include "blockproto/message_fields.h"
+#include "blockproto/message_pb.h"
 #include "engine/base/assert.h"
 #include "engine/base/limits.h"
 
@@ -30,10 +31,8 @@ put_tag(struct buf *out, uint32_t tag, uint32_t wire)
 static void
 put_u64(struct buf *out, uint32_t tag, uint64_t v)
 {
-	if (v == 0)
-		return;
-	put_tag(out, tag, WIRE_VARINT);
-	buf_put_varint(out, v);
+	if (v != 0)
+		message_pb_put_number(out, tag, v);
 }
 
 /* int32, int64 and enum: a negative one takes ten bytes. */
@@ -52,10 +51,8 @@ put_bool(struct buf *out, uint32_t tag, bool v)
 static void
 put_bytes(struct buf *out, uint32_t tag, struct slice s)
 {
-	if (s.len == 0)
-		return;
-	put_tag(out, tag, WIRE_BYTES);
-	buf_put_str(out, s);
+	if (s.len > 0)
+		message_pb_put_bytes(out, tag, s);
 }
 
 static void

@@ -15,8 +15,6 @@
 
 #define COORD_HEADER_LEN 4u
 
-enum { WIRE_VARINT = 0, WIRE_BYTES = 2 };
-
 enum coord_field {
 	FIELD_TYPE = 1,
 	FIELD_VERSION = 2,
@@ -90,17 +88,8 @@ coord_parse_url(struct coord_url *out, struct slice text, struct err *err)
 static void
 coord_put_u64(struct buf *out, enum coord_field field, uint64_t v)
 {
-	if (v == 0)
-		return;
-	buf_put_varint(out, (uint64_t)field << 3 | WIRE_VARINT);
-	buf_put_varint(out, v);
-}
-
-static void
-coord_put_bytes(struct buf *out, enum coord_field field, struct slice s)
-{
-	buf_put_varint(out, (uint64_t)field << 3 | WIRE_BYTES);
-	buf_put_str(out, s);
+	if (v != 0)
+		message_pb_put_number(out, field, v);
 }
 
 static void
@@ -109,7 +98,7 @@ coord_put_addr(struct buf *out, enum coord_field field, const struct addr *a)
 	char text[ADDR_TEXT_MAX];
 
 	addr_text(a, text); /* has no token in it */
-	coord_put_bytes(out, field, slice_str(text));
+	message_pb_put_bytes(out, field, slice_str(text));
 }
 
 static void
@@ -118,10 +107,10 @@ coord_put_hello(const struct coord_message *m, struct buf *out)
 	coord_put_u64(out, FIELD_VERSION, m->u.hello.version);
 	if (!m->u.hello.has_domain)
 		return;
-	coord_put_bytes(out, FIELD_DOMAIN,
+	message_pb_put_bytes(out, FIELD_DOMAIN,
 	    slice_of(m->u.hello.domain.b, sizeof(m->u.hello.domain.b)));
 	coord_put_u64(out, FIELD_SEQ, m->u.hello.seq);
-	coord_put_bytes(out, FIELD_HEAD,
+	message_pb_put_bytes(out, FIELD_HEAD,
 	    slice_of(m->u.hello.head, sizeof(m->u.hello.head)));
 }
 
@@ -144,7 +133,7 @@ coord_put_entries(const struct coord_message *m, struct buf *out)
 	coord_put_u64(out, FIELD_SEQ, m->u.entries.seq);
 	for (size_t i = 0; i < m->u.entries.count; i++) {
 		ASSERT(m->u.entries.entry[i].len <= COORD_ENTRY_MAX);
-		coord_put_bytes(out, FIELD_ENTRY, m->u.entries.entry[i]);
+		message_pb_put_bytes(out, FIELD_ENTRY, m->u.entries.entry[i]);
 	}
 }
 
@@ -154,7 +143,7 @@ coord_put_where(const struct coord_message *m, struct buf *out)
 {
 	ASSERT(m->u.where.count <= COORD_ADDRESSES_MAX);
 	if (m->type == COORD_WHERE)
-		coord_put_bytes(out, FIELD_DEVICE,
+		message_pb_put_bytes(out, FIELD_DEVICE,
 		    slice_of(m->u.where.id.b, DEVID_LEN));
 	for (size_t i = 0; i < m->u.where.count; i++)
 		coord_put_addr(out, FIELD_ADDRESS, &m->u.where.addr[i]);
@@ -172,7 +161,7 @@ coord_put_mail(const struct coord_message *m, struct buf *out)
 	}
 	ASSERT(m->u.mail.body.len <= COORD_SIGNAL_MAX);
 	coord_put_u64(out, FIELD_STRANGER, m->u.mail.stranger);
-	coord_put_bytes(out, FIELD_BODY, m->u.mail.body);
+	message_pb_put_bytes(out, FIELD_BODY, m->u.mail.body);
 }
 
 static void
@@ -188,7 +177,8 @@ coord_put_fields(const struct coord_message *m, struct buf *out)
 	case COORD_REFUSED:
 		coord_put_u64(out, FIELD_CODE, m->u.refused.code);
 		coord_put_u64(out, FIELD_OF, m->u.refused.of);
-		coord_put_bytes(out, FIELD_TEXT, slice_str(m->u.refused.text));
+		message_pb_put_bytes(out, FIELD_TEXT,
+		    slice_str(m->u.refused.text));
 		return;
 	case COORD_PING:
 	case COORD_PONG:
@@ -203,14 +193,14 @@ coord_put_fields(const struct coord_message *m, struct buf *out)
 	case COORD_WANT:
 		ASSERT(m->u.want.count <= COORD_WANT_MAX);
 		for (size_t i = 0; i < m->u.want.count; i++)
-			coord_put_bytes(out, FIELD_DEVICE,
+			message_pb_put_bytes(out, FIELD_DEVICE,
 			    slice_of(m->u.want.id[i].b, DEVID_LEN));
 		return;
 	case COORD_SIGNAL:
 		ASSERT(m->u.signal.body.len <= COORD_SIGNAL_MAX);
-		coord_put_bytes(out, FIELD_DEVICE,
+		message_pb_put_bytes(out, FIELD_DEVICE,
 		    slice_of(m->u.signal.peer.b, DEVID_LEN));
-		coord_put_bytes(out, FIELD_BODY, m->u.signal.body);
+		message_pb_put_bytes(out, FIELD_BODY, m->u.signal.body);
 		return;
 	case COORD_BOX:
 	case COORD_MAIL:

@@ -26,31 +26,22 @@ enum join_letter_field {
 };
 
 static void
-join_letter_put_number(struct buf *out, uint32_t tag, uint64_t value)
-{
-	buf_put_varint(out, (uint64_t)tag << 3);
-	buf_put_varint(out, value);
-}
-
-static void
 join_letter_put_bytes(struct buf *out, uint32_t tag, struct slice s)
 {
-	if (s.len == 0)
-		return;
-	buf_put_varint(out, (uint64_t)tag << 3 | 2);
-	buf_put_str(out, s);
+	if (s.len > 0)
+		message_pb_put_bytes(out, tag, s);
 }
 
 void
 join_letter_encode(const struct join_letter *l, struct buf *out)
 {
-	join_letter_put_number(out, LETTER_KIND, (uint64_t)l->kind);
+	message_pb_put_number(out, LETTER_KIND, (uint64_t)l->kind);
 	join_letter_put_bytes(out, LETTER_SID, l->sid);
 	join_letter_put_bytes(out, LETTER_SHARE, l->share);
 	join_letter_put_bytes(out, LETTER_TAG, l->tag);
 	join_letter_put_bytes(out, LETTER_SEALED, l->sealed);
 	if (l->why != 0)
-		join_letter_put_number(out, LETTER_WHY, (uint64_t)l->why);
+		message_pb_put_number(out, LETTER_WHY, (uint64_t)l->why);
 }
 
 static int
@@ -151,10 +142,10 @@ join_letter_asker(struct join_asker *out, struct slice in, struct err *err)
 void
 join_letter_put_answer(const struct join_answer *a, struct buf *out)
 {
-	join_letter_put_number(out, ANSWER_VERDICT, (uint64_t)a->verdict);
+	message_pb_put_number(out, ANSWER_VERDICT, (uint64_t)a->verdict);
 	join_letter_put_bytes(out, ANSWER_DOMAIN,
 	    slice_of(a->domain.b, sizeof(a->domain.b)));
-	join_letter_put_number(out, ANSWER_SEQ, a->seq);
+	message_pb_put_number(out, ANSWER_SEQ, a->seq);
 	join_letter_put_bytes(out, ANSWER_HEAD,
 	    slice_of(a->head, sizeof(a->head)));
 	join_letter_put_bytes(out, ANSWER_DOMAIN_NAME,

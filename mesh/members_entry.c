@@ -39,64 +39,48 @@ enum members_entry_field {
 /* --- writing ------------------------------------------------------------- */
 
 static void
-members_entry_put_number(struct buf *out, uint32_t tag, uint64_t value)
-{
-	buf_put_varint(out, (uint64_t)tag << 3);
-	buf_put_varint(out, value);
-}
-
-static void
-members_entry_put_bytes(struct buf *out, uint32_t tag, struct slice s)
-{
-	buf_put_varint(out, (uint64_t)tag << 3 | 2);
-	buf_put_str(out, s);
-}
-
-static void
 members_entry_put_devid(struct buf *out, uint32_t tag, const struct devid *id)
 {
 	if (!devid_is_none(id))
-		members_entry_put_bytes(out, tag,
-		    slice_of(id->b, sizeof(id->b)));
+		message_pb_put_bytes(out, tag, slice_of(id->b, sizeof(id->b)));
 }
 
 static void
 members_entry_put_owners(const struct members_entry *e, struct buf *out)
 {
 	for (size_t i = 0; i < e->owner_count; i++)
-		members_entry_put_bytes(out, BODY_OWNER,
+		message_pb_put_bytes(out, BODY_OWNER,
 		    slice_of(e->owner[i].b, SIGN_PUBLIC_LEN));
-	members_entry_put_number(out, BODY_NEED, e->need);
+	message_pb_put_number(out, BODY_NEED, e->need);
 }
 
 void
 members_entry_body(const struct members_entry *e, struct buf *out)
 {
-	members_entry_put_number(out, BODY_VERSION, MEMBERS_VERSION);
-	members_entry_put_number(out, BODY_KIND, (uint64_t)e->kind);
-	members_entry_put_number(out, BODY_SEQ, e->seq);
+	message_pb_put_number(out, BODY_VERSION, MEMBERS_VERSION);
+	message_pb_put_number(out, BODY_KIND, (uint64_t)e->kind);
+	message_pb_put_number(out, BODY_SEQ, e->seq);
 	if (e->seq > 1)
-		members_entry_put_bytes(out, BODY_PREV,
+		message_pb_put_bytes(out, BODY_PREV,
 		    slice_of(e->prev.b, DIGEST_LEN));
-	members_entry_put_number(out, BODY_WALL,
+	message_pb_put_number(out, BODY_WALL,
 	    e->wall_s > 0 ? (uint64_t)e->wall_s : 0);
 	members_entry_put_devid(out, BODY_BY, &e->by);
 	members_entry_put_devid(out, BODY_DEVICE, &e->device);
 	members_entry_put_devid(out, BODY_OTHER, &e->other);
 	if (e->name[0] != '\0')
-		members_entry_put_bytes(out, BODY_NAME, slice_str(e->name));
+		message_pb_put_bytes(out, BODY_NAME, slice_str(e->name));
 	if (e->until_wall_s > 0)
-		members_entry_put_number(out, BODY_UNTIL,
+		message_pb_put_number(out, BODY_UNTIL,
 		    (uint64_t)e->until_wall_s);
 	if (e->owner_count > 0)
 		members_entry_put_owners(e, out);
 	if (e->kind == MEMBERS_FOUND)
-		members_entry_put_bytes(out, BODY_RECOVERY,
+		message_pb_put_bytes(out, BODY_RECOVERY,
 		    slice_of(e->recovery.b, SIGN_PUBLIC_LEN));
 	if (e->kind == MEMBERS_ALLOW) {
-		members_entry_put_number(out, BODY_SERVICE,
-		    (uint64_t)e->service);
-		members_entry_put_number(out, BODY_ALLOWED, e->allowed ? 1 : 0);
+		message_pb_put_number(out, BODY_SERVICE, (uint64_t)e->service);
+		message_pb_put_number(out, BODY_ALLOWED, e->allowed ? 1 : 0);
 	}
 }
 
@@ -110,10 +94,9 @@ members_entry_put_signature(struct slice body, const struct sign_secret *key,
 
 	sign_public_of(key, &by);
 	sign_make(key, MEMBERS_ENTRY_CONTEXT, body, sig);
-	members_entry_put_bytes(&b, SIGNATURE_KEY, slice_of(by.b, sizeof(by)));
-	members_entry_put_bytes(&b, SIGNATURE_BYTES,
-	    slice_of(sig, sizeof(sig)));
-	members_entry_put_bytes(out, ENTRY_SIGNATURE, buf_slice(&b));
+	message_pb_put_bytes(&b, SIGNATURE_KEY, slice_of(by.b, sizeof(by)));
+	message_pb_put_bytes(&b, SIGNATURE_BYTES, slice_of(sig, sizeof(sig)));
+	message_pb_put_bytes(out, ENTRY_SIGNATURE, buf_slice(&b));
 	buf_fini(&b);
 }
 
@@ -121,7 +104,7 @@ void
 members_entry_sign(struct slice body, const struct sign_secret *key,
     size_t count, struct buf *out)
 {
-	members_entry_put_bytes(out, ENTRY_BODY, body);
+	message_pb_put_bytes(out, ENTRY_BODY, body);
 	for (size_t i = 0; i < count; i++)
 		members_entry_put_signature(body, &key[i], out);
 }
