@@ -440,7 +440,8 @@ exchange_part(struct folder *f, const struct share *sh, const struct entry *in)
 
 /*
  * The device still has what it was told is gone, and it is of another kind than
- * it was told: it had not come so far when it was.  Say it again, rightly.
+ * it was told: it had not come so far when it was.  Say it again, rightly, and
+ * by a new version: a Syncthing looks at nothing it has heard the version of.
  */
 static void
 exchange_tell_kind(struct folder *f, const struct share *sh,
@@ -455,11 +456,11 @@ exchange_tell_kind(struct folder *f, const struct share *sh,
 	    row->seq > sh->sent_seq)
 		return;
 	gone = row_local(row)->entry;
-	gone.name = e->name;
 	if (!gone.deleted ||
+	    version_compare(e->version, gone.version) != VERSION_OLDER ||
 	    exchange_type_there(row, sh->slot, gone.type) == e->type)
 		return;
-	index_put_local(f->ix, &gone, &row->seen, 0);
+	exchange_put_anew(f, row, &gone);
 }
 
 /* Entries left out are told once a message: it may hold thousands. */

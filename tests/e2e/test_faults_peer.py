@@ -257,8 +257,11 @@ def test_a_deletion_told_too_soon_is_told_again_of_the_right_kind(
         path.unlink()
         wait_until(lambda: remote().get("deleted"), 20, "gone")
         assert remote()["type"] == bep.FILE
+        first = remote()["version"]
         evil.announce(FOLDER, [dict(late, sequence=1)])
         wait_until(lambda: remote().get("deleted")
                    and remote()["type"] == bep.DIRECTORY, 20, "told again")
+        # A Syncthing looks at nothing it has heard the version of.
+        assert remote()["version"] != first
     finally:
         evil.close()

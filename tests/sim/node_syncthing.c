@@ -455,7 +455,15 @@ index_came(struct node *nd, uint32_t from, const struct message *m)
 	for (uint32_t i = 0; i < m->u.index.entry_count; i++) {
 		const struct entry *e = &m->u.index.entry[i];
 		struct item *it = item_of(nd, e->name);
+		const struct entry *was = it->said[from];
 
+		if (e->sequence > st->their_max[from])
+			st->their_max[from] = e->sequence;
+		/* 1.x looks at nothing it has heard the version of. */
+		if (nd->sim->syncthing_v1 && was != NULL &&
+		    version_equal(was->version, e->version) &&
+		    was->invalid == e->invalid)
+			continue;
 		it->said[from] = arena_alloc(arena_of(nd), sizeof(*e));
 		*it->said[from] = entry_dup(e, arena_of(nd));
 		/* It is never trusted: computed from what is listed. */
@@ -468,8 +476,6 @@ index_came(struct node *nd, uint32_t from, const struct message *m)
 			    nd->sim->node[from].name, SLICE_FMT(it->path),
 			    e->deleted ? " gone" : "",
 			    version_text(e->version, arena_of(nd)));
-		if (e->sequence > st->their_max[from])
-			st->their_max[from] = e->sequence;
 	}
 	st->pull_ns = nd->sim->now.mono_ns + CLOCK_MS;
 }
@@ -743,7 +749,10 @@ pull_deletions(struct node *nd)
 
 		if (!needs(it, g) || !g->deleted || is_waiting(nd, it))
 			continue;
-		if (take_away(nd, it, g))
+		/* It removes no directory for what is called a file. */
+		if (it->e.type == ENTRY_DIR && g->type != ENTRY_DIR)
+			pull_failed(nd, it);
+		else if (take_away(nd, it, g))
 			say_pulled(nd, it, g);
 		else
 			pull_failed(nd, it);
