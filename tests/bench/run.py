@@ -46,6 +46,8 @@ from lib.syncthing import SyncthingNode  # noqa: E402
 
 FOLDER = "bench"
 MIB = 1 << 20
+QUIET_S = 20.0  # without a byte written: what was to be tidied is tidy
+QUIET_MAX_S = 180.0  # for one that never stops writing
 Samples = dict[str, list[float]]
 
 
@@ -312,6 +314,7 @@ class Bench:
         self.files = max(int(100_000 * self.scale), 500)
         self.dirs = max(int(1000 * self.scale), 20)
         self.samples: dict[str, dict[str, Samples]] = {}
+        self.places = 0
 
     def wants(self, *names: str) -> bool:
         return not self.only or any(
@@ -327,9 +330,14 @@ class Bench:
         print(f"  {name:22} {kind.label:13} {told}", flush=True)
 
     def place(self, kind: type) -> tuple[Path, Path]:
-        """A fresh directory for homes, and one for B's files."""
-        work = self.base / f"run-{kind.label}"
-        shutil.rmtree(work, ignore_errors=True)
+        """A fresh directory for homes, and one for B's files.
+
+        Trees of small files stay until the end: ext4 passes over the inodes
+        of what was deleted in the last minutes one by one, and whoever makes
+        files next would pay for it (a third of our CPU time).
+        """
+        self.places += 1
+        work = self.base / f"run-{self.places}-{kind.label}"
         (work / "b").mkdir(parents=True)
         return work, work / "b"
 
@@ -425,22 +433,18 @@ class Bench:
             self.note(kind, "send-small", **meter.done(),
                       peak_rss=peak(pair.b.pid))
             self.latency(kind, pair)
+            if self.wants("idle", "state"):
+                self.idle(kind, pair)
             if self.wants("rename-top"):
                 self.rename_top(kind, pair)
             if self.wants("restart"):
                 self.restart(kind, pair)
-            if self.wants("idle"):
-                self.idle(kind, pair)
-            if self.wants("state"):
-                self.note(kind, "state", bytes_a_file=float(
-                    pair.b.state_bytes() / self.files))
         finally:
             pair.end()
             if (source / "renamed").exists():
                 os.rename(source / "renamed", source / "tree")
             shutil.rmtree(source / "tree/latency", ignore_errors=True)
             clean_root(source)
-            shutil.rmtree(work)
 
     def run_latency_1s(self, kind: type) -> None:
         """Only the latency rows, for Syncthing with a delay of 1 s."""
@@ -461,7 +465,6 @@ class Bench:
             pair.end()
             shutil.rmtree(source / "tree/latency", ignore_errors=True)
             clean_root(source)
-            shutil.rmtree(work)
 
     def latency(self, kind: type, pair: Pair) -> None:
         """Close to visible, one change at a time."""
@@ -507,7 +510,7 @@ class Bench:
                   wire_a_file=got["wire"] / self.files,
                   one_rename=float(same))
         os.rename(pair.dir_a / "renamed", pair.dir_a / "tree")
-        if self.wants("restart", "idle", "state"):
+        if self.wants("restart"):
             until(lambda: (pair.dir_b / "tree").exists()
                   and not (pair.dir_b / "renamed").exists()
                   and pair.in_sync(self.files), 3600)
@@ -534,19 +537,32 @@ class Bench:
         until(lambda: pair.in_sync(self.files), 600)
 
     def idle(self, kind: type, pair: Pair) -> None:
-        time.sleep(5)
+        """Once both have tidied up what the work before left to be tidied."""
         pids = pair.both()
+
+        def written() -> int:
+            return sum(proc.io_counters(p)["write_bytes"] for p in pids)
+
+        start = rest = time.monotonic()
+        wrote = written()
+        while time.monotonic() < min(rest + QUIET_S, start + QUIET_MAX_S):
+            time.sleep(0.5)
+            if written() != wrote:
+                wrote, rest = written(), time.monotonic()
+        if self.wants("state"):
+            self.note(kind, "state", bytes_a_file=float(
+                pair.b.state_bytes() / self.files))
+        if not self.wants("idle"):
+            return
         cpu = cpu_of(pids)
-        wrote = sum(proc.io_counters(p)["write_bytes"] for p in pids)
         switches = sum(proc.context_switches(p) for p in pids)
         time.sleep(self.idle_seconds)
         memory = [proc.smaps(p) for p in pids]
         seconds = self.idle_seconds
         self.note(
-            kind, "idle",
+            kind, "idle", settled=rest - start,
             cpu_percent=100 * (cpu_of(pids) - cpu) / seconds / 2,
-            written=float(sum(proc.io_counters(p)["write_bytes"]
-                              for p in pids) - wrote),
+            written=float(written() - wrote),
             switches_a_s=(sum(proc.context_switches(p) for p in pids)
                           - switches) / seconds / 2,
             rss_a=float(memory[0]["Rss"]), rss_b=float(memory[1]["Rss"]),
@@ -632,6 +648,7 @@ ROWS: list[tuple[str, str, str, Optional[float], Optional[float]]] = [
     ("rename-top", "one_rename", "", None, None),
     ("restart", "pulled", "s", None, 2),
     ("restart", "wall", "s", None, None),
+    ("idle", "settled", "s", None, None),
     ("idle", "anonymous_a", "MiB", None, 24),
     ("idle", "anonymous_b", "MiB", None, 24),
     ("idle", "rss_a", "MiB", None, None),
