@@ -105,6 +105,12 @@ if(power_files AND NOT HOLDFAST_FUZZ)
   add_dependencies(powerdisk noflush)
 endif()
 
+# The long way of `./dev bench --mesh`.
+if(NOT HOLDFAST_FUZZ)
+  add_executable(longway ${CMAKE_SOURCE_DIR}/tests/bench/longway.c)
+  target_link_libraries(longway PRIVATE holdfast_door)
+endif()
+
 # A fuzz target runs for hours under the preset `fuzz`; everywhere else it is
 # a test that feeds it its corpus once.
 file(GLOB fuzz_files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_*.c)
