@@ -22,6 +22,23 @@ api_netcheck_word(const char *text)
 	return text[0] == '\0' ? json_null() : api_text(slice_str(text));
 }
 
+/* How long a mapping that nothing passes is remembered, and how long not. */
+static json_t *
+api_netcheck_life(const struct natlife_result *r)
+{
+	json_t *o;
+
+	if (!r->known)
+		return json_null();
+	o = json_object();
+	api_set_count(o, "kept_s", (int64_t)(r->kept_ns / CLOCK_S));
+	json_object_set_new(o, "forgotten_s",
+	    r->forgotten_ns == 0
+		? json_null()
+		: json_integer((json_int_t)(r->forgotten_ns / CLOCK_S)));
+	return o;
+}
+
 static json_t *
 api_netcheck_family(const struct net_netcheck_family *f)
 {
@@ -41,6 +58,7 @@ api_netcheck_family(const struct net_netcheck_family *f)
 	    f->hairpin == NATCHECK_HAIRPIN_UNKNOWN
 		? json_null()
 		: json_boolean(f->hairpin == NATCHECK_HAIRPIN_YES));
+	json_object_set_new(o, "life", api_netcheck_life(&f->life));
 	json_object_set_new(o, "rtt_ms", api_netcheck_ms(f->rtt_ns));
 	json_object_set_new(o, "age_s",
 	    f->answered == 0 ? json_null()

@@ -3,6 +3,7 @@
  */
 #include "cli/cmd.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "cli/print.h"
@@ -76,6 +77,7 @@ cmd_netcheck_family(struct cmd_call *call, const json_t *o, const char *key,
 {
 	const json_t *f = json_object_get(o, key);
 	const json_t *hairpin = json_object_get(f, "hairpin");
+	const json_t *life = json_object_get(f, "life");
 
 	if (cmd_int(f, "asked") == 0) {
 		printf("%-6s %s\n", name, "not asked");
@@ -93,6 +95,13 @@ cmd_netcheck_family(struct cmd_call *call, const json_t *o, const char *key,
 	if (!json_is_null(hairpin))
 		printf("       hairpin: %s\n",
 		    json_is_true(hairpin) ? "yes" : "no");
+	if (!json_is_object(life))
+		return;
+	printf("       unused, it is kept for %" PRId64 " s",
+	    cmd_int(life, "kept_s"));
+	if (!json_is_null(json_object_get(life, "forgotten_s")))
+		printf(", not for %" PRId64 " s", cmd_int(life, "forgotten_s"));
+	putchar('\n');
 }
 
 static void

@@ -1,6 +1,6 @@
 /*
- * The inside of the NAT driver: shared by nat_uv.c and nat_socket_uv.c, nobody
- * else's.
+ * The inside of the NAT driver: shared by nat_uv.c, nat_life_uv.c and
+ * nat_socket_uv.c, nobody else's.
  *
  * An attempt against a hard NAT has sockets of its own, numbered from 1.  One
  * that a way was found for becomes a QUIC socket at the same port: its hole in
@@ -15,6 +15,7 @@
 
 #include "engine/base/vec.h"
 #include "mesh/nat_uv.h"
+#include "mesh/natlife.h"
 #include "mesh/quic_udp_posix.h"
 
 #define NAT_SOCKETS 4u /* that QUIC listens on, of use here */
@@ -29,6 +30,13 @@ struct nat_socket { /* of an attempt */
 	bool has_poll;
 	struct quic *quic; /* NULL: it is not QUIC's */
 	bool dropped;      /* its attempt is over: freed when all is closed */
+};
+
+struct nat_ear { /* of the life of a mapping */
+	struct nat *nat;
+	bool quiet;
+	struct quic_udp udp;
+	uv_poll_t poll;
 };
 
 struct nat_server {
@@ -60,6 +68,11 @@ struct nat {
 	uint64_t look_ns; /* at those, again */
 	bool side_due;    /* the puncher waits to know where we are */
 	uint64_t changes; /* natcheck_changes() that was told */
+	struct natlife *life;
+	struct nat_ear *ear[2]; /* asking, quiet; NULL: nothing is measured */
+	struct addr life_of;    /* how we were seen when it began */
+	uint64_t life_rounds;   /* natcheck_rounds() that it knows of */
+	uint64_t say_ns;        /* to the sockets of QUIC */
 	struct nat_socket **socket[PUNCHER_ATTEMPTS]; /* of each attempt */
 	unsigned socket_count[PUNCHER_ATTEMPTS];
 	uint8_t *in;      /* owned, QUIC_UDP_BURST bytes */
@@ -75,6 +88,14 @@ struct nat {
 void nat_take(struct nat *n, unsigned slot, unsigned socket,
     struct slice datagram, const struct addr *from);
 void nat_handle_closed(struct nat *n);
+
+/* In nat_life_uv.c. */
+/*
+ * What is due.  When a check is over: is there something to measure?  When that
+ * is over, tell the sockets of QUIC.
+ */
+void nat_life_pump(struct nat *n, uint64_t now_ns);
+void nat_life_stop(struct nat *n);
 
 /* In nat_socket_uv.c. */
 void nat_socket_open_all(struct nat *n, unsigned slot, unsigned count);

@@ -181,5 +181,6 @@ nat_socket_promote(struct nat *n, unsigned slot, unsigned socket)
 	}
 	quic_set_other(s->quic, nat_socket_on_other, s);
 	quic_set_lan_only(s->quic, n->lan_only);
+	quic_set_keep_alive(s->quic, n->say_ns);
 	return s->quic;
 }

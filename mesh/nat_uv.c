@@ -415,6 +415,7 @@ nat_pump(struct nat *n)
 		buf_fini(&send.datagram);
 	}
 	nat_follow_check(n, now_ns);
+	nat_life_pump(n, now_ns);
 	while (!n->closing && puncher_next(n->puncher, now_ns, &act)) {
 		nat_do(n, &act, now_ns);
 		nat_follow_check(n, now_ns);
@@ -463,6 +464,8 @@ nat_wake_at(const struct nat *n)
 
 	if (puncher_wake_at(n->puncher) < at)
 		at = puncher_wake_at(n->puncher);
+	if (natlife_wake_at(n->life) < at)
+		at = natlife_wake_at(n->life);
 	if (n->quic_count > 0 && n->look_ns < at)
 		at = n->look_ns;
 	return at;
@@ -486,6 +489,7 @@ nat_set_sockets(struct nat *n, struct quic *const *quic,
 		n->quic[used] = quic[i];
 		n->bound[used++] = bound[i];
 		quic_set_other(quic[i], nat_on_other, n);
+		quic_set_keep_alive(quic[i], n->say_ns);
 	}
 	if (same && used == n->quic_count)
 		return;
@@ -526,6 +530,8 @@ void
 nat_set_lan_only(struct nat *n, bool lan_only)
 {
 	n->lan_only = lan_only;
+	if (lan_only)
+		nat_life_stop(n);
 }
 
 void
@@ -575,7 +581,7 @@ nat_open(struct nat **out, uv_loop_t *loop, const struct identity *id,
     const struct nat_callbacks *cb, void *arg, const struct log *log,
     struct err *err)
 {
-	uint8_t key[2][PUNCHER_KEY_LEN];
+	uint8_t key[3][PUNCHER_KEY_LEN];
 	struct nat *n;
 
 	*out = NULL;
@@ -589,6 +595,8 @@ nat_open(struct nat **out, uv_loop_t *loop, const struct identity *id,
 	n->log = log;
 	n->check = natcheck_new(key[0]);
 	n->puncher = puncher_new(identity_devid(id), key[1]);
+	n->life = natlife_new(key[2]);
+	n->say_ns = QUIC_KEEP_ALIVE_NS;
 	n->in = mem_alloc(QUIC_UDP_BURST);
 	n->handles = 1; /* itself */
 	*out = n;
@@ -605,6 +613,7 @@ nat_handle_closed(struct nat *n)
 		n->on_closed(n->closed_arg);
 	natcheck_free(n->check);
 	puncher_free(n->puncher);
+	natlife_free(n->life);
 	VEC_FINI(&n->server);
 	mem_free(n->in);
 	mem_free(n);
@@ -624,6 +633,7 @@ nat_close(struct nat *n, void (*on_closed)(void *), void *arg)
 	n->on_closed = on_closed;
 	n->closed_arg = arg;
 	nat_drop_servers(n);
+	nat_life_stop(n);
 	for (unsigned i = 0; i < PUNCHER_ATTEMPTS; i++)
 		if (n->socket[i] != NULL)
 			nat_socket_close_all(n, i);
@@ -660,6 +670,12 @@ const struct puncher *
 nat_puncher(const struct nat *n)
 {
 	return n->puncher;
+}
+
+const struct natlife_result *
+nat_life(const struct nat *n)
+{
+	return natlife_result(n->life);
 }
 
 bool

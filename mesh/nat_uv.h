@@ -1,9 +1,9 @@
 /*
  * NATs: looks at the one before us and opens ways through it, under libuv.
  *
- * natcheck.h and puncher.h say what to do; here it is done: with the sockets
- * that QUIC listens on, with others that an attempt opens, with the names of
- * servers and the addresses of this machine.
+ * natcheck.h, natlife.h and puncher.h say what to do; here it is done: with the
+ * sockets that QUIC listens on, with others that an attempt opens, with the
+ * names of servers and the addresses of this machine.
  *
  * Nobody is asked unless there are servers, and nobody is probed unless a
  * signal said so.  Between checks this machine's own addresses are looked at
@@ -26,6 +26,7 @@
 #include "engine/base/log.h"
 #include "mesh/identity.h"
 #include "mesh/natcheck.h"
+#include "mesh/natlife.h"
 #include "mesh/puncher.h"
 #include "mesh/quic_ngtcp2.h"
 
@@ -85,6 +86,8 @@ uint64_t nat_wake_at(const struct nat *n);
 size_t nat_addresses(const struct nat *n, struct addr *out, size_t cap);
 const struct natcheck *nat_natcheck(const struct nat *n);
 const struct puncher *nat_puncher(const struct nat *n);
+/* Of IPv4; measured once for each network. */
+const struct natlife_result *nat_life(const struct nat *n);
 bool nat_has_socket(const struct nat *n);
 /* Are servers asked, or their names? */
 bool nat_is_asking(const struct nat *n);

@@ -403,6 +403,8 @@ net_nat_family(const struct net *net, bool v6, struct net_netcheck_family *out,
 		.hairpin = r->hairpin,
 		.rtt_ns = r->rtt_ns,
 		.age_ns = r->udp ? uv_hrtime() - r->at_ns : 0 };
+	if (!v6)
+		out->life = *nat_life(net->nat->nat);
 }
 
 static void

@@ -32,6 +32,7 @@
 #include "mesh/identity.h"
 #include "mesh/mesh.h"
 #include "mesh/natcheck.h"
+#include "mesh/natlife.h"
 #include "mesh/punch.h"
 
 /* Opaque. */
@@ -303,6 +304,7 @@ struct net_netcheck_family {
 	enum natcheck_mapping mapping;
 	enum natcheck_hairpin hairpin;
 	uint64_t rtt_ns, age_ns; /* of the last answer */
+	struct natlife_result life;
 };
 
 struct net_netcheck_server {

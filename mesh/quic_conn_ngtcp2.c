@@ -19,8 +19,7 @@
 #include "mesh/addr_uv.h"
 #include "mesh/mesh.h"
 
-#define QUIC_BURST_LEN 64000              /* of one call: UDP's own limit */
-#define QUIC_KEEP_ALIVE_NS (15 * CLOCK_S) /* as Syncthing; the dialler */
+#define QUIC_BURST_LEN 64000 /* of one call: UDP's own limit */
 #define QUIC_STUCK_NS (500 * CLOCK_MS)
 #define QUIC_LEAVE_MIN_NS (100 * CLOCK_MS)
 #define QUIC_LEAVE_MAX_NS CLOCK_S
@@ -436,6 +435,15 @@ quic_conn_new_cid(ngtcp2_cid *cid)
 	quic_random(cid->data, QUIC_CID_LEN);
 }
 
+/* Who was called waits until it knows by whom. */
+void
+quic_conn_keep_alive(struct quic_conn *c)
+{
+	if (quic_conn_is_live(c) && (c->dialled || c->trusted))
+		ngtcp2_conn_set_keep_alive_timeout(c->conn,
+		    c->quic->keep_alive_ns);
+}
+
 /* The first packet goes out with the next quic_conn_write(). */
 static int
 quic_conn_connect(struct quic_conn *c, struct sockaddr_storage *to,
@@ -467,8 +475,8 @@ quic_conn_connect(struct quic_conn *c, struct sockaddr_storage *to,
 	if (rc != 0)
 		return err_set(err, ERR_IO, "QUIC: %s", ngtcp2_strerror(rc));
 	ngtcp2_conn_set_tls_native_handle(c->conn, c->session);
-	ngtcp2_conn_set_keep_alive_timeout(c->conn, QUIC_KEEP_ALIVE_NS);
 	c->state = QUIC_SHAKING;
+	quic_conn_keep_alive(c);
 	if (!quic_route_add(c->quic, &scid, c))
 		return err_set(err, ERR_IO, "QUIC: no connection ID");
 	return 0;
@@ -1014,6 +1022,7 @@ quic_conn_trust(struct stream *st)
 	if (c->trusted)
 		return;
 	c->trusted = true;
+	quic_conn_keep_alive(c);
 	quic_conn_credit(c, LIMIT_QUIC_WINDOW - LIMIT_QUIC_EARLY);
 }
 

@@ -46,6 +46,7 @@ struct quic {
 	bool accepting, closing;
 	bool lan_only;
 	uint64_t armed_ns;
+	uint64_t keep_alive_ns;
 	uint8_t secret[QUIC_SECRET_LEN]; /* of Retry and reset tokens */
 	struct map by_cid;               /* -> struct quic_conn */
 	struct list conns;               /* all */
@@ -131,6 +132,8 @@ void quic_conn_write(struct quic_conn *c, uint64_t now_ns);
 /* Hand notes on to the owner; the owner may close it. */
 void quic_conn_tell(struct quic_conn *c);
 void quic_conn_expire(struct quic_conn *c, uint64_t now_ns);
+/* As the socket has it now. */
+void quic_conn_keep_alive(struct quic_conn *c);
 /* End it from here: `why` for the owner. */
 void quic_conn_fail(struct quic_conn *c, const struct err *why);
 /* The same, and tell the peer at once: the socket goes. */

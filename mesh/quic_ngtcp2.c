@@ -358,6 +358,23 @@ quic_set_lan_only(struct quic *q, bool lan_only)
 	q->lan_only = lan_only;
 }
 
+void
+quic_set_keep_alive(struct quic *q, uint64_t keep_alive_ns)
+{
+	struct list_node *node;
+
+	if (q->keep_alive_ns == keep_alive_ns)
+		return;
+	q->keep_alive_ns = keep_alive_ns;
+	for (node = list_first(&q->conns); node != NULL;
+	     node = list_next(&q->conns, node)) {
+		struct quic_conn *c = LIST_ITEM(node, struct quic_conn, node);
+
+		quic_conn_keep_alive(c);
+		quic_touch(c);
+	}
+}
+
 static void
 quic_receive(struct quic *q)
 {
@@ -432,6 +449,7 @@ quic_open(struct quic **out, uv_loop_t *loop, const struct identity *id,
 	q->in = mem_alloc(QUIC_UDP_BURST);
 	q->out = mem_alloc(QUIC_UDP_BURST);
 	q->armed_ns = CLOCK_NEVER;
+	q->keep_alive_ns = QUIC_KEEP_ALIVE_NS;
 	q->poll.data = q->timer.data = q;
 	rc = uv_poll_init(loop, &q->poll, q->udp.fd);
 	ASSERT(rc == 0);

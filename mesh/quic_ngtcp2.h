@@ -77,6 +77,15 @@ void quic_close(struct quic *q, void (*on_closed)(void *), void *arg);
 void quic_cut(struct quic *q, const char *why, void (*on_closed)(void *),
     void *arg);
 
+#define QUIC_KEEP_ALIVE_NS 15000000000ull /* as Syncthing */
+
+/*
+ * Connections that say nothing say something after so long, so that routers
+ * remember them: these from now on, and those to come.  QUIC_KEEP_ALIVE_NS
+ * when never said.
+ */
+void quic_set_keep_alive(struct quic *q, uint64_t keep_alive_ns);
+
 /* Is it bound to no address, and can it reach one of that kind? */
 bool quic_can_dial(const struct quic *q, const struct addr *to);
 /* Call; a name is resolved first.  At most LIMIT_DIAL_NS. */

@@ -104,7 +104,8 @@ def test_a_server_that_is_silent_is_told(world: World) -> None:
     assert found["udp"] is False
     assert found["ipv4"] == {"asked": 1, "answered": 0, "mapped": None,
                              "mapping": None, "varies": None,
-                             "hairpin": None, "rtt_ms": None, "age_s": None}
+                             "hairpin": None, "life": None, "rtt_ms": None,
+                             "age_s": None}
     assert not found["servers"][0]["answered"]
 
 
