@@ -277,17 +277,18 @@ syncd_compact_done(struct job *job)
 	store_lmdb_compact_finish(cj->compact);
 	syncd_sweep(cj->sd); /* its folder may be gone meanwhile */
 	mem_free(cj);
+	malloc_trim(0); /* LMDB's pages of the new file */
 }
 
 /* When nothing waits to be written, and it is worth it. */
 static void
-syncd_compact(struct syncd *sd, uint32_t folder)
+syncd_compact(struct syncd *sd, uint32_t folder, bool at_rest)
 {
 	struct syncd_folder *sf = syncd_folder(sd, folder);
 	struct store_lmdb_compact *compact =
 	    sf->store == NULL || sd->stopping
 		? NULL
-		: store_lmdb_compact_begin(sf->store);
+		: store_lmdb_compact_begin(sf->store, at_rest);
 	struct syncd_compact_job *cj;
 
 	if (compact == NULL)
@@ -348,7 +349,7 @@ syncd_commit_done(struct job *job)
 	ev.u.done.text = slice_str(err.text);
 	syncd_step(cj->sd, &ev);
 	syncd_balance(cj->sd);
-	syncd_compact(cj->sd, cj->folder);
+	syncd_compact(cj->sd, cj->folder, false);
 	mem_free(cj);
 }
 
@@ -384,7 +385,7 @@ syncd_trim(struct syncd *sd, uint32_t folder)
 
 	if (sf->store != NULL)
 		store_lmdb_trim(sf->store);
-	syncd_compact(sd, folder);
+	syncd_compact(sd, folder, false);
 	malloc_trim(0);
 }
 
@@ -394,7 +395,7 @@ syncd_rest(struct syncd *sd)
 	for (uint32_t i = 0; i < sd->folder.len; i++) {
 		if (sd->folder.item[i].store != NULL)
 			store_lmdb_rest(sd->folder.item[i].store);
-		syncd_compact(sd, i);
+		syncd_compact(sd, i, true);
 	}
 	malloc_trim(0);
 }

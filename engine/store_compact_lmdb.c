@@ -13,7 +13,7 @@
 #include "engine/base/mem.h"
 #include "engine/store_lmdb_impl.h"
 
-#define COMPACT_PAGES 512u     /* free ones, at least */
+#define COMPACT_PAGES 512u     /* free or new ones, at least */
 #define COMPACT_PAUSE_MS 5000u /* after one in vain */
 #define COMPACT_BATCH 16384u   /* records in a transaction */
 
@@ -39,20 +39,28 @@ free_pages(MDB_txn *txn)
 	return sum;
 }
 
+/* Is what was put since then in pages that are half full? */
+static bool
+compact_has_grown(const struct store_lmdb *sl, size_t pages)
+{
+	return pages > sl->dense_pages + sl->dense_pages / 2 + COMPACT_PAGES;
+}
+
 struct store_lmdb_compact *
-store_lmdb_compact_begin(struct store *st)
+store_lmdb_compact_begin(struct store *st, bool at_rest)
 {
 	struct store_lmdb *sl = store_lmdb_of(st);
+	const size_t pages = store_env_pages(sl);
 	struct store_lmdb_compact *c;
-	MDB_envinfo info;
 	size_t unused;
 
 	if (sl->compact != NULL || sl->committing || sl->err.code != 0 ||
 	    store_env_now_ms() < sl->compact_after_ms ||
-	    store_pending(st) > 0 || mdb_env_info(sl->env, &info) != 0)
+	    store_pending(st) > 0 || pages == 0)
 		return NULL;
 	unused = free_pages(sl->read);
-	if (unused < COMPACT_PAGES || unused < info.me_last_pgno / 5)
+	if ((unused < COMPACT_PAGES || unused < pages / 5) &&
+	    !(at_rest && compact_has_grown(sl, pages)))
 		return NULL;
 	c = mem_zalloc(sizeof(*c));
 	c->st = sl;
@@ -159,6 +167,7 @@ compact_swap(struct store_lmdb *sl, const struct store_lmdb_compact *c)
 	if (swapped)
 		fsync(sl->dir_fd);
 	(void)store_env_up(sl, &sl->err);
+	sl->dense_pages = store_env_pages(sl);
 	return swapped && sl->err.code == 0;
 }
 

@@ -204,6 +204,16 @@ store_env_up(struct store_lmdb *sl, struct err *err)
 	return 0;
 }
 
+size_t
+store_env_pages(const struct store_lmdb *sl)
+{
+	MDB_envinfo info;
+
+	if (sl->env == NULL || mdb_env_info(sl->env, &info) != 0)
+		return 0;
+	return info.me_last_pgno + 1;
+}
+
 void
 store_env_down(struct store_lmdb *sl)
 {

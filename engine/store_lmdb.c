@@ -481,6 +481,7 @@ store_lmdb_open(struct store **out, const char *dir, struct err *err)
 		store_lmdb_close(&sl->base);
 		return rc;
 	}
+	sl->dense_pages = store_env_pages(sl);
 	sl->next_open = first_open;
 	first_open = sl;
 	*out = &sl->base;

@@ -17,7 +17,8 @@
  * aside, rebuild) is the caller's.
  *
  * LMDB's file never shrinks: a storm of changes leaves it with as many free
- * pages as used ones, or more.  store_lmdb_compact_begin() gives them back.
+ * pages as used ones, or more; and pages that were split are half full.
+ * store_lmdb_compact_begin() gives back both.
  *
  * Thread: loop, but for the two _run() functions and store_lmdb_fault();
  * check and set_aside: any, while the store is closed.
@@ -67,11 +68,13 @@ struct store_lmdb_compact;
 
 /*
  * NULL unless that is worth it: over a fifth of the file is free, and at least
- * 2 MiB.  To be called when no more commits are expected: one that begins
- * while the file is rewritten makes the work vain, not wrong, and the next
- * seconds give NULL.
+ * 2 MiB; `at_rest`, after a burst of work: or it is half as large again as it
+ * was when it was opened or last compacted.  To be called when no more commits
+ * are expected: one that begins while the file is rewritten makes the work
+ * vain, not wrong, and the next seconds give NULL.
  */
-struct store_lmdb_compact *store_lmdb_compact_begin(struct store *st);
+struct store_lmdb_compact *store_lmdb_compact_begin(struct store *st,
+    bool at_rest);
 /* On any thread. */
 void store_lmdb_compact_run(struct store_lmdb_compact *compact);
 /*

@@ -47,6 +47,7 @@ struct store_lmdb {
 	size_t commit_max; /* bytes put by the largest since the env is open */
 	struct store_lmdb_compact *compact; /* under way, or NULL */
 	uint64_t compact_after_ms; /* not before: the last one was in vain */
+	size_t dense_pages;        /* of the file when opened or compacted */
 	bool closing;              /* closed, but for `compact` */
 	struct err err;            /* code 0: sound */
 	const uint8_t *map;
@@ -82,5 +83,7 @@ int store_env_lock(int dir_fd, const char *dir, struct err *err);
 /* The environment of a store, with its tables and its read transaction. */
 int store_env_up(struct store_lmdb *sl, struct err *err);
 void store_env_down(struct store_lmdb *sl);
+/* Pages of the file up to the last that was ever used; 0: no environment. */
+size_t store_env_pages(const struct store_lmdb *sl);
 
 #endif
