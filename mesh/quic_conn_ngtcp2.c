@@ -162,7 +162,7 @@ quic_conn_on_acked(ngtcp2_conn *conn, int64_t id, uint64_t offset, uint64_t len,
 	(void)stream_arg;
 	if (id == c->id) {
 		quic_send_acked(&c->out, offset + len);
-		quic_size_acked(&c->size, offset + len);
+		quic_size_acked(&c->size, offset + len, c->told_ns);
 	}
 	return 0;
 }
@@ -386,14 +386,14 @@ quic_conn_settings(struct quic_conn *c, ngtcp2_settings *settings,
 	const unsigned tries = c->tries > 0 ? c->tries : 1;
 
 	c->size = (struct quic_size){ 0 };
-	if (addr_is_loopback(&c->address))
-		quic_size_try(&c->size);
 	ngtcp2_settings_default(settings);
 	settings->initial_ts = quic_conn_time(c, uv_hrtime());
 	settings->handshake_timeout = LIMIT_DIAL_NS / tries;
-	settings->max_tx_udp_payload_size = quic_size_max(&c->size);
-	if (settings->max_tx_udp_payload_size > QUIC_SIZE_SHORT) {
+	settings->max_tx_udp_payload_size = QUIC_SIZE_SHORT;
+	if (addr_is_loopback(&c->address)) {
+		quic_size_try(&c->size);
 		/* We say how long each may be; ngtcp2 is to try nothing. */
+		settings->max_tx_udp_payload_size = QUIC_SIZE_LONG;
 		settings->no_tx_udp_payload_size_shaping = 1;
 		settings->no_pmtud = 1;
 	}
@@ -727,14 +727,6 @@ quic_conn_same_way(const struct quic_udp_burst *b, const ngtcp2_path *path)
 	return ngtcp2_path_eq(&built, path) != 0;
 }
 
-/* The handshake's are short: what the peer takes is not known yet. */
-static size_t
-quic_conn_payload(const struct quic_conn *c)
-{
-	return c->state == QUIC_OPEN ? quic_size_max(&c->size)
-				     : QUIC_SIZE_SHORT;
-}
-
 /*
  * Build packets of one length behind one another and send them with one call.
  * True: there may be more.
@@ -744,7 +736,7 @@ quic_conn_burst(struct quic_conn *c, size_t len_max, uint64_t now_ns)
 {
 	struct quic *q = c->quic;
 	struct quic_udp_burst *b = &q->built;
-	const size_t max = quic_conn_payload(c);
+	const size_t max = quic_size_max(&c->size);
 	ngtcp2_path_storage way;
 	size_t count = 0;
 
@@ -797,8 +789,8 @@ quic_conn_write(struct quic_conn *c, uint64_t now_ns)
 		}
 		if (len > QUIC_BURST_LEN)
 			len = QUIC_BURST_LEN;
-		if (len < quic_conn_payload(c))
-			len = quic_conn_payload(c);
+		if (len < quic_size_max(&c->size))
+			len = quic_size_max(&c->size);
 		c->quic->udp.too_long = false;
 		more = quic_conn_burst(c, len, now_ns);
 		if (c->quic->udp.too_long)
