@@ -1,7 +1,7 @@
 /*
- * The inside of the coordinator: shared by coord_server.c, coord_server_log.c
- * (entries), coord_server_where.c (addresses, signals), coord_server_mail.c
- * (boxes and letters).
+ * The inside of the coordinator: shared by coord_server.c, coord_server_tell.c
+ * (effects), coord_server_log.c (entries), coord_server_where.c (addresses,
+ * signals), coord_server_mail.c (boxes and letters).
  *
  * Thread: loop.
  */
@@ -16,6 +16,8 @@
 #include "engine/base/vec.h"
 #include "mesh/coord_server.h"
 #include "mesh/members.h"
+
+#define COORD_SERVER_NOTES 64u /* of refusals, at once */
 
 struct server_node {
 	struct devid id;
@@ -98,7 +100,7 @@ struct coord_server {
 	uint64_t visits, sends, bytes;
 };
 
-/* --- coord_server.c --- */
+/* --- coord_server_tell.c --- */
 struct coord_server_effect *coord_server_effect(struct coord_server *s,
     enum coord_server_kind kind, struct coord_server_guest *g);
 void coord_server_send_bytes(struct coord_server *s,
@@ -117,6 +119,8 @@ void coord_server_note_refusal(struct coord_server *s,
 /* `text` NULL: what the code says. */
 void coord_server_refuse(struct coord_server *s, struct coord_server_guest *g,
     enum coord_type of, enum coord_code code, const char *text);
+
+/* --- coord_server.c --- */
 void coord_server_drop(struct coord_server *s, struct coord_server_guest *g,
     enum coord_code code, bool vain, struct now now);
 struct server_domain *coord_server_find(const struct coord_server *s,
