@@ -30,9 +30,12 @@
 
 struct coord_store {
 	int dir;
-	int fd; /* the log that was written to, and not flushed; or -1 */
-	struct coord_id domain; /* whose it is */
-	int audit;              /* the log, at its end */
+	int fd; /* the log written to last, and not flushed; or -1 */
+	struct coord_id domain;       /* whose it is */
+	struct coord_store_late late; /* those written to before it */
+	bool is_new;                  /* there is a log that the directory's
+					 own flush has to follow */
+	int audit;                    /* the log, at its end */
 	size_t audit_len;
 	struct coord_audit at;
 	const struct log *log;
@@ -202,18 +205,68 @@ store_load_all(struct coord_store *st, coord_store_entry_fn *on_entry,
 	return rc;
 }
 
+bool
+coord_store_is_late(const struct coord_store *st)
+{
+	return st->fd >= 0 || st->late.count > 0;
+}
+
+void
+coord_store_take_late(struct coord_store *st, struct coord_store_late *out)
+{
+	int dir;
+
+	*out = st->late;
+	st->late = (struct coord_store_late){ 0 };
+	if (st->fd >= 0)
+		out->fd[out->count++] = st->fd;
+	st->fd = -1;
+	if (!st->is_new)
+		return;
+	dir = fcntl(st->dir, F_DUPFD_CLOEXEC, 0);
+	if (dir < 0)
+		return; /* next time */
+	out->fd[out->count++] = dir;
+	out->has_dir = true;
+	st->is_new = false;
+}
+
 int
-coord_store_flush(struct coord_store *st, struct err *err)
+coord_store_sync(struct coord_store_late *late, struct err *err)
 {
 	int rc = 0;
 
+	for (size_t i = 0; i < late->count; i++) {
+		const bool is_dir = late->has_dir && i == late->count - 1;
+
+		if ((is_dir ? fsync(late->fd[i]) : fdatasync(late->fd[i])) < 0)
+			rc = err_sys(err, errno, "flush a log");
+		close(late->fd[i]);
+	}
+	*late = (struct coord_store_late){ 0 };
+	return rc;
+}
+
+int
+coord_store_flush(struct coord_store *st, struct err *err)
+{
+	struct coord_store_late late;
+
+	coord_store_take_late(st, &late);
+	return coord_store_sync(&late, err);
+}
+
+/* The one that is open gives way; two places stay, for it and the directory. */
+static int
+store_put_late(struct coord_store *st, struct err *err)
+{
 	if (st->fd < 0)
 		return 0;
-	if (fdatasync(st->fd) < 0)
-		rc = err_sys(err, errno, "flush a log");
-	close(st->fd);
+	if (st->late.count + 2 >= LIMIT_COORD_UNFLUSHED)
+		return coord_store_flush(st, err);
+	st->late.fd[st->late.count++] = st->fd;
 	st->fd = -1;
-	return rc;
+	return 0;
 }
 
 /* The log of a domain, at its end. */
@@ -226,7 +279,7 @@ store_open_log(struct coord_store *st, const struct coord_id *domain,
 
 	if (st->fd >= 0 && memcmp(&st->domain, domain, sizeof(*domain)) == 0)
 		return 0;
-	rc = coord_store_flush(st, err);
+	rc = store_put_late(st, err);
 	if (rc < 0)
 		return rc;
 	store_name(domain, name);
@@ -249,8 +302,10 @@ coord_store_keep(struct coord_store *st, const struct coord_id *domain,
 		return rc;
 	if (fstat(st->fd, &sb) < 0)
 		return err_sys(err, errno, "look at a log");
-	if (sb.st_size == 0)
+	if (sb.st_size == 0) {
 		buf_put(&out, STORE_MAGIC);
+		st->is_new = true;
+	}
 	store_encode(seq, entry, &out);
 	rc = store_write(st->fd, buf_slice(&out), err);
 	/* Half a record in the middle would hide all that comes after. */

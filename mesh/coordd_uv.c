@@ -16,6 +16,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/timer_uv.h"
 #include "mesh/coord_store_posix.h"
+#include "mesh/coordd_impl.h"
 #include "mesh/doorman.h"
 #include "mesh/stream_tls_uv.h"
 #include "mesh/stund_uv.h"
@@ -23,42 +24,6 @@
 
 #define COORDD_READ_LEN (16u * 1024u)
 #define COORDD_LAST_NS (2 * CLOCK_S) /* to take the last words */
-
-struct coordd_guest {
-	struct list_node node; /* in coordd->young, or ->grown */
-	struct list_node
-	    work; /* in coordd->work, when something is to be done */
-	struct coordd *d;
-	struct stream *stream;
-	struct addr from;
-	struct coord_server_guest *g; /* from TLS on */
-	struct buf in, out;
-	uint64_t until_ns; /* CLOCK_NEVER: the server sees to it */
-	bool grown, dropped, ending, vain, over;
-};
-
-struct coordd {
-	const struct identity *identity; /* borrowed */
-	coordd_may_fn *may;
-	void *arg;
-	const struct log *log;
-	struct tcp_listener *listener;
-	struct stund *stund; /* NULL: its ports are taken */
-	struct addr bound;
-	uint16_t stun[2];
-	struct coord_store *store;
-	struct coord_server *server;
-	struct doorman doorman;
-	struct list young, grown; /* members, and not dropped: grown */
-	struct list work;
-	struct arena arena; /* of the message at hand */
-	uv_timer_t timer;
-	uint64_t armed_ns;
-	bool lan_only, working, closing;
-	unsigned handles;
-	void (*on_closed)(void *);
-	void *closed_arg;
-};
 
 static struct now
 coordd_now(void)
@@ -72,7 +37,7 @@ coordd_now(void)
 
 /* --- ending ----------------------------------------------------------- */
 
-static void
+void
 coordd_freed(void *arg)
 {
 	struct coordd *d = arg;
@@ -99,7 +64,7 @@ coordd_guest_freed(void *arg)
 	coordd_freed(d);
 }
 
-static void
+void
 coordd_note_work(struct coordd_guest *g)
 {
 	if (!g->over && !list_has(&g->work))
@@ -123,6 +88,8 @@ coordd_end_now(struct coordd_guest *g)
 	g->over = true;
 	if (list_has(&g->work))
 		list_remove(&d->work, &g->work);
+	if (list_has(&g->held))
+		list_remove(&d->held, &g->held);
 	list_remove(g->grown ? &d->grown : &d->young, &g->node);
 	if (g->vain)
 		doorman_charge(&d->doorman, &g->from, uv_hrtime());
@@ -162,6 +129,7 @@ coordd_send(struct coordd_guest *g, struct slice bytes)
 		return;
 	}
 	buf_put(&g->out, bytes);
+	coordd_flush_mark(g);
 	coordd_note_work(g);
 }
 
@@ -210,11 +178,14 @@ coordd_push(struct coordd_guest *g)
 	size_t n = 0;
 	int rc = 0;
 
-	while (rc == 0 && g->out.len > 0) {
-		rc = stream_write(g->stream, buf_slice(&g->out), &n, NULL);
+	while (rc == 0 && g->sure > 0) {
+		rc = stream_write(g->stream,
+		    slice_to(buf_slice(&g->out), g->sure), &n, NULL);
 		if (rc < 0 || n == 0)
 			break;
 		buf_consume(&g->out, n);
+		g->sure -= n;
+		g->soon -= n;
 	}
 	if (rc == 0)
 		rc = stream_flush(g->stream, NULL);
@@ -229,12 +200,11 @@ coordd_push(struct coordd_guest *g)
 
 static void coordd_arm(struct coordd *d);
 
-static void
+void
 coordd_work(struct coordd *d)
 {
 	struct coord_server_effect ef;
 	struct list_node *at;
-	struct err err = { 0 };
 
 	ASSERT(!d->working);
 	d->working = true;
@@ -252,8 +222,7 @@ coordd_work(struct coordd *d)
 			    LIST_ITEM(at, struct coordd_guest, work));
 	}
 	d->working = false;
-	if (coord_store_flush(d->store, &err) < 0)
-		log_error(d->log, "coord keep: %s", err.text);
+	coordd_flush_begin(d);
 	coordd_arm(d);
 }
 
@@ -520,6 +489,7 @@ coordd_open(struct coordd **out, uv_loop_t *loop, const struct identity *id,
 	*out = NULL;
 	if (uv_random(NULL, NULL, &seed, sizeof(seed), 0, NULL) != 0)
 		seed = uv_hrtime();
+	d->loop = loop;
 	d->identity = id;
 	d->may = may;
 	d->arg = arg;
@@ -528,6 +498,7 @@ coordd_open(struct coordd **out, uv_loop_t *loop, const struct identity *id,
 	list_init(&d->young);
 	list_init(&d->grown);
 	list_init(&d->work);
+	list_init(&d->held);
 	rc = coordd_open_doors(d, loop, at, dir, err);
 	if (rc < 0) {
 		coord_server_free(d->server);

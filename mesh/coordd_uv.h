@@ -2,7 +2,8 @@
  * Our coordinator: the listener, its guests, what is kept.
  *
  * What is said and who hears it is coord_server.h's, the disk is
- * coord_store_posix.h's; a STUN server answers beside it (stund_uv.h).
+ * coord_store_posix.h's, flushed on a worker; a STUN server answers beside it
+ * (stund_uv.h).
  *
  * What a stranger can make it hold: as at our relay, LIMIT_HALF_OPEN
  * connections that are no members, LIMIT_HALF_OPEN_SOURCE of them from one

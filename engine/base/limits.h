@@ -116,6 +116,7 @@
 #define LIMIT_COORD_LOG 4096u                /* entries of one domain */
 #define LIMIT_COORD_LOG_LEN (4 * MIB)        /* bytes of them */
 #define LIMIT_COORD_GONE_NS 3600000000000ull /* shown after it left */
+#define LIMIT_COORD_UNFLUSHED 64u /* logs written to, not on disk yet */
 
 /* Memory and log. */
 #define LIMIT_DIRECT_FROM (1 * MIB) /* data written past the page cache, */

@@ -13,9 +13,10 @@ from typing import Callable
 
 import pytest
 
-from lib import bep, coord, tree
+from lib import bep, coord, strace, tree
 from lib.node import Node
 from lib.proc import free_port, wait_until
+from lib.strace import Faults
 from lib.world import FOLDER, World, settle
 from test_path import own_network  # noqa: F401, a fixture
 
@@ -195,6 +196,27 @@ def test_what_is_kept_is_public_and_survives(hub: Node, tmp_path: Path) -> None:
     assert kept.read_bytes() == whole
     hub.restart()
     member(hub, log, b)
+
+
+@pytest.mark.skipif(not strace.usable(), reason="no strace, or not root")
+def test_an_entry_is_told_when_a_worker_has_flushed_it(hub: Node) -> None:
+    """The disk takes half a second, and the loop does not wait for it."""
+    a, b, c = (bep.Identity.make() for _ in range(3))
+    log = coord.Log().add(a, b)
+    first, second = founded(hub, log, a), member(hub, log, b)
+    log.add(c)
+    with Faults(hub, "fdatasync:delay_enter=500000") as faults:
+        start = time.monotonic()
+        first.send(coord.ENTRIES, seq=len(log.entries), entry=log.entries[-1:])
+        hub.status()
+        for client in (first, second):
+            assert client.expect(coord.ENTRIES)["seq"] == len(log.entries)
+        assert time.monotonic() - start >= 0.5
+    lines = [line for line in faults.log.read_text().splitlines()
+             if "fdatasync(" in line]
+    assert lines and all(int(line.split()[0]) != hub.pid for line in lines)
+    # Nothing is said twice or out of order afterwards.
+    assert first.sync() == [] and second.sync() == []
 
 
 def test_the_audit_log_shows_what_was_changed(hub: Node) -> None:

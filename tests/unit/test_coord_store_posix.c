@@ -172,6 +172,57 @@ store_goes_on_with_its_audit_log(void **state)
 	assert_int_equal(at.n, 3);
 }
 
+/* What a worker brings to the disk; the loop goes on meanwhile. */
+static void
+store_gives_what_is_to_be_flushed(void **state)
+{
+	struct coord_store_late late, next;
+	struct coord_store *st;
+	struct coord_id id = one;
+	char where[64];
+
+	(void)state;
+	snprintf(where, sizeof(where), "%s/late", dir);
+	assert_int_equal(
+	    coord_store_open(&st, where, on_entry, NULL, NULL, NULL), 0);
+	assert_false(coord_store_is_late(st));
+	coord_store_take_late(st, &late);
+	assert_int_equal(late.count, 0);
+	keep(st, &two, 1, "other");
+	assert_true(coord_store_is_late(st));
+	coord_store_take_late(st, &late);
+	assert_false(coord_store_is_late(st));
+	assert_int_equal(late.count, 2); /* it is new: the directory, too */
+	assert_true(late.has_dir);
+	keep(st, &two, 2, "more");
+	coord_store_take_late(st, &next);
+	assert_int_equal(next.count, 1);
+	assert_false(next.has_dir);
+	keep(st, &two, 3, "again");
+	keep(st, &one, 1, "new");
+	keep(st, &two, 4, "and again");
+	assert_int_equal(coord_store_sync(&next, NULL), 0);
+	coord_store_take_late(st, &next);
+	assert_int_equal(next.count, 4); /* opened once more each time */
+	assert_int_equal(coord_store_sync(&late, NULL), 0);
+	assert_int_equal(coord_store_sync(&next, NULL), 0);
+	assert_int_equal(next.count, 0);
+	/* One that cannot be flushed is told, and let go. */
+	keep(st, &two, 5, "last");
+	coord_store_take_late(st, &late);
+	close(late.fd[0]);
+	assert_int_not_equal(coord_store_sync(&late, NULL), 0);
+	/* More logs than it holds: it flushes by itself. */
+	for (unsigned i = 0; i < 2 * LIMIT_COORD_UNFLUSHED; i++) {
+		id.b[1] = (uint8_t)(1 + i);
+		keep(st, &id, 1, "x");
+	}
+	coord_store_take_late(st, &late);
+	assert_in_range(late.count, 1, LIMIT_COORD_UNFLUSHED);
+	assert_int_equal(coord_store_sync(&late, NULL), 0);
+	coord_store_close(st);
+}
+
 static int
 begin(void **state)
 {
@@ -198,6 +249,7 @@ main(void)
 		cmocka_unit_test(store_drops_a_torn_tail),
 		cmocka_unit_test(store_ends_a_log_where_it_is_damaged),
 		cmocka_unit_test(store_goes_on_with_its_audit_log),
+		cmocka_unit_test(store_gives_what_is_to_be_flushed),
 	};
 
 	return cmocka_run_group_tests(tests, begin, end);
