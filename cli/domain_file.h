@@ -19,6 +19,7 @@
 #define DOMAIN_FILE_PIN "pin"
 #define DOMAIN_FILE_MEMBERS "members"
 #define DOMAIN_FILE_PENDING "pending"
+#define DOMAIN_FILE_INVITES "invites"
 #define DOMAIN_FILE_OWNER "owner.key"
 
 /* All of it; ERR_NOT_FOUND when there is no such file.  The owner's key must be

@@ -243,6 +243,61 @@ domain_record_waiting(struct slice text, struct arena *ar,
 	return n;
 }
 
+/* "SECONDS WRONG approve|join ID CODE" */
+void
+domain_record_put_invites(const struct domain_invite *in, size_t count,
+    struct buf *out)
+{
+	for (size_t i = 0; i < count; i++) {
+		char id[DEVID_TEXT_LEN + 1], code[JOIN_CODE_TEXT_MAX];
+
+		devid_text(&in[i].coordinator, id);
+		join_code_text(&in[i].code, code);
+		buf_printf(out, "%lld %u %s %s %s\n",
+		    (long long)in[i].expires_wall_s, in[i].wrong,
+		    in[i].approve ? "approve" : "join", id, code);
+		sign_wipe(code, sizeof(code));
+	}
+}
+
+static bool
+domain_record_invite(struct slice line, struct domain_invite *out)
+{
+	uint64_t expires, wrong;
+	struct join_place place;
+	struct slice how;
+
+	if (!domain_record_number(domain_record_part(&line, ' '), &expires) ||
+	    !domain_record_number(domain_record_part(&line, ' '), &wrong) ||
+	    wrong >= JOIN_ATTEMPTS)
+		return false;
+	how = domain_record_part(&line, ' ');
+	*out = (struct domain_invite){ .expires_wall_s = (int64_t)expires,
+		.wrong = (unsigned)wrong,
+		.approve = slice_equal(how, SLICE_LIT("approve")) };
+	return (out->approve || slice_equal(how, SLICE_LIT("join"))) &&
+	       devid_parse(&out->coordinator, domain_record_part(&line, ' '),
+		   NULL) == 0 &&
+	       join_code_parse(&out->code, &place, line, NULL) == 0;
+}
+
+size_t
+domain_record_invites(struct slice text, struct arena *ar,
+    struct domain_invite **out)
+{
+	/* No line is shorter than an ID. */
+	struct domain_invite *list =
+	    arena_array(ar, text.len / DEVID_TEXT_LEN + 1, sizeof(*list));
+	size_t n = 0;
+
+	while (text.len > 0)
+		if (domain_record_invite(domain_record_part(&text, '\n'),
+			&list[n]))
+			n++;
+	*out = list;
+	return n;
+}
+
 void
 domain_record_key_text(const struct sign_secret *key,
     char out[DOMAIN_KEY_TEXT_MAX])

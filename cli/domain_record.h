@@ -6,6 +6,7 @@
  *	members    what the log says of others, for whoever reads the
  *	           configuration; made anew from the log
  *	pending    devices that know a code and wait for a person
+ *	invites    codes that are good, and how often they were guessed at
  *	owner.key  the owner's secret key, where the domain was founded
  *
  * Pure.
@@ -55,6 +56,19 @@ void domain_record_put_waiting(const struct domain_waiting *w, size_t count,
     struct buf *out);
 size_t domain_record_waiting(struct slice text, struct arena *ar,
     struct domain_waiting **out);
+
+/* A code that is good; secret, wipe it. */
+struct domain_invite {
+	struct join_code code;
+	struct devid coordinator; /* whose box it is */
+	int64_t expires_wall_s;
+	unsigned wrong; /* guesses */
+	bool approve;
+};
+void domain_record_put_invites(const struct domain_invite *in, size_t count,
+    struct buf *out);
+size_t domain_record_invites(struct slice text, struct arena *ar,
+    struct domain_invite **out);
 
 /*
  * A secret key as text: as a device ID, which has check characters, but with

@@ -707,6 +707,7 @@ syncd_domain_open(struct syncd *sd, struct err *err)
 	if (rc < 0)
 		return rc;
 	syncd_domain_read_waiting(sd);
+	syncd_invites_read(sd);
 	/* A list that a crash left behind the log, or that somebody touched. */
 	if (members_seq(sd->domain->ms) > 0)
 		syncd_domain_apply(sd);

@@ -39,7 +39,8 @@ enum syncd_invite_state {
 struct syncd_invite {
 	uint32_t number;
 	enum syncd_invite_state state;
-	bool asked; /* a box, of `line` */
+	bool asked;               /* a box, of `line` */
+	struct devid coordinator; /* who has the box; none: not known yet */
 	struct coord_client *line;
 	uint32_t box;
 	struct join_code code;
@@ -83,6 +84,7 @@ struct syncd_domain {
 	struct sign_secret owner; /* secret; wiped */
 	uint32_t numbers;
 	VEC(struct syncd_invite) invite;
+	struct buf invites; /* as they are on disk; secret */
 	struct syncd_join join;
 	VEC(struct domain_waiting) waiting; /* for an approval */
 	VEC(struct coord_client *) ready;   /* lines that know our domain */
@@ -123,6 +125,8 @@ int64_t syncd_domain_now_s(void);
 /* Is the line one that net_coord_at() gives? */
 bool syncd_line_is_there(const struct syncd *sd,
     const struct coord_client *line);
+/* Codes of an earlier run that are still good. */
+void syncd_invites_read(struct syncd *sd);
 int syncd_invite(struct syncd *sd, int64_t expires_s, bool approve,
     uint32_t *number, struct err *err);
 int syncd_join(struct syncd *sd, const struct join_code *code,

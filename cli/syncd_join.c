@@ -1,9 +1,11 @@
 /*
  * Inviting and joining, over coordinators' boxes; see syncd_domain.h.
  *
- * An invitation lives in memory: a daemon that ends takes its codes with it.
- * When one is over its box stays for a while, so that who comes late is told
- * why.
+ * Codes that are good are on disk as well, with the guesses that were made, and
+ * outlive the daemon: in HOME/domain, beside the owner's key, which can do more
+ * than any code, and for as long as they are good.  What becomes of a code is
+ * there before anybody is told.  When one is over its box stays for a while, so
+ * that who comes late is told why.
  */
 #include <stdio.h>
 #include <sys/random.h>
@@ -79,15 +81,99 @@ syncd_invite_end(struct syncd_invite *in, const char *why)
 	in->why = why;
 }
 
-/* Ask one line that knows our domain for a box, when there is one. */
+/* The codes that are good to disk, unless they are there. */
+static void
+syncd_invites_save(struct syncd *sd)
+{
+	struct syncd_domain *d = sd->domain;
+	struct domain_invite list[SYNCD_INVITES_MAX];
+	struct buf text = { 0 };
+	struct err err = { 0 };
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->invite.len; i++) {
+		const struct syncd_invite *in = &d->invite.item[i];
+
+		if (in->state == SYNCD_INVITE_OPEN)
+			list[n++] = (struct domain_invite){ .code = in->code,
+				.coordinator = in->coordinator,
+				.expires_wall_s = in->expires_wall_s,
+				.wrong = join_inviter_wrong(in->inviter),
+				.approve = in->approve };
+	}
+	domain_record_put_invites(list, n, &text);
+	sign_wipe(list, sizeof(list));
+	if (!slice_equal(buf_slice(&text), buf_slice(&d->invites))) {
+		if (domain_file_put(&sd->home, DOMAIN_FILE_INVITES,
+			buf_slice(&text), &err) < 0)
+			log_error(&sd->log, "domain: %s", err.text);
+		const struct buf old = d->invites;
+
+		d->invites = text;
+		text = old;
+	}
+	if (text.len > 0)
+		sign_wipe(text.ptr, text.len);
+	buf_fini(&text);
+}
+
+void
+syncd_invites_read(struct syncd *sd)
+{
+	struct syncd_domain *d = sd->domain;
+	struct domain_invite *list;
+	struct arena ar = { 0 };
+	size_t count;
+
+	(void)domain_file_read(&sd->home, DOMAIN_FILE_INVITES, &d->invites,
+	    NULL);
+	count = domain_record_invites(buf_slice(&d->invites), &ar, &list);
+	for (size_t i = 0; i < count && i < SYNCD_INVITES_MAX; i++) {
+		struct syncd_invite *in = VEC_ADD(&d->invite);
+
+		*in = (struct syncd_invite){ .number = ++d->numbers,
+			.state = SYNCD_INVITE_OPEN,
+			.coordinator = list[i].coordinator,
+			.box = list[i].code.box,
+			.code = list[i].code,
+			.inviter = join_inviter_new(&list[i].code,
+			    list[i].expires_wall_s),
+			.expires_wall_s = list[i].expires_wall_s,
+			.approve = list[i].approve,
+			.why = "" };
+		join_inviter_blame(in->inviter, list[i].wrong);
+	}
+	sign_wipe(list, count * sizeof(*list));
+	arena_fini(&ar);
+}
+
+/* A code of an earlier run: its box is at the coordinator that gave it. */
+static bool
+syncd_invite_claim(struct syncd_invite *in, struct coord_client *line)
+{
+	struct coord_client_state state;
+
+	coord_client_state(line, &state);
+	return devid_equal(&state.id, &in->coordinator) &&
+	       coord_client_claim_box(line, in->box);
+}
+
+/* Ask one line that knows our domain for its box, when there is one. */
 static void
 syncd_invite_ask(struct syncd *sd, struct syncd_invite *in)
 {
 	const struct syncd_domain *d = sd->domain;
 
+	if (in->state == SYNCD_INVITE_OVER)
+		return;
 	for (size_t i = 0; i < d->ready.len && !in->asked; i++) {
-		in->line = d->ready.item[i];
-		in->asked = coord_client_open_box(in->line);
+		struct coord_client *line = d->ready.item[i];
+
+		in->asked = in->state == SYNCD_INVITE_OPEN
+				? syncd_invite_claim(in, line)
+				: coord_client_open_box(line);
+		if (in->asked)
+			in->line = line;
 	}
 }
 
@@ -234,6 +320,7 @@ syncd_invite_asked(struct syncd *sd, struct syncd_invite *in,
 	*a = (struct join_answer){ .verdict = JOIN_WELCOME };
 	in->who = *who;
 	syncd_invite_end(in, "used");
+	syncd_invites_save(sd); /* nobody comes with it again */
 	if (in->approve &&
 	    members_find(ms, &who->id, syncd_domain_now_s()) == NULL) {
 		a->verdict = JOIN_PENDING;
@@ -322,6 +409,7 @@ syncd_invite_mail(struct syncd *sd, uint32_t number, uint64_t stranger,
 		    (int)answer.verdict);
 	} else {
 		syncd_invite_look(sd, in);
+		syncd_invites_save(sd);
 		if (in->state == SYNCD_INVITE_OVER &&
 		    strcmp(in->why, "burnt") == 0)
 			log_warn(&sd->log,
@@ -536,9 +624,9 @@ syncd_join_on_timer(uv_timer_t *timer)
 		struct syncd_invite *in = &d->invite.item[i];
 
 		syncd_invite_look(sd, in);
-		if (in->state == SYNCD_INVITE_OPENING && !in->asked)
-			syncd_invite_ask(sd, in);
+		syncd_invite_ask(sd, in);
 	}
+	syncd_invites_save(sd);
 	syncd_invite_sweep(sd, false);
 	if ((j->state == SYNCD_JOIN_DIALLING ||
 		j->state == SYNCD_JOIN_ASKING) &&
@@ -564,9 +652,7 @@ syncd_join_up(struct syncd *sd, struct coord_client *line)
 	struct syncd_domain *d = sd->domain;
 
 	for (size_t i = 0; i < d->invite.len; i++)
-		if (d->invite.item[i].state == SYNCD_INVITE_OPENING &&
-		    !d->invite.item[i].asked)
-			syncd_invite_ask(sd, &d->invite.item[i]);
+		syncd_invite_ask(sd, &d->invite.item[i]);
 	syncd_join_begin(sd, line);
 }
 
@@ -594,6 +680,7 @@ void
 syncd_join_box(struct syncd *sd, struct coord_client *line, uint32_t box)
 {
 	struct syncd_domain *d = sd->domain;
+	struct coord_client_state state;
 
 	for (size_t i = 0; i < d->invite.len; i++) {
 		struct syncd_invite *in = &d->invite.item[i];
@@ -609,6 +696,9 @@ syncd_join_box(struct syncd *sd, struct coord_client *line, uint32_t box)
 		}
 		in->inviter = join_inviter_new(&in->code, in->expires_wall_s);
 		in->state = SYNCD_INVITE_OPEN;
+		coord_client_state(line, &state);
+		in->coordinator = state.id;
+		syncd_invites_save(sd);
 		return;
 	}
 	if (box != 0)
@@ -665,5 +755,8 @@ syncd_join_close(struct syncd *sd)
 		sign_wipe(d->invite.item,
 		    d->invite.len * sizeof(*d->invite.item));
 	VEC_FINI(&d->invite);
+	if (d->invites.len > 0)
+		sign_wipe(d->invites.ptr, d->invites.len);
+	buf_fini(&d->invites);
 	join_joiner_free(d->join.joiner);
 }

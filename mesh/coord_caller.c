@@ -505,6 +505,18 @@ coord_caller_open_box(struct coord_caller *c)
 	return true;
 }
 
+bool
+coord_caller_claim_box(struct coord_caller *c, uint32_t box)
+{
+	if (!caller_has_room(c) || !c->has_domain ||
+	    c->asked.len >= LIMIT_COORD_BOXES)
+		return false;
+	caller_forget_box(c, box);
+	*VEC_ADD(&c->box) = box;
+	caller_ask_box(c, box);
+	return true;
+}
+
 void
 coord_caller_close_box(struct coord_caller *c, uint32_t box)
 {

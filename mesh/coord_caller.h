@@ -73,6 +73,8 @@ bool coord_caller_append(struct coord_caller *c, uint64_t seq,
 bool coord_caller_signal(struct coord_caller *c, const struct devid *to,
     struct slice body);
 bool coord_caller_open_box(struct coord_caller *c);
+/* False: not now. */
+bool coord_caller_claim_box(struct coord_caller *c, uint32_t box);
 void coord_caller_close_box(struct coord_caller *c, uint32_t box);
 bool coord_caller_mail(struct coord_caller *c, uint32_t box, uint64_t stranger,
     struct slice body);

@@ -431,6 +431,13 @@ coord_client_open_box(struct coord_client *c)
 	return coord_caller_open_box(c->caller);
 }
 
+bool
+coord_client_claim_box(struct coord_client *c, uint32_t box)
+{
+	client_kick(c);
+	return coord_caller_claim_box(c->caller, box);
+}
+
 void
 coord_client_close_box(struct coord_client *c, uint32_t box)
 {

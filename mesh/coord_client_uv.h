@@ -75,6 +75,8 @@ bool coord_client_append(struct coord_client *c, uint64_t seq,
 bool coord_client_signal(struct coord_client *c, const struct devid *to,
     struct slice body);
 bool coord_client_open_box(struct coord_client *c);
+/* It was ours in an earlier run; claimed anew after a break, as all are. */
+bool coord_client_claim_box(struct coord_client *c, uint32_t box);
 void coord_client_close_box(struct coord_client *c, uint32_t box);
 /* To a box; `stranger` 0 unless the box is ours. */
 bool coord_client_mail(struct coord_client *c, uint32_t box, uint64_t stranger,

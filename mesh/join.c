@@ -122,6 +122,12 @@ join_inviter_free(struct join_inviter *in)
 	mem_free(in);
 }
 
+void
+join_inviter_blame(struct join_inviter *in, unsigned wrong)
+{
+	in->wrong = wrong;
+}
+
 enum join_state
 join_inviter_state(const struct join_inviter *in, int64_t wall_s)
 {

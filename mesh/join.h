@@ -122,6 +122,8 @@ enum join_state {
 struct join_inviter *join_inviter_new(const struct join_code *code,
     int64_t expires_wall_s);
 void join_inviter_free(struct join_inviter *in); /* accepts NULL; wipes */
+/* So many wrong guesses were made in an earlier run. */
+void join_inviter_blame(struct join_inviter *in, unsigned wrong);
 /* A letter of `stranger`; `random` are 32 fresh bytes. */
 enum join_event join_inviter_take(struct join_inviter *in, uint64_t stranger,
     struct slice letter, int64_t wall_s, const uint8_t random[PAKE_SCALAR_LEN],

@@ -152,6 +152,30 @@ def test_a_code_that_is_wrong_used_or_late_says_so(
         "it has no owner's key"
 
 
+def test_a_code_outlives_who_made_it_and_the_coordinator(
+        world: World, coord: Coordinator) -> None:
+    """Both are killed; wrong guesses count on, and it is good once."""
+    a = owner(world, coord)
+    told = invite(a)
+    swap = {"0": "1"}.get(told["code"][-1], "0")
+    wrong = told["link"].replace(told["code"], told["code"][:-1] + swap)
+    b = joiner(world, "B")
+    for n in range(2):
+        assert join(b, wrong)["why"] == "code-wrong"
+        for node in (a, coord.node):
+            node.kill9()
+            node.start()
+        wait_until(lambda: coord.node.status()["coordinator"]["boxes"] == 1
+                   and a.status()["coordinators"][0]["up"], 60,
+                   "the box is there again", alive=[a, coord.node])
+        made = domain(a)["invites"]
+        assert [(i["state"], i["wrong"]) for i in made] == [("open", n + 1)]
+    assert join(b, told["link"])["state"] == "done"
+    a.kill9()
+    a.start()
+    assert domain(a)["invites"] == []
+
+
 def test_a_device_waits_for_its_approval(world: World, coord: Coordinator) \
         -> None:
     a = owner(world, coord)

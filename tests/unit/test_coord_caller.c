@@ -381,6 +381,41 @@ caller_claims_its_boxes_again(void **state)
 	coord_caller_free(c);
 }
 
+/* One that was ours before we were started anew. */
+static void
+caller_claims_a_box_of_an_earlier_run(void **state)
+{
+	struct coord_caller *c = up();
+	struct coord_message m;
+
+	(void)state;
+	assert_true(coord_caller_claim_box(c, 13));
+	assert_int_equal(said(c, &m), COORD_BOX);
+	assert_int_equal(m.u.mail.box, 13);
+	assert_false(m.u.mail.close);
+	assert_int_equal(hear_box(c, 13), COORD_CALLER_NOTHING);
+	coord_caller_lost(c, "gone", T0);
+	coord_caller_dialled(c, T0);
+	coord_caller_opened(c, T0);
+	expect(c, COORD_HELLO);
+	assert_int_equal(hear(c, COORD_WELCOME, T0), COORD_CALLER_UP);
+	expect(c, COORD_PING);
+	assert_int_equal(said(c, &m), COORD_BOX);
+	assert_int_equal(m.u.mail.box, 13);
+	/* Somebody else's by now: it is not asked for again. */
+	assert_int_equal(hear_refused(c, COORD_NO_BOX, COORD_BOX),
+	    COORD_CALLER_TELL);
+	coord_caller_lost(c, "gone", T0);
+	assert_false(coord_caller_claim_box(c, 13));
+	coord_caller_dialled(c, T0);
+	coord_caller_opened(c, T0);
+	expect(c, COORD_HELLO);
+	assert_int_equal(hear(c, COORD_WELCOME, T0), COORD_CALLER_UP);
+	expect(c, COORD_PING);
+	expect(c, (enum coord_type)0);
+	coord_caller_free(c);
+}
+
 static void
 caller_appends_a_long_log_in_several_messages(void **state)
 {
@@ -451,6 +486,7 @@ main(void)
 		cmocka_unit_test(caller_leaves_one_that_does_not_keep_to_it),
 		cmocka_unit_test(caller_remembers_why_it_was_refused),
 		cmocka_unit_test(caller_claims_its_boxes_again),
+		cmocka_unit_test(caller_claims_a_box_of_an_earlier_run),
 		cmocka_unit_test(caller_appends_a_long_log_in_several_messages),
 		cmocka_unit_test(caller_takes_no_more_than_it_may_hold),
 	};

@@ -107,6 +107,42 @@ who_waits_is_read_as_it_was_put(void **state)
 }
 
 static void
+codes_are_read_as_they_were_put(void **state)
+{
+	const struct domain_invite put[] = {
+		{ { 4271, { 1, 2, 3, 4, 5 } }, { { 1 } }, 99, 2, false },
+		{ { 999999, { 255, 0, 0, 0, 1 } }, { { 2 } }, 100, 0, true },
+	};
+	struct domain_invite *out;
+	struct arena ar = { 0 };
+	struct buf b = { 0 };
+	size_t one;
+
+	(void)state;
+	domain_record_put_invites(put, 1, &b);
+	one = b.len;
+	domain_record_put_invites(put + 1, 1, &b);
+	assert_int_equal(domain_record_invites(buf_slice(&b), &ar, &out), 2);
+	for (size_t i = 0; i < 2; i++) {
+		assert_memory_equal(&out[i].code, &put[i].code,
+		    sizeof(put[i].code));
+		assert_true(
+		    devid_equal(&out[i].coordinator, &put[i].coordinator));
+		assert_int_equal(out[i].expires_wall_s, put[i].expires_wall_s);
+		assert_int_equal(out[i].wrong, put[i].wrong);
+		assert_int_equal(out[i].approve, put[i].approve);
+	}
+	/* Half a line is none; one that was burnt is good for nothing. */
+	for (size_t n = 0; n + 9 < one; n++)
+		assert_int_equal(
+		    domain_record_invites(slice_of(b.ptr, n), &ar, &out), 0);
+	b.ptr[3] = '3';
+	assert_int_equal(domain_record_invites(buf_slice(&b), &ar, &out), 1);
+	arena_fini(&ar);
+	buf_fini(&b);
+}
+
+static void
 a_key_is_told_from_a_device_id(void **state)
 {
 	const struct sign_secret key = { { 9, 8, 7 } };
@@ -133,6 +169,7 @@ main(void)
 		cmocka_unit_test(a_pin_is_read_as_it_was_put),
 		cmocka_unit_test(members_are_read_as_they_were_put),
 		cmocka_unit_test(who_waits_is_read_as_it_was_put),
+		cmocka_unit_test(codes_are_read_as_they_were_put),
 		cmocka_unit_test(a_key_is_told_from_a_device_id),
 	};
 
