@@ -562,6 +562,23 @@ api_relayd(const struct net_relayd_status *r)
 	return o;
 }
 
+/* What it does for those who speak Syncthing's discovery; null: nothing. */
+static json_t *
+api_coordd_discovery(const struct net_coordd_status *c)
+{
+	json_t *o;
+
+	if (!c->discovery)
+		return json_null();
+	o = json_object();
+	api_set_count(o, "devices", (int64_t)c->found_devices);
+	api_set_count(o, "announced", (int64_t)c->announced);
+	api_set_count(o, "found", (int64_t)c->found);
+	api_set_count(o, "missed", (int64_t)c->missed);
+	api_set_count(o, "refused", (int64_t)c->refused);
+	return o;
+}
+
 /* Our own coordinator; null when we are none. */
 static json_t *
 api_coordd(const struct net_coordd_status *c)
@@ -599,6 +616,7 @@ api_coordd(const struct net_coordd_status *c)
 		json_array_append_new(domains, at);
 	}
 	json_object_set_new(o, "domains", domains);
+	json_object_set_new(o, "discovery", api_coordd_discovery(c));
 	return o;
 }
 

@@ -50,7 +50,7 @@ int
 cmd_coord_status(struct cmd_call *call)
 {
 	json_t *status = NULL, *o;
-	const json_t *coord;
+	const json_t *coord, *disco;
 	int code = cmd_ask(call, "GET", "/v1/status", &status);
 
 	if (code != CMD_OK)
@@ -79,6 +79,15 @@ cmd_coord_status(struct cmd_call *call)
 	    (long long)cmd_int(coord, "members"),
 	    (long long)cmd_int(coord, "strangers"),
 	    (long long)cmd_int(coord, "boxes"));
+	disco = json_object_get(coord, "discovery");
+	if (json_is_object(disco))
+		printf("discovery server: %lld devices; since the start %lld "
+		       "announcements, %lld found, %lld not, %lld refused\n",
+		    (long long)cmd_int(disco, "devices"),
+		    (long long)cmd_int(disco, "announced"),
+		    (long long)cmd_int(disco, "found"),
+		    (long long)cmd_int(disco, "missed"),
+		    (long long)cmd_int(disco, "refused"));
 	cmd_coord_print_domains(call, coord);
 	json_decref(status);
 	return CMD_OK;

@@ -672,6 +672,8 @@ config_build_node(struct config_load *ld, struct config *out)
 	    &out->mesh.discovery_count);
 	out->mesh.coord_serve = config_bool_of(coord, CONFIG_COORD_SERVE);
 	out->mesh.coord_open = config_bool_of(coord, CONFIG_COORD_OPEN);
+	out->mesh.coord_discovery =
+	    config_bool_of(coord, CONFIG_COORD_DISCOVERY);
 	out->mesh.coord_listen =
 	    config_copy(ld->ar, config_text_of(coord, CONFIG_COORD_LISTEN));
 	out->mesh.coordinator = config_list_of(ld, mesh,

@@ -87,6 +87,7 @@ enum config_id {
 	CONFIG_COORD_SERVE,
 	CONFIG_COORD_LISTEN,
 	CONFIG_COORD_OPEN,
+	CONFIG_COORD_DISCOVERY,
 	CONFIG_DEVICE_ID,
 	CONFIG_DEVICE_ADDRESS,
 	CONFIG_DEVICE_PAUSED,
@@ -195,7 +196,7 @@ struct config_mesh {
 	bool relay_serve, relay_open;
 	struct slice relay_listen; /* NUL-terminated too */
 	int64_t relay_rate;        /* bytes a second; 0: no limit */
-	bool coord_serve, coord_open;
+	bool coord_serve, coord_open, coord_discovery;
 	struct slice coord_listen; /* NUL-terminated too */
 };
 

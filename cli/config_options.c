@@ -69,6 +69,9 @@ static const struct config_option config_table[CONFIG_ID_COUNT] = {
 	{ CONFIG_COORD_OPEN, CONFIG_COORD, "open", CONFIG_BOOL, false, false,
 	    "false", NULL, 0, 0,
 	    "also for domains that no device of this file brings" },
+	{ CONFIG_COORD_DISCOVERY, CONFIG_COORD, "discovery", CONFIG_BOOL, false,
+	    false, "false", NULL, 0, 0,
+	    "be a discovery server as well, as Syncthing knows them" },
 
 	{ CONFIG_DEVICE_ID, CONFIG_IN_DEVICE, "id", CONFIG_DEVID, false, true,
 	    NULL, NULL, 0, 0, "its device ID, as `syncctl id` shows it there" },

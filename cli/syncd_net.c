@@ -237,6 +237,7 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 				    : NULL,
 		.coord_dir = sd->home.coord_dir,
 		.coord_open = sd->cfg.mesh.coord_open,
+		.coord_discovery = sd->cfg.mesh.coord_discovery,
 		.coordinator = coordinator,
 		.coordinator_count = sd->cfg.mesh.coordinator_count,
 		.stun = stun,

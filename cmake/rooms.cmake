@@ -12,7 +12,7 @@ set(DOORS
 # Doors to libraries without I/O: may stand in the simulator.
 set(ALGO_FILES
   hash_xxh digest_gnutls nfc_unistring compress_lz4 compress_zstd message_pb
-  textmerge_git2 finder_jansson sign_sodium pake_sodium)
+  textmerge_git2 finder_jansson disco_jansson sign_sodium pake_sodium)
 
 # The imported target of a pkg-config module, looked up once.
 function(pkg_target module out)

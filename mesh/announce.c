@@ -33,8 +33,7 @@ announce_encode(const struct announce *a, struct buf *out)
 	}
 }
 
-/* One address as announced; false when it is of no use to us. */
-static bool
+bool
 announce_judge(struct addr *a, struct slice text, const struct addr *source)
 {
 	if (addr_parse(a, text, NULL) < 0 || a->port == 0 ||

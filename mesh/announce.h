@@ -8,6 +8,7 @@
 #ifndef HOLDFAST_MESH_ANNOUNCE_H
 #define HOLDFAST_MESH_ANNOUNCE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,12 @@ struct announce {
 
 /* The datagram, appended to `out`. */
 void announce_encode(const struct announce *a, struct buf *out);
+/*
+ * One address as announced; false when it is of no use to others.  What a
+ * relay's token says stays out.
+ */
+bool announce_judge(struct addr *a, struct slice text,
+    const struct addr *source);
 /*
  * From a datagram.  ERR_PROTOCOL for what is none.  Addresses that cannot be
  * read or that we cannot dial are left out; unspecified hosts become `source`

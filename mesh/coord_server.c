@@ -105,6 +105,16 @@ coord_server_is_member(const struct server_domain *d, const struct devid *id,
 	       NULL;
 }
 
+bool
+coord_server_knows(const struct coord_server *s, const struct devid *id,
+    struct now now)
+{
+	for (size_t i = 0; i < s->order.len; i++)
+		if (coord_server_is_member(s->order.item[i], id, now))
+			return true;
+	return false;
+}
+
 /* --- guests ----------------------------------------------------------- */
 
 static void

@@ -77,6 +77,9 @@ struct coord_server_guest *coord_server_enter(struct coord_server *s,
     bool may_found, struct now now);
 /* Is it a member of a domain now? */
 bool coord_server_is_in(const struct coord_server_guest *g);
+/* Is this device a member of any domain here?  Costs a look at each. */
+bool coord_server_knows(const struct coord_server *s, const struct devid *id,
+    struct now now);
 /* It says that.  Nothing after its DROP. */
 void coord_server_hear(struct coord_server *s, struct coord_server_guest *g,
     const struct coord_message *m, struct now now);

@@ -1,6 +1,7 @@
 /*
- * The inside of our coordinator: shared by coordd_uv.c (guests) and
- * coordd_flush_uv.c (what waits for the disk).
+ * The inside of our coordinator: shared by coordd_uv.c (guests),
+ * coordd_flush_uv.c (what waits for the disk) and coordd_web_uv.c (the
+ * discovery server's).
  *
  * Thread: loop.
  */
@@ -23,12 +24,14 @@ struct coordd_guest {
 	struct coordd *d;
 	struct stream *stream;
 	struct addr from;
-	struct coord_server_guest *g; /* from TLS on */
+	struct coord_server_guest *g; /* from TLS on; NULL: `web` */
 	struct buf in, out;
 	size_t sure;       /* bytes of `out` that may go, */
 	size_t soon;       /* ... and when the flush under way is done */
 	uint64_t until_ns; /* CLOCK_NEVER: the server sees to it */
 	bool grown, dropped, ending, vain, over;
+	bool web;       /* it speaks HTTP */
+	bool continued; /* ... and was told to go on */
 };
 
 /* A flush on a worker, one at a time; owns `late` while it runs. */
@@ -52,6 +55,7 @@ struct coordd {
 	struct coord_store *store;
 	struct coordd_flush flush;
 	struct coord_server *server;
+	struct disco *disco; /* NULL: it is no discovery server */
 	struct doorman doorman;
 	struct list young, grown; /* members, and not dropped: grown */
 	struct list work, held;
@@ -65,6 +69,11 @@ struct coordd {
 };
 
 /* --- coordd_uv.c --- */
+struct now coordd_now(void);
+void coordd_send(struct coordd_guest *g, struct slice bytes);
+/* It hears why, and hangs up; or we do, soon. */
+void coordd_drop(struct coordd_guest *g, bool vain);
+void coordd_end(struct coordd_guest *g, bool vain); /* from coordd_work() */
 void coordd_note_work(struct coordd_guest *g);
 void coordd_work(struct coordd *d);
 void coordd_freed(void *arg);
@@ -74,5 +83,9 @@ void coordd_freed(void *arg);
 void coordd_flush_mark(struct coordd_guest *g);
 /* Bring what was kept to the disk, unless that is being done. */
 void coordd_flush_begin(struct coordd *d);
+
+/* --- coordd_web_uv.c --- */
+/* It said something. */
+void coordd_web_hear(struct coordd_guest *g);
 
 #endif

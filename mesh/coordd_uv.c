@@ -17,6 +17,7 @@
 #include "engine/base/timer_uv.h"
 #include "mesh/coord_store_posix.h"
 #include "mesh/coordd_impl.h"
+#include "mesh/disco.h"
 #include "mesh/doorman.h"
 #include "mesh/stream_tls_uv.h"
 #include "mesh/stund_uv.h"
@@ -25,7 +26,7 @@
 #define COORDD_READ_LEN (16u * 1024u)
 #define COORDD_LAST_NS (2 * CLOCK_S) /* to take the last words */
 
-static struct now
+struct now
 coordd_now(void)
 {
 	struct timespec ts;
@@ -44,6 +45,7 @@ coordd_freed(void *arg)
 
 	if (--d->handles > 0 || !d->closing)
 		return;
+	disco_free(d->disco);
 	coord_server_free(d->server);
 	coord_store_close(d->store);
 	arena_fini(&d->arena);
@@ -72,7 +74,7 @@ coordd_note_work(struct coordd_guest *g)
 }
 
 /* Later, from coordd_work(). */
-static void
+void
 coordd_end(struct coordd_guest *g, bool vain)
 {
 	g->ending = true;
@@ -118,7 +120,7 @@ coordd_note(struct coordd *d, const struct coord_server_effect *ef)
 	    ef->text);
 }
 
-static void
+void
 coordd_send(struct coordd_guest *g, struct slice bytes)
 {
 	if (g->ending)
@@ -133,8 +135,7 @@ coordd_send(struct coordd_guest *g, struct slice bytes)
 	coordd_note_work(g);
 }
 
-/* It hears why, and hangs up; or we do, soon. */
-static void
+void
 coordd_drop(struct coordd_guest *g, bool vain)
 {
 	g->dropped = true;
@@ -238,6 +239,13 @@ coordd_grow(struct coordd_guest *g)
 	g->grown = true;
 }
 
+/* It ends, and nothing came of it. */
+static bool
+coordd_is_vain(const struct coordd_guest *g)
+{
+	return g->g == NULL && !g->dropped;
+}
+
 static void
 coordd_on_reached(void *arg)
 {
@@ -251,6 +259,11 @@ coordd_on_open(void *arg)
 	struct coordd *d = g->d;
 	const struct devid *id = stream_peer(g->stream);
 
+	g->web = stream_tls_is_web(g->stream);
+	if (g->web) {
+		g->until_ns = uv_hrtime() + LIMIT_DISCO_NS;
+		return;
+	}
 	g->until_ns = CLOCK_NEVER;
 	g->g = coord_server_enter(d->server, g, id, &g->from,
 	    d->may(d->arg, id), coordd_now());
@@ -301,6 +314,8 @@ coordd_on_readable(void *arg)
 		g->in.len += n;
 		if (rc == 1 && (g->dropped || g->ending))
 			buf_clear(&g->in);
+		else if (rc == 1 && g->web)
+			coordd_web_hear(g);
 		else if (rc == 1)
 			coordd_hear(g);
 	}
@@ -309,7 +324,7 @@ coordd_on_readable(void *arg)
 	if (g->in.len == 0)
 		buf_fini(&g->in);
 	if (rc < 0)
-		coordd_end(g, g->g == NULL);
+		coordd_end(g, coordd_is_vain(g));
 	else
 		stream_idle(g->stream);
 	if (rc < 0)
@@ -331,7 +346,7 @@ coordd_on_end(void *arg, const struct err *err)
 	struct coordd_guest *g = arg;
 
 	(void)err;
-	coordd_end(g, g->g == NULL);
+	coordd_end(g, coordd_is_vain(g));
 	coordd_work(g->d);
 }
 
@@ -385,7 +400,8 @@ coordd_on_accept(void *arg, struct tcp *tcp, const struct addr *from)
 	list_add(&d->young, &g->node);
 	d->handles++;
 	g->stream = stream_tls_over(d->identity, tcp, TLS_SERVER);
-	stream_tls_speak(g->stream, TLS_COORD);
+	stream_tls_speak(g->stream,
+	    d->disco != NULL ? TLS_COORD_WEB : TLS_COORD);
 	stream_own(g->stream, &callbacks, g);
 	stream_start(g->stream);
 	coordd_arm(d);
@@ -405,7 +421,7 @@ coordd_on_timer(uv_timer_t *timer)
 		    LIST_ITEM(at, struct coordd_guest, node);
 
 		if (g->until_ns <= now.mono_ns)
-			coordd_end(g, g->g == NULL);
+			coordd_end(g, coordd_is_vain(g));
 	}
 	coord_server_tick(d->server, now);
 	coordd_work(d);
@@ -555,6 +571,28 @@ coordd_set_lan_only(struct coordd *d, bool lan_only)
 				coordd_end(g, false);
 		}
 	coordd_work(d);
+}
+
+void
+coordd_set_discovery(struct coordd *d, bool on)
+{
+	uint64_t seed = 0;
+
+	if (on == (d->disco != NULL))
+		return;
+	disco_free(d->disco);
+	d->disco = NULL;
+	if (!on)
+		return;
+	if (uv_random(NULL, NULL, &seed, sizeof(seed), 0, NULL) != 0)
+		seed = uv_hrtime();
+	d->disco = disco_new(seed);
+}
+
+const struct disco *
+coordd_disco(const struct coordd *d)
+{
+	return d->disco;
 }
 
 const struct addr *

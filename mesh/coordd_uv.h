@@ -3,7 +3,7 @@
  *
  * What is said and who hears it is coord_server.h's, the disk is
  * coord_store_posix.h's, flushed on a worker; a STUN server answers beside it
- * (stund_uv.h).
+ * (stund_uv.h), and HTTP at the same port when it is a discovery server.
  *
  * What a stranger can make it hold: as at our relay, LIMIT_HALF_OPEN
  * connections that are no members, LIMIT_HALF_OPEN_SOURCE of them from one
@@ -22,6 +22,8 @@
 #include "mesh/coord_server.h"
 #include "mesh/identity.h"
 
+struct disco;
+
 /* Opaque. */
 struct coordd;
 
@@ -38,6 +40,12 @@ void coordd_close(struct coordd *d, void (*on_closed)(void *), void *arg);
  * here.  Not from inside `may`.
  */
 void coordd_set_lan_only(struct coordd *d, bool lan_only);
+/*
+ * Be a discovery server (disco.h) as well, at the same port: for those who may,
+ * and for members of its domains.
+ */
+void coordd_set_discovery(struct coordd *d, bool on);
+const struct disco *coordd_disco(const struct coordd *d); /* NULL: it is none */
 /* Where it really listens. */
 const struct addr *coordd_bound(const struct coordd *d);
 const struct coord_server *coordd_server(const struct coordd *d);

@@ -32,6 +32,8 @@ struct doorman {
 	struct doorman_place place[DOORMAN_PLACES];
 };
 
+/* The same for all of a source, as addr_same_source() has it; never 0. */
+uint64_t doorman_source(const struct addr *from);
 /* May this source try, with `trying` more of its connections not yet judged? */
 bool doorman_lets_in(const struct doorman *d, const struct addr *from,
     uint32_t trying, uint64_t now_ns);

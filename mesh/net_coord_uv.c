@@ -15,6 +15,7 @@
 #include "engine/base/timer_uv.h"
 #include "mesh/addr_uv.h"
 #include "mesh/coord_cache.h"
+#include "mesh/disco.h"
 #include "mesh/finder.h"
 #include "mesh/link_uv.h"
 
@@ -543,8 +544,11 @@ net_coord_serve(struct net *net, const struct net_config *cfg, struct err *err)
 	rc = addr_parse(&at, slice_str(cfg->coord_listen), err);
 	if (rc == 0 && at.scheme != ADDR_TCP)
 		rc = err_set(err, ERR_INVALID, "must be tcp://HOST:PORT");
-	if (rc == 0 && net->coordd != NULL && addr_equal(&at, &net->coordd_at))
+	if (rc == 0 && net->coordd != NULL &&
+	    addr_equal(&at, &net->coordd_at)) {
+		coordd_set_discovery(net->coordd, cfg->coord_discovery);
 		return 0;
+	}
 	/* Two have one directory then, but the old one has no more to say. */
 	if (rc == 0)
 		rc = coordd_open(&next, net->loop, net->identity, &at,
@@ -554,6 +558,7 @@ net_coord_serve(struct net *net, const struct net_config *cfg, struct err *err)
 		return rc;
 	}
 	net_coord_unserve(net);
+	coordd_set_discovery(next, cfg->coord_discovery);
 	net->coordd = next;
 	net->coordd_at = at;
 	net->handles++;
@@ -655,6 +660,7 @@ net_coord_status_own(const struct coordd *d, struct net_coordd_status *out,
 	struct net_coordd_domain_status *domain;
 	struct coord_server_domain at;
 	struct coord_server_state state;
+	struct disco_state disco;
 	char text[ADDR_TEXT_MAX];
 
 	coord_server_state(server, &state);
@@ -675,6 +681,15 @@ net_coord_status_own(const struct coordd *d, struct net_coordd_status *out,
 		.boxes = state.boxes,
 		.bytes = state.bytes,
 		.domain = domain };
+	if (coordd_disco(d) == NULL)
+		return;
+	disco_state(coordd_disco(d), &disco);
+	out->discovery = true;
+	out->found_devices = disco.devices;
+	out->announced = disco.announced;
+	out->found = disco.found;
+	out->missed = disco.missed;
+	out->refused = disco.refused;
 }
 
 void

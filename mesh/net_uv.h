@@ -76,6 +76,7 @@ struct net_config {
 	const char *coord_listen; /* be a coordinator there; NULL: be none */
 	const char *coord_dir;    /* what it keeps */
 	bool coord_open;          /* others than peers may bring domains */
+	bool coord_discovery;     /* answer HTTP there, too */
 	/* Has cert.pem, key.pem for discovery servers; `where` is kept there.
 	 */
 	const char *identity_dir;
@@ -263,6 +264,9 @@ struct net_coordd_status { /* our own coordinator */
 	uint16_t stun_port[2]; /* 0: it does not answer STUN */
 	size_t domains, members, strangers, boxes;
 	uint64_t bytes; /* told, since it serves */
+	bool discovery; /* it is a discovery server, too: */
+	size_t found_devices;
+	uint64_t announced, found, missed, refused; /* since it serves */
 	const struct net_coordd_domain_status *domain;
 };
 

@@ -427,6 +427,12 @@ stream_tls_speak(struct stream *st, enum tls_protocol protocol)
 	stream_tls_of(st)->protocol = protocol;
 }
 
+bool
+stream_tls_is_web(const struct stream *st)
+{
+	return tls_is_web(stream_tls_const(st)->tls);
+}
+
 void
 stream_tls_put_back(struct stream *st, uint8_t byte)
 {

@@ -27,6 +27,9 @@ struct stream *stream_tls_over(const struct identity *id, struct tcp *tcp,
 /* Speak something else than BEP; right after one of the above. */
 void stream_tls_speak(struct stream *st, enum tls_protocol protocol);
 
+/* TLS_COORD_WEB: is it HTTP, with or without a stream_peer()?  Once open. */
+bool stream_tls_is_web(const struct stream *st);
+
 /* The first byte of a stream that was accepted was read already: this one. */
 void stream_tls_put_back(struct stream *st, uint8_t byte);
 

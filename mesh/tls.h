@@ -3,6 +3,7 @@
  *
  * Both ends show exactly one certificate; no authority is asked: the peer is
  * the SHA-256 of what it showed, and judging that ID is the caller's (net_uv).
+ * A client that speaks HTTP with us may show none.
  * One protocol (ALPN) is offered; its absence is tolerated on TCP.  No tickets,
  * no resumption, no early data.  BEP-FACTS.md 2.1.
  *
@@ -33,6 +34,8 @@ enum tls_protocol {
 	TLS_BEP,   /* "bep/1.0" */
 	TLS_RELAY, /* "bep-relay" */
 	TLS_COORD, /* "holdfast-coord/1" */
+	/* A server's: TLS_COORD, or HTTP with whoever does not say that. */
+	TLS_COORD_WEB,
 };
 
 enum tls_role { TLS_CLIENT, TLS_SERVER };
@@ -60,7 +63,7 @@ void tls_input_end(struct tls *tls);
  * alert that is worth sending.
  */
 int tls_handshake(struct tls *tls, struct err *err);
-/* The peer's device ID; after the handshake. */
+/* The peer's device ID; after the handshake.  None: tls_is_web(), without. */
 const struct devid *tls_peer(const struct tls *tls);
 /*
  * Does the certificate carry `name`, as subject CN or DNS name?  0 or
@@ -69,6 +72,8 @@ const struct devid *tls_peer(const struct tls *tls);
 int tls_check_name(const struct tls *tls, const char *name, struct err *err);
 /* "TLS1.3 AES-128-GCM X25519": for people. */
 const char *tls_text(const struct tls *tls);
+/* TLS_COORD_WEB: is it HTTP?  After the handshake. */
+bool tls_is_web(const struct tls *tls);
 bool tls_has_alpn(const struct tls *tls); /* did it agree to one? */
 
 /*

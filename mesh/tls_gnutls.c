@@ -39,6 +39,7 @@
 
 struct tls {
 	gnutls_session_t session;
+	enum tls_protocol protocol;
 	uint8_t *in; /* owned, TLS_INPUT_LEN bytes; NULL while idle */
 	size_t in_at, in_len;
 	size_t in_lent; /* GnuTLS pulls no further */
@@ -109,11 +110,13 @@ tls_open(struct tls **out, const struct identity *id, enum tls_role role,
 		[TLS_BEP] = TLS_PROOF_TCP,
 		[TLS_RELAY] = TLS_PROOF_RELAY,
 		[TLS_COORD] = TLS_PROOF_COORD,
+		[TLS_COORD_WEB] = TLS_PROOF_COORD_WEB,
 	};
 	struct tls *tls = mem_zalloc(sizeof(*tls));
 	int rc;
 
 	*out = NULL;
+	tls->protocol = protocol;
 	rc = tls_proof_session(&tls->session, id, role, way[protocol], err);
 	if (rc < 0) {
 		mem_free(tls);
@@ -250,6 +253,21 @@ tls_handshake_failed(struct tls *tls, int rc, struct err *err)
 	return tls_fail(err, rc, "TLS handshake");
 }
 
+bool
+tls_has_alpn(const struct tls *tls)
+{
+	gnutls_datum_t name;
+
+	return gnutls_alpn_get_selected_protocol(tls->session, &name) >= 0;
+}
+
+bool
+tls_is_web(const struct tls *tls)
+{
+	return tls->protocol == TLS_COORD_WEB &&
+	       !tls_proof_speaks(tls->session, TLS_PROOF_COORD);
+}
+
 int
 tls_handshake(struct tls *tls, struct err *err)
 {
@@ -270,7 +288,9 @@ tls_handshake(struct tls *tls, struct err *err)
 		gnutls_alert_send_appropriate(tls->session, rc);
 		return failed;
 	}
-	rc = tls_proof_take(&tls->proof, tls->session, err);
+	rc = tls_is_web(tls) && !tls_proof_is_shown(tls->session)
+		 ? 0
+		 : tls_proof_take(&tls->proof, tls->session, err);
 	if (rc == 0)
 		rc = tls_take_back(tls, err);
 	tls->ready = rc == 0;
@@ -295,14 +315,6 @@ const char *
 tls_text(const struct tls *tls)
 {
 	return tls->proof.text;
-}
-
-bool
-tls_has_alpn(const struct tls *tls)
-{
-	gnutls_datum_t name;
-
-	return gnutls_alpn_get_selected_protocol(tls->session, &name) >= 0;
 }
 
 /* --- reading ------------------------------------------------------------ */

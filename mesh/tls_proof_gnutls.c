@@ -55,18 +55,34 @@ tls_proof_priority(enum tls_proof_way way)
 	return aes ? TLS_PROOF_AES : TLS_PROOF_CHACHA;
 }
 
+static unsigned char tls_proof_bep[] = "bep/1.0",
+		     tls_proof_relay[] = "bep-relay",
+		     tls_proof_coord[] = "holdfast-coord/1",
+		     tls_proof_http[] = "http/1.1";
+
+#define TLS_PROOF_NAME(name)                                                   \
+	{                                                                      \
+		(name), sizeof(name) - 1                                       \
+	}
+
+/* What each way speaks; the first of two is preferred. */
+static const struct {
+	gnutls_datum_t name[2];
+	unsigned count;
+} tls_proof_alpn[] = {
+	[TLS_PROOF_TCP] = { { TLS_PROOF_NAME(tls_proof_bep) }, 1 },
+	[TLS_PROOF_QUIC] = { { TLS_PROOF_NAME(tls_proof_bep) }, 1 },
+	[TLS_PROOF_RELAY] = { { TLS_PROOF_NAME(tls_proof_relay) }, 1 },
+	[TLS_PROOF_COORD] = { { TLS_PROOF_NAME(tls_proof_coord) }, 1 },
+	[TLS_PROOF_COORD_WEB] = { { TLS_PROOF_NAME(tls_proof_coord),
+				      TLS_PROOF_NAME(tls_proof_http) },
+	    2 },
+};
+
 int
 tls_proof_session(gnutls_session_t *out, const struct identity *id,
     enum tls_role role, enum tls_proof_way way, struct err *err)
 {
-	static unsigned char bep[] = "bep/1.0", relay[] = "bep-relay",
-			     coord[] = "holdfast-coord/1";
-	static const gnutls_datum_t alpn[] = {
-		[TLS_PROOF_TCP] = { bep, sizeof(bep) - 1 },
-		[TLS_PROOF_QUIC] = { bep, sizeof(bep) - 1 },
-		[TLS_PROOF_RELAY] = { relay, sizeof(relay) - 1 },
-		[TLS_PROOF_COORD] = { coord, sizeof(coord) - 1 },
-	};
 	const bool must = role == TLS_SERVER || way == TLS_PROOF_QUIC ||
 			  way == TLS_PROOF_COORD;
 	gnutls_session_t session = NULL;
@@ -89,7 +105,8 @@ tls_proof_session(gnutls_session_t *out, const struct identity *id,
 	 * on TCP no list at all passes.
 	 */
 	if (rc >= 0)
-		rc = gnutls_alpn_set_protocols(session, &alpn[way], 1,
+		rc = gnutls_alpn_set_protocols(session,
+		    tls_proof_alpn[way].name, tls_proof_alpn[way].count,
 		    must ? GNUTLS_ALPN_MANDATORY : 0);
 	if (rc < 0) {
 		gnutls_deinit(session);
@@ -97,7 +114,8 @@ tls_proof_session(gnutls_session_t *out, const struct identity *id,
 	}
 	if (role == TLS_SERVER)
 		gnutls_certificate_server_set_request(session,
-		    GNUTLS_CERT_REQUIRE);
+		    way == TLS_PROOF_COORD_WEB ? GNUTLS_CERT_REQUEST
+					       : GNUTLS_CERT_REQUIRE);
 	gnutls_handshake_set_max_packet_length(session,
 	    TLS_PROOF_HANDSHAKE_MAX);
 	gnutls_handshake_set_timeout(session, 0); /* ours is outside */
@@ -114,6 +132,26 @@ tls_proof_describe(struct tls_proof *p, gnutls_session_t s)
 	    gnutls_protocol_get_name(gnutls_protocol_get_version(s)),
 	    gnutls_cipher_get_name(gnutls_cipher_get(s)),
 	    group != NULL ? group : "");
+}
+
+bool
+tls_proof_speaks(gnutls_session_t session, enum tls_proof_way way)
+{
+	const gnutls_datum_t *name = &tls_proof_alpn[way].name[0];
+	gnutls_datum_t agreed;
+
+	return gnutls_alpn_get_selected_protocol(session, &agreed) >= 0 &&
+	       slice_equal(slice_of(agreed.data, agreed.size),
+		   slice_of(name->data, name->size));
+}
+
+bool
+tls_proof_is_shown(gnutls_session_t session)
+{
+	unsigned count = 0;
+
+	return gnutls_certificate_get_peers(session, &count) != NULL &&
+	       count > 0;
 }
 
 /* Exactly one certificate: it is the device. */

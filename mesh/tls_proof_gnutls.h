@@ -21,6 +21,7 @@ enum tls_proof_way {
 	TLS_PROOF_QUIC,
 	TLS_PROOF_RELAY,
 	TLS_PROOF_COORD,
+	TLS_PROOF_COORD_WEB,
 };
 
 /* Zeroed: nothing is known. */
@@ -33,11 +34,16 @@ struct tls_proof {
 /*
  * A session with our certificate, TLS 1.3 alone and ALPN "bep/1.0" (with a
  * relay "bep-relay", with a coordinator "holdfast-coord/1"), which QUIC and a
- * coordinator require and BEP on TCP does not.  Borrows `id` for
- * its life.
+ * coordinator require and BEP on TCP does not.  A server of COORD_WEB takes
+ * "http/1.1" as well, and asks for a certificate without requiring it.  Borrows
+ * `id` for its life.
  */
 int tls_proof_session(gnutls_session_t *out, const struct identity *id,
     enum tls_role role, enum tls_proof_way way, struct err *err);
+/* Was that way's protocol agreed on? */
+bool tls_proof_speaks(gnutls_session_t session, enum tls_proof_way way);
+/* Did the other end show a certificate, or several? */
+bool tls_proof_is_shown(gnutls_session_t session);
 /* After the handshake.  ERR_PROTOCOL unless it showed exactly one. */
 int tls_proof_take(struct tls_proof *p, gnutls_session_t session,
     struct err *err);

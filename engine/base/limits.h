@@ -117,6 +117,12 @@
 #define LIMIT_COORD_LOG_LEN (4 * MIB)        /* bytes of them */
 #define LIMIT_COORD_GONE_NS 3600000000000ull /* shown after it left */
 #define LIMIT_COORD_UNFLUSHED 64u /* logs written to, not on disk yet */
+/* A discovery server. */
+#define LIMIT_DISCO_DEVICES 65536u    /* that told where they are */
+#define LIMIT_DISCO_SOURCE 256u       /* of them from one source */
+#define LIMIT_DISCO_LEN 1024u         /* bytes of the addresses of one */
+#define LIMIT_DISCO_BODY (16 * KIB)   /* bytes of what it says */
+#define LIMIT_DISCO_NS 10000000000ull /* to say it */
 
 /* Memory and log. */
 #define LIMIT_DIRECT_FROM (1 * MIB) /* data written past the page cache, */

@@ -1,7 +1,8 @@
-"""Found by a discovery server: Debian's stdiscosrv, and one that lies."""
+"""Found by a discovery server: Debian's stdiscosrv, ours, and one that lies."""
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import ssl
@@ -12,7 +13,7 @@ from typing import Callable, Iterator, Optional
 
 import pytest
 
-from lib import bep, tree
+from lib import bep, coord, tree
 from lib.node import Node
 from lib.proc import free_port, wait_until
 from lib.servers import Disco
@@ -143,6 +144,152 @@ def test_a_syncthing_is_found_and_finds_us(
     wait_until(lambda: ours.connected("S"), 90, "connected",
                alive=[ours, theirs])
     assert ours.device("S")["path"]["dialled"] == (first == "theirs")
+
+
+# ---- a server of ours ------------------------------------------------------
+
+
+def serving(world: World, **config: str) -> Node:
+    """A coordinator that is a discovery server too, started; loopback is
+    passed on, to those on this machine."""
+    made = world.node("R", start=False)
+    made.coord_port = free_port()
+    for key, value in {"serve": "true", "discovery": "true",
+                       "listen": f"tcp://127.0.0.1:{made.coord_port}",
+                       **config}.items():
+        made.config("coord." + key, value)
+    made.start()
+    made.url = f"https://127.0.0.1:{made.coord_port}/?id={made.id}"
+    return made
+
+
+def knows(server: Node) -> int:
+    return int(server.status()["coordinator"]["discovery"]["devices"])
+
+
+def request(server: Node, method: str, path: str,
+            who: Optional[bep.Identity] = None, body: Optional[bytes] = None,
+            **headers: str) -> tuple[int, dict[str, str], bytes]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if who is not None:
+        who.load(context)
+    line = http.client.HTTPSConnection("127.0.0.1", server.coord_port,
+                                       context=context, timeout=60)
+    try:
+        line.request(method, path, body, headers)
+        answer = line.getresponse()
+        return answer.status, dict(answer.getheaders()), answer.read()
+    finally:
+        line.close()
+
+
+def announce(server: Node, who: Optional[bep.Identity], *text: str,
+             **headers: str) -> int:
+    body = json.dumps({"addresses": text}).encode()
+    return request(server, "POST", "/v2/", who, body, **headers)[0]
+
+
+def lookup(server: Node, device: str) -> Optional[list[str]]:
+    status, headers, body = request(server, "GET", f"/v2/?device={device}")
+    assert status in (200, 404), (status, body)
+    if status == 404:
+        assert int(headers["Retry-After"]) > 0
+        return None
+    assert headers["Content-Type"] == "application/json"
+    return list(json.loads(body)["addresses"])
+
+
+@pytest.mark.slow
+def test_a_syncthing_finds_us_by_our_server(world: World) -> None:
+    server = serving(world, open="true")
+    ours = node_at(world, "A", server.url + "&nolookup")
+    theirs = world.syncthing(start=False, options={
+        "globalAnnounceEnabled": "true", "globalAnnounceServer": server.url})
+    ours.device_add(theirs.id, "S")
+    ours.start()
+    wait_until(lambda: announced(ours), 60, "A is announced", alive=[ours])
+    theirs.start()
+    theirs.device_add(ours.id, "A")
+    wait_until(lambda: ours.connected("S"), 120, "connected",
+               alive=[ours, theirs, server])
+    assert not ours.device("S")["path"]["dialled"]
+
+
+@pytest.mark.slow
+def test_we_find_a_syncthing_by_our_server(world: World) -> None:
+    server = serving(world, open="true")
+    ours = node_at(world, "A", server.url + "&noannounce")
+    theirs = world.syncthing(options={
+        "globalAnnounceEnabled": "true", "globalAnnounceServer": server.url})
+    theirs.device_add(ours.id, "A")
+    wait_until(lambda: knows(server), 120, "the Syncthing is announced",
+               alive=[theirs, server])
+    assert lookup(server, theirs.id) == [theirs.addr]
+    ours.device_add(theirs.id, "S")
+    ours.start()
+    wait_until(lambda: ours.connected("S"), 120, "connected",
+               alive=[ours, theirs, server])
+    assert ours.device("S")["path"]["dialled"]
+
+
+def test_our_server_hears_who_shows_who_it_is(world: World) -> None:
+    server = serving(world, open="true")
+    a, b = bep.Identity.make(), bep.Identity.make("p256")
+    assert announce(server, None, "tcp://192.0.2.1:1") == 403
+    assert lookup(server, a.id) is None
+    # What a header says of who it is or where it is counts for nothing.
+    assert announce(server, a, "tcp://:22000", "tcp://192.0.2.1:1",
+                    "tcp://[fe80::1]:1", **{
+                        "X-Forwarded-For": "192.0.2.66",
+                        "X-SSL-Cert": b.cert_pem.decode().replace("\n", "")}
+                    ) == 204
+    assert lookup(server, a.id) == ["tcp://127.0.0.1:22000",
+                                    "tcp://192.0.2.1:1"]
+    assert lookup(server, b.id) is None
+    assert announce(server, b, "tcp://192.0.2.2:2") == 204
+    assert knows(server) == 2
+    for method, path, body, want in (
+            ("POST", "/", b"{", 400), ("GET", "/", None, 400),
+            ("GET", "/?device=AAAA", None, 400), ("PUT", "/", b"", 405),
+            ("POST", "/", b"x" * 100_000, 413)):
+        try:
+            status = request(server, method, path, b, body)[0]
+        except OSError:
+            assert want == 413  # it did not read on
+            continue
+        assert status == want, (method, path)
+    # And nothing of that keeps a coordinator's guest away.
+    coord.Client(f"tcp://127.0.0.1:{server.coord_port}", a).hello()
+    text = server.ctl("coord", "status").out
+    assert "discovery server: 2 devices" in text, text
+
+
+def test_our_server_is_for_those_it_knows(world: World) -> None:
+    known, member, other = (bep.Identity.make() for _ in range(3))
+    server = serving(world)
+    server.device_add(known.id, "known")
+    log = coord.Log().add(known, member)
+    client = coord.Client(f"tcp://127.0.0.1:{server.coord_port}", known)
+    client.hello(log)
+    client.send(coord.ENTRIES, seq=1, entry=log.entries)
+    client.sync()
+    assert announce(server, known, "tcp://192.0.2.1:1") == 204
+    assert announce(server, member, "tcp://192.0.2.1:2") == 204
+    assert announce(server, other, "tcp://192.0.2.1:3") == 403
+    # Who is removed may tell no more.
+    log.remove(member)
+    client.send(coord.ENTRIES, seq=len(log.entries), entry=log.entries[-1:])
+    client.sync()
+    assert announce(server, member, "tcp://192.0.2.1:2") == 403
+    # Without coord.discovery nobody speaks HTTP there.
+    server.ctl("config", "set", "coord.discovery", "false")
+    wait_until(lambda: server.status()["coordinator"]["discovery"] is None,
+               30, "it is none", alive=[server])
+    with pytest.raises((OSError, http.client.HTTPException)):
+        announce(server, known, "tcp://192.0.2.1:1")
+    client.sync()
 
 
 # ---- a server that lies ----------------------------------------------------

@@ -333,6 +333,25 @@ member(struct coord_server *s, const struct log *l, char letter)
 /* --- the stories ------------------------------------------------------ */
 
 static void
+coord_server_knows_the_members_of_its_domains(void **state)
+{
+	struct log l = log_of(1, "ab");
+	struct coord_server *s = server_of(&l);
+	const struct devid a = dev('a'), b = dev('b'), c = dev('c');
+	struct guest *g;
+
+	(void)state;
+	assert_true(coord_server_knows(s, &a, now));
+	assert_true(coord_server_knows(s, &b, now));
+	assert_false(coord_server_knows(s, &c, now));
+	g = member(s, &l, 'a');
+	log_add(&l, MEMBERS_REMOVE, 'b');
+	bring(s, g, &l, l.entry.len);
+	assert_false(coord_server_knows(s, &b, now));
+	end(s, &l);
+}
+
+static void
 coord_server_welcomes_members_with_what_they_lack(void **state)
 {
 	struct log l = log_of(1, "abc");
@@ -964,6 +983,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(coord_server_knows_the_members_of_its_domains),
 		cmocka_unit_test(
 		    coord_server_welcomes_members_with_what_they_lack),
 		cmocka_unit_test(coord_server_refuses_who_is_no_member),

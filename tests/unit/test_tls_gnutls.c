@@ -431,8 +431,8 @@ raw_meet(struct raw *r, struct tls *tls, struct err *err)
  * server.  What the server says of it.
  */
 static int
-meet_raw(const char *priority, unsigned certs, const char *alpn,
-    struct err *err)
+meet_raw_as(enum tls_protocol protocol, const char *priority, unsigned certs,
+    const char *alpn, struct err *err)
 {
 	struct identity *id = identity_new();
 	struct tls *tls;
@@ -442,12 +442,26 @@ meet_raw(const char *priority, unsigned certs, const char *alpn,
 	raw_open(&r, GNUTLS_CLIENT, priority, alpn);
 	if (certs > 0)
 		raw_certify(&r, certs);
-	assert_int_equal(tls_open(&tls, id, TLS_SERVER, TLS_BEP, NULL), 0);
+	assert_int_equal(tls_open(&tls, id, TLS_SERVER, protocol, NULL), 0);
 	rc = raw_meet(&r, tls, err);
+	if (rc == 1 && protocol == TLS_COORD_WEB) {
+		const bool coord =
+		    alpn != NULL && strcmp(alpn, "holdfast-coord/1") == 0;
+
+		assert_int_equal(tls_is_web(tls), !coord);
+		assert_int_equal(devid_is_none(tls_peer(tls)), certs == 0);
+	}
 	tls_close(tls);
 	raw_close(&r);
 	identity_close(id);
 	return rc;
+}
+
+static int
+meet_raw(const char *priority, unsigned certs, const char *alpn,
+    struct err *err)
+{
+	return meet_raw_as(TLS_BEP, priority, certs, alpn, err);
 }
 
 #define TLS13 "NORMAL:-VERS-ALL:+VERS-TLS1.3"
@@ -481,6 +495,30 @@ tls_wants_exactly_one_certificate(void **state)
 	assert_true(strlen(err.text) > 0);
 	assert_int_equal(meet_raw(TLS13, 2, "bep/1.0", &err), ERR_PROTOCOL);
 	assert_non_null(strstr(err.text, "2 certificates"));
+}
+
+/* Who asks a discovery server may be anybody; a coordinator's guest, nobody. */
+static void
+tls_lets_http_come_without_a_certificate(void **state)
+{
+	static const enum tls_protocol web = TLS_COORD_WEB;
+	static const char coord[] = "holdfast-coord/1";
+	struct err err = { 0 };
+
+	(void)state;
+	assert_int_equal(meet_raw_as(web, TLS13, 0, NULL, &err), 1);
+	assert_int_equal(meet_raw_as(web, TLS13, 1, NULL, &err), 1);
+	assert_int_equal(meet_raw_as(web, TLS13, 0, "http/1.1", &err), 1);
+	assert_int_equal(meet_raw_as(web, TLS13, 1, "http/1.1", &err), 1);
+	assert_int_equal(meet_raw_as(web, TLS13, 1, coord, &err), 1);
+	assert_int_equal(meet_raw_as(web, TLS13, 0, coord, &err), ERR_PROTOCOL);
+	assert_int_equal(meet_raw_as(web, TLS13, 2, NULL, &err), ERR_PROTOCOL);
+	assert_int_equal(meet_raw_as(web, TLS13, 1, "h2", &err), ERR_PROTOCOL);
+	/* And without it nobody comes so. */
+	assert_int_equal(meet_raw_as(TLS_COORD, TLS13, 1, "http/1.1", &err),
+	    ERR_PROTOCOL);
+	assert_int_equal(meet_raw_as(TLS_COORD, TLS13, 0, coord, &err),
+	    ERR_PROTOCOL);
 }
 
 static void
@@ -940,6 +978,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(tls_tolerates_a_peer_without_alpn),
 		cmocka_unit_test(tls_refuses_a_peer_with_other_plans),
 		cmocka_unit_test(tls_wants_exactly_one_certificate),
+		cmocka_unit_test(tls_lets_http_come_without_a_certificate),
 		cmocka_unit_test(tls_refuses_older_versions),
 		cmocka_unit_test(tls_refuses_noise),
 		cmocka_unit_test(tls_takes_and_gives_new_keys),
