@@ -32,6 +32,8 @@ message_name(enum message_type type)
 		return "echo";
 	case MESSAGE_SIGNAL:
 		return "signal";
+	case MESSAGE_MEMBERS:
+		return "members";
 	case MESSAGE_UNKNOWN:
 		break;
 	}

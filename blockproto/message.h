@@ -21,10 +21,11 @@
 
 /* Features of a Holdfast node, announced in its Hello (field 2047). */
 enum feature {
-	FEATURE_ZSTD = 1u << 0,   /* frames with compression 2 */
-	FEATURE_CHUNKS = 1u << 1, /* chunk maps and free byte ranges */
-	FEATURE_ECHO = 1u << 2,   /* "say this number again" */
-	FEATURE_SIGNAL = 1u << 3, /* words to open a direct way by */
+	FEATURE_ZSTD = 1u << 0,    /* frames with compression 2 */
+	FEATURE_CHUNKS = 1u << 1,  /* chunk maps and free byte ranges */
+	FEATURE_ECHO = 1u << 2,    /* "say this number again" */
+	FEATURE_SIGNAL = 1u << 3,  /* words to open a direct way by */
+	FEATURE_MEMBERS = 1u << 4, /* the membership log, handed on */
 };
 
 struct hello {
@@ -48,9 +49,10 @@ enum message_type {
 	/* Ours; only after mutual consent.  docs/protocol.md */
 	MESSAGE_CHUNKS_REQUEST = 2001, /* FEATURE_CHUNKS */
 	MESSAGE_CHUNKS = 2002,
-	MESSAGE_ECHO = 2003,   /* FEATURE_ECHO */
-	MESSAGE_SIGNAL = 2004, /* FEATURE_SIGNAL */
-	MESSAGE_UNKNOWN = -1,  /* skipped, counts as traffic */
+	MESSAGE_ECHO = 2003,    /* FEATURE_ECHO */
+	MESSAGE_SIGNAL = 2004,  /* FEATURE_SIGNAL */
+	MESSAGE_MEMBERS = 2005, /* FEATURE_MEMBERS */
+	MESSAGE_UNKNOWN = -1,   /* skipped, counts as traffic */
 };
 
 enum message_compression { /* per device setting; also Device.compression */
@@ -179,6 +181,11 @@ struct signal {
 	struct slice body; /* up to LIMIT_SIGNAL_LEN */
 };
 
+/* What it says is for mesh/members_talk.h. */
+struct members_message {
+	struct slice body; /* up to LIMIT_MEMBERS_LEN */
+};
+
 struct message {
 	enum message_type type;
 	union {
@@ -192,6 +199,7 @@ struct message {
 		struct chunks chunks;
 		struct echo echo;
 		struct signal signal;
+		struct members_message members;
 	} u;
 };
 

@@ -529,6 +529,22 @@ decode_signal(struct signal *out, struct slice body, struct err *err)
 }
 
 static int
+decode_members(struct members_message *out, struct slice body, struct err *err)
+{
+	struct message_pb_field f;
+	int rc;
+
+	while ((rc = message_pb_next(&body, &f, err)) > 0) {
+		if (f.tag == MEMBERS_BODY)
+			rc = message_decode_bytes(&f, LIMIT_MEMBERS_LEN,
+			    &out->body, err);
+		if (rc < 0)
+			return rc;
+	}
+	return rc;
+}
+
+static int
 decode_body(struct message *out, struct slice body, struct arena *arena,
     struct err *err)
 {
@@ -558,6 +574,8 @@ decode_body(struct message *out, struct slice body, struct arena *arena,
 		return decode_echo(&out->u.echo, body, err);
 	case MESSAGE_SIGNAL:
 		return decode_signal(&out->u.signal, body, err);
+	case MESSAGE_MEMBERS:
+		return decode_members(&out->u.members, body, err);
 	case MESSAGE_UNKNOWN:
 		break;
 	}
@@ -570,7 +588,7 @@ type_of(int32_t type)
 {
 	if (type >= MESSAGE_CLUSTER_CONFIG && type <= MESSAGE_CLOSE)
 		return (enum message_type)type;
-	if (type >= MESSAGE_CHUNKS_REQUEST && type <= MESSAGE_SIGNAL)
+	if (type >= MESSAGE_CHUNKS_REQUEST && type <= MESSAGE_MEMBERS)
 		return (enum message_type)type;
 	return MESSAGE_UNKNOWN;
 }

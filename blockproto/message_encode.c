@@ -340,6 +340,9 @@ message_encode(const struct message *m, struct buf *out)
 	case MESSAGE_SIGNAL:
 		put_bytes(out, SIGNAL_BODY, m->u.signal.body);
 		break;
+	case MESSAGE_MEMBERS:
+		put_bytes(out, MEMBERS_BODY, m->u.members.body);
+		break;
 	case MESSAGE_UNKNOWN:
 		ASSERT(m->type != MESSAGE_UNKNOWN);
 		break;

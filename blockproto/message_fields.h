@@ -175,4 +175,8 @@ enum signal_field {
 	SIGNAL_BODY = 1,
 };
 
+enum members_field {
+	MEMBERS_BODY = 1,
+};
+
 #endif

@@ -227,8 +227,7 @@ syncd_domain_tell(struct syncd *sd, bool from_start)
 	net_coord_set_domain(sd->net, &id, seq, head);
 }
 
-/* The log changed, and holds what was pinned: the rest of us follows. */
-static void
+void
 syncd_domain_apply(struct syncd *sd)
 {
 	struct err err = { 0 };
@@ -245,6 +244,7 @@ syncd_domain_apply(struct syncd *sd)
 		log_error(&sd->log, "domain reload: %s", err.text);
 		syncd_domain_cut(sd);
 	}
+	syncd_talk_tell(sd);
 	syncd_join_look(sd);
 }
 
@@ -302,6 +302,35 @@ syncd_domain_complain(struct syncd *sd, uint64_t seq, enum members_verdict v,
 	d->complained = true;
 }
 
+enum members_verdict
+syncd_domain_take(struct syncd *sd, uint64_t seq, struct slice entry)
+{
+	struct syncd_domain *d = sd->domain;
+	enum members_verdict v = MEMBERS_INVALID;
+	struct err err = { 0 };
+
+	if (!syncd_domain_is_ours(d, entry))
+		return v;
+	v = members_take(d->ms, seq, entry, &err);
+	switch (v) {
+	case MEMBERS_KNOWN:
+		break;
+	case MEMBERS_GAP:
+	case MEMBERS_INVALID:
+		syncd_domain_complain(sd, seq, v, &err);
+		break;
+	case MEMBERS_ADDED:
+	case MEMBERS_FORK:
+	case MEMBERS_LOST:
+		log_info(&sd->log, "domain entry seq=%llu verdict=%s",
+		    (unsigned long long)seq, syncd_verdict[v]);
+		/* What the disk does not take counts all the same. */
+		(void)syncd_domain_keep(sd, seq, entry);
+		break;
+	}
+	return v;
+}
+
 static void
 syncd_domain_on_entries(void *arg, struct coord_client *line, uint64_t seq,
     const struct slice *entry, size_t count)
@@ -312,24 +341,16 @@ syncd_domain_on_entries(void *arg, struct coord_client *line, uint64_t seq,
 
 	(void)line;
 	for (size_t i = 0; i < count && !gap; i++) {
-		struct err err = { 0 };
-		enum members_verdict v = MEMBERS_INVALID;
+		const bool empty = members_seq(d->ms) == 0;
+		const enum members_verdict v =
+		    syncd_domain_take(sd, seq + i, entry[i]);
 
-		if (!syncd_domain_is_ours(d, entry[i]))
-			break;
-		v = members_take(d->ms, seq + i, entry[i], &err);
-		if (v == MEMBERS_KNOWN)
-			continue;
 		gap = v == MEMBERS_GAP;
-		if (gap || v == MEMBERS_INVALID) {
-			syncd_domain_complain(sd, seq + i, v, &err);
-			continue;
-		}
-		log_info(&sd->log, "domain entry seq=%llu verdict=%s",
-		    (unsigned long long)(seq + i), syncd_verdict[v]);
-		/* What the disk does not take counts all the same. */
-		(void)syncd_domain_keep(sd, seq + i, entry[i]);
-		changed = true;
+		changed = changed || v == MEMBERS_ADDED || v == MEMBERS_FORK ||
+			  v == MEMBERS_LOST;
+		/* Of a log whose FOUND we lack nothing else is looked at. */
+		if (empty && members_seq(d->ms) == 0)
+			break;
 	}
 	if (gap && !d->again) {
 		d->again = true;
@@ -339,8 +360,7 @@ syncd_domain_on_entries(void *arg, struct coord_client *line, uint64_t seq,
 		syncd_domain_apply(sd);
 }
 
-/* What the coordinator lacks, from entry `seq` on. */
-static void
+void
 syncd_domain_push(struct syncd *sd, struct coord_client *line, uint64_t seq)
 {
 	const struct members *ms = sd->domain->ms;
@@ -589,6 +609,7 @@ syncd_domain_enter(struct syncd *sd, const struct coord_id *domain,
 			return rc;
 		members_free(d->ms);
 		d->ms = members_new();
+		syncd_talk_forget(sd);
 		sign_wipe(&d->owner, sizeof(d->owner));
 		d->has_owner = false;
 	}
@@ -728,6 +749,7 @@ syncd_domain_hook(struct syncd *sd)
 
 	uv_timer_init(sd->loop, &sd->domain->timer);
 	sd->domain->timer.data = sd;
+	syncd_talk_open(sd);
 	net_coord_hook(sd->net, &hooks, sd);
 	syncd_domain_tell(sd, false);
 	syncd_join_look(sd);
@@ -741,6 +763,7 @@ syncd_domain_close(struct syncd *sd)
 	if (d == NULL)
 		return;
 	syncd_join_close(sd);
+	syncd_talk_close(sd);
 	members_free(d->ms);
 	VEC_FINI(&d->waiting);
 	VEC_FINI(&d->ready);

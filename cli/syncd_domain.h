@@ -11,7 +11,8 @@
  *	entry signed here ----------> members_take -> log, pin, members ->
  *reload
  *
- * Entries go to every coordinator that lacks them.  Nothing of a log counts
+ * Entries go to every coordinator that lacks them, and to members that are
+ * connected (syncd_talk.c).  Nothing of a log counts
  * until it holds the head that was pinned: by the join, and then by each
  * change.
  *
@@ -29,6 +30,7 @@
 #include "mesh/join.h"
 #include "mesh/members.h"
 #include "mesh/members_entry.h"
+#include "mesh/members_talk.h"
 
 enum syncd_invite_state {
 	SYNCD_INVITE_OPENING, /* it waits for a box */
@@ -76,6 +78,11 @@ struct syncd_join {
 	char text[COORD_TEXT_MAX + 1];
 };
 
+struct syncd_talker { /* a connected device that knows FEATURE_MEMBERS */
+	struct devid id;
+	struct members_talk talk;
+};
+
 struct syncd_domain {
 	struct members *ms;
 	bool has_pin;
@@ -92,6 +99,9 @@ struct syncd_domain {
 	bool complained; /* of an entry, since a line came up */
 	bool again;      /* the whole log was asked for, since a line came up */
 	uv_timer_t timer;
+	VEC(struct syncd_talker) talker;
+	uint64_t push_from;     /* came of a member: the first; 0: none */
+	uv_timer_t apply_timer; /* what came of it is applied, and pushed */
 };
 
 /* syncd_domain.c */
@@ -100,6 +110,17 @@ int syncd_domain_open(struct syncd *sd, struct err *err);
 /* Hear coordinators.  After the net is open. */
 void syncd_domain_hook(struct syncd *sd);
 void syncd_domain_close(struct syncd *sd);
+/*
+ * An entry from outside: taken, and kept on disk when it was new.  The caller
+ * applies.  MEMBERS_INVALID, too, while we do not know our FOUND.
+ */
+enum members_verdict syncd_domain_take(struct syncd *sd, uint64_t seq,
+    struct slice entry);
+/* The log changed: pin it, tell of it, read the configuration again. */
+void syncd_domain_apply(struct syncd *sd);
+/* To a coordinator, what it lacks: from entry `seq` on. */
+void syncd_domain_push(struct syncd *sd, struct coord_client *line,
+    uint64_t seq);
 /* Sign, keep and tell; `e` needs kind and subject only.  ERR_DENIED: this
  * device has no owner's key. */
 int syncd_domain_make(struct syncd *sd, struct members_entry *e,
@@ -145,6 +166,19 @@ void syncd_join_mail(struct syncd *sd, struct coord_client *line, uint32_t box,
     uint64_t stranger, struct slice letter);
 void syncd_join_refused(struct syncd *sd, struct coord_client *line,
     enum coord_type what, enum coord_code code, const char *text);
+
+/* syncd_talk.c: the log between connected members */
+void syncd_talk_open(struct syncd *sd);
+void syncd_talk_close(struct syncd *sd);
+void syncd_talk_up(struct syncd *sd, const struct devid *id, uint32_t features);
+void syncd_talk_down(struct syncd *sd, const struct devid *id);
+/* It said something about the log.  Nothing is called back from within. */
+void syncd_talk_said(struct syncd *sd, const struct devid *id,
+    struct slice body);
+/* The log is another one: nothing was said of it. */
+void syncd_talk_forget(struct syncd *sd);
+/* To all who are members: our head, if it is another than they heard. */
+void syncd_talk_tell(struct syncd *sd);
 
 /* syncd_domain_api.c */
 json_t *syncd_domain_show(void *arg);

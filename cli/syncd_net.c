@@ -3,7 +3,7 @@
  */
 #include <stdio.h>
 
-#include "cli/syncd.h"
+#include "cli/syncd_domain.h"
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
 #include "engine/store_lmdb.h"
@@ -30,6 +30,8 @@ syncd_on_peer_up(void *arg, const struct devid *id, const struct hello *hello,
 	ev.u.peer.address = slice_str(info->address);
 	events_put(sd->events, &item);
 	syncd_step(sd, &ev);
+	/* Behind the ClusterConfig, which is first. */
+	syncd_talk_up(sd, id, info->features);
 }
 
 /* What was being sent to it will not arrive. */
@@ -64,6 +66,7 @@ syncd_on_peer_down(void *arg, const struct devid *id, const char *reason)
 	log_info(&sd->log, "syncd down device=%.*s reason=\"%s\"",
 	    SLICE_FMT(item.device_name), reason);
 	syncd_fail_sent(sd, id);
+	syncd_talk_down(sd, id);
 	ev.u.peer.device = *id;
 	syncd_step(sd, &ev);
 }
@@ -97,6 +100,10 @@ syncd_on_message(void *arg, const struct devid *id, const struct message *m,
 {
 	struct event ev = { .kind = EVENT_MESSAGE };
 
+	if (m->type == MESSAGE_MEMBERS) {
+		syncd_talk_said(arg, id, m->u.members.body);
+		return;
+	}
 	ev.u.message.device = *id;
 	ev.u.message.message = m;
 	ev.u.message.payload = data;
@@ -224,7 +231,7 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 		.device_name = arena_str(ar, su->name),
 		.client_version = HOLDFAST_VERSION,
 		.features = FEATURE_ZSTD | FEATURE_CHUNKS | FEATURE_ECHO |
-			    FEATURE_SIGNAL,
+			    FEATURE_SIGNAL | FEATURE_MEMBERS,
 		.listen = listen,
 		.listen_count = sd->cfg.mesh.listen_count,
 		.lan_only = sd->cfg.mesh.lan_only,

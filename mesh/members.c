@@ -37,6 +37,7 @@ struct members {
 	struct map by_digest;          /* -> number of the node, and one */
 	VEC(uint32_t) log;             /* nodes of the log, by seq - 1 */
 	size_t side;                   /* nodes that are not of the log */
+	struct digest sum;             /* of all digests, by exclusive or */
 	VEC(uint32_t) cutter;          /* REMOVEs among these */
 	struct members_state state;
 	/* Members in order of names; made when somebody asks. */
@@ -124,6 +125,8 @@ members_put(struct members *ms, const struct members_entry *e, uint32_t parent,
 			node.rule = ms->node.item[parent].rule;
 	}
 	*VEC_ADD(&ms->node) = node;
+	for (size_t i = 0; i < DIGEST_LEN; i++)
+		ms->sum.b[i] ^= e->digest.b[i];
 	map_put(&ms->by_digest, slice_of(e->digest.b, DIGEST_LEN),
 	    (void *)(uintptr_t)(n + 1));
 	return n;
@@ -432,6 +435,33 @@ members_kept(const struct members *ms, size_t i, uint64_t *seq)
 		return SLICE_EMPTY;
 	*seq = ms->node.item[i].seq;
 	return ms->node.item[i].bytes;
+}
+
+size_t
+members_kept_count(const struct members *ms)
+{
+	return ms->node.len;
+}
+
+bool
+members_kept_is_beside(const struct members *ms, size_t i)
+{
+	return i < ms->node.len && !ms->node.item[i].main;
+}
+
+bool
+members_keeps(const struct members *ms, const uint8_t digest[32])
+{
+	struct digest d;
+
+	memcpy(d.b, digest, sizeof(d.b));
+	return members_node_of(ms, &d) != MEMBERS_NOBODY;
+}
+
+void
+members_sum(const struct members *ms, uint8_t out[32])
+{
+	memcpy(out, ms->sum.b, sizeof(ms->sum.b));
 }
 
 static int

@@ -139,5 +139,15 @@ const char *members_name(const struct members *ms);
 /* Every entry that was taken, lost ones too, in an order in which they can be
  * taken again; empty past the end.  For who keeps them. */
 struct slice members_kept(const struct members *ms, size_t i, uint64_t *seq);
+size_t members_kept_count(const struct members *ms);
+/* Is kept entry `i` one of a branch that lost? */
+bool members_kept_is_beside(const struct members *ms, size_t i);
+/* Do we keep the entry of that digest, on the log or beside it? */
+bool members_keeps(const struct members *ms, const uint8_t digest[32]);
+/*
+ * One value for all that is kept, in whatever order it came: who has the same
+ * entries has the same.  Zero when it is empty.
+ */
+void members_sum(const struct members *ms, uint8_t out[32]);
 
 #endif

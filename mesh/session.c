@@ -242,6 +242,8 @@ session_knows(const struct session *s, int32_t type)
 		return (session_features(s) & FEATURE_ECHO) != 0;
 	if (type == MESSAGE_SIGNAL)
 		return (session_features(s) & FEATURE_SIGNAL) != 0;
+	if (type == MESSAGE_MEMBERS)
+		return (session_features(s) & FEATURE_MEMBERS) != 0;
 	return false;
 }
 

@@ -468,6 +468,10 @@ chunk_maps(void **state)
 	m.type = MESSAGE_SIGNAL;
 	m.u.signal.body = SLICE_LIT("over here");
 	expect("signal", &m);
+	memset(&m, 0, sizeof(m));
+	m.type = MESSAGE_MEMBERS;
+	m.u.members.body = SLICE_LIT("who is one");
+	expect("members", &m);
 }
 
 static void

@@ -218,6 +218,7 @@ FRAMES = {
     "echo": frame(2003, num(1, 0xFEDCBA9876543210)),
     "echo_reply": frame(2003, num(1, 0xFEDCBA9876543210) + num(2, 1)),
     "signal": frame(2004, data(1, "over here")),
+    "members": frame(2005, data(1, "who is one")),
     "old_index": frame(1, data(1, "default") + OLD_FILE + OLD_LINK + OLD_DIR,
                        header_extra=num(3, 77)),
     "odd_index": frame(1, data(1, "default") + ODD_FILES),
