@@ -646,6 +646,7 @@ static const struct api_route api_routes[] = {
 	{ "POST", "/v1/domain/rename", api_domain_rename },
 	{ "POST", "/v1/domain/rule", api_domain_rule },
 	{ "POST", "/v1/domain/recover", api_domain_recover },
+	{ "POST", "/v1/domain/rotate", api_domain_rotate },
 	{ "GET", "/v1/netcheck", api_netcheck },
 	{ "POST", "/v1/netcheck/run", api_netcheck_begin },
 	{ "POST", "/v1/reload", api_reload },

@@ -83,6 +83,7 @@ enum api_domain_verb {
 	API_DOMAIN_RENAME,
 	API_DOMAIN_RULE,
 	API_DOMAIN_RECOVER,
+	API_DOMAIN_ROTATE,
 };
 
 /* A change of the domain; empty and 0 where it does not need them. */

@@ -95,3 +95,9 @@ api_domain_recover(struct api_call *call)
 {
 	api_domain_do(call, API_DOMAIN_RECOVER);
 }
+
+void
+api_domain_rotate(struct api_call *call)
+{
+	api_domain_do(call, API_DOMAIN_ROTATE);
+}

@@ -34,7 +34,7 @@ api_handler_fn api_plan;
 api_handler_fn api_path_ask, api_path_answer, api_path_whois;
 api_handler_fn api_domain_show, api_domain_log, api_domain_invite,
     api_domain_join, api_domain_approve, api_domain_deny, api_domain_revoke,
-    api_domain_rename, api_domain_rule, api_domain_recover;
+    api_domain_rename, api_domain_rule, api_domain_recover, api_domain_rotate;
 api_handler_fn api_netcheck, api_netcheck_begin;
 
 /* {"schema": ...}: every answer begins so. */

@@ -67,6 +67,10 @@ static const struct cmd cmds[] = {
 	    "FROM may not" },
 	{ "domain recover", "", 0, 0, "", cmd_domain_recover,
 	    "own it again, with the recovery key from standard input" },
+	{ "key show", "", 0, 0, "json", cmd_key_show,
+	    "this device's ID, and its owner's key" },
+	{ "key rotate", "", 0, 0, "", cmd_key_rotate,
+	    "a new owner's key; the old one is worth nothing then" },
 
 	{ "folder add",
 	    "PATH --id ID [--name LABEL] [--mode MODE] [--share DEVICE]...", 1,

@@ -21,8 +21,9 @@
 #define DOMAIN_FILE_PENDING "pending"
 #define DOMAIN_FILE_INVITES "invites"
 #define DOMAIN_FILE_OWNER "owner.key"
+#define DOMAIN_FILE_OWNER_NEXT "owner.next"
 
-/* All of it; ERR_NOT_FOUND when there is no such file.  The owner's key must be
+/* All of it; ERR_NOT_FOUND when there is no such file.  An owner's key must be
  * ours alone: ERR_DENIED. */
 int domain_file_read(const struct home *home, const char *name, struct buf *out,
     struct err *err);
@@ -32,6 +33,9 @@ int domain_file_put(const struct home *home, const char *name,
 /* Make it longer; durable after 0.  A failure leaves it as it was. */
 int domain_file_append(const struct home *home, const char *name,
     struct slice bytes, struct err *err);
+/* `from` takes the place of `to`, durably and at once. */
+int domain_file_rename(const struct home *home, const char *from,
+    const char *to, struct err *err);
 /* Put the whole directory aside, as domain.old-SECONDS. */
 int domain_file_put_aside(const struct home *home, int64_t wall_s,
     struct err *err);

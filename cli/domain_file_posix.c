@@ -53,6 +53,13 @@ domain_file_load(int fd, struct buf *out, struct err *err)
 	return n < 0 ? err_sys(err, errno, "read") : 0;
 }
 
+static bool
+domain_file_is_secret(const char *name)
+{
+	return strcmp(name, DOMAIN_FILE_OWNER) == 0 ||
+	       strcmp(name, DOMAIN_FILE_OWNER_NEXT) == 0;
+}
+
 int
 domain_file_read(const struct home *home, const char *name, struct buf *out,
     struct err *err)
@@ -69,8 +76,7 @@ domain_file_read(const struct home *home, const char *name, struct buf *out,
 				     : err_sys(err, errno, "open");
 	else if (fstat(fd, &st) < 0)
 		rc = err_sys(err, errno, "look at");
-	else if (strcmp(name, DOMAIN_FILE_OWNER) == 0 &&
-		 (st.st_mode & 077) != 0)
+	else if (domain_file_is_secret(name) && (st.st_mode & 077) != 0)
 		rc = err_set(err, ERR_DENIED,
 		    "others may read it; make it yours: chmod 600");
 	else
@@ -121,6 +127,21 @@ domain_file_put(const struct home *home, const char *name, struct slice bytes,
 		err_wrap(err, "domain/%s", name);
 		(void)unlinkat(dir, temp, 0);
 	}
+	close(dir);
+	return rc;
+}
+
+int
+domain_file_rename(const struct home *home, const char *from, const char *to,
+    struct err *err)
+{
+	const int dir = domain_file_dir(home, false, err);
+	int rc = 0;
+
+	if (dir < 0)
+		return dir;
+	if (renameat(dir, from, dir, to) < 0 || fsync(dir) < 0)
+		rc = err_sys(err, errno, "domain/%s", from);
 	close(dir);
 	return rc;
 }

@@ -6,8 +6,9 @@
 #include "engine/base/digest.h"
 #include "mesh/members_entry.h"
 
-#define DOMAIN_RECORD_SUM 8 /* bytes of a SHA-256 */
-#define DOMAIN_KEY_PREFIX "HFR-"
+#define DOMAIN_RECORD_SUM 8         /* bytes of a SHA-256 */
+#define DOMAIN_KEY_PREFIX "HFR-"    /* secret */
+#define DOMAIN_PUBLIC_PREFIX "HFO-" /* as long */
 
 /* --- The log: length u32, seq u64, entry, sum --- */
 
@@ -298,36 +299,63 @@ domain_record_invites(struct slice text, struct arena *ar,
 	return n;
 }
 
-void
-domain_record_key_text(const struct sign_secret *key,
+static void
+domain_record_put_key(const char *prefix, const uint8_t b[DEVID_LEN],
     char out[DOMAIN_KEY_TEXT_MAX])
 {
 	struct devid as_id;
 
-	memcpy(as_id.b, key->b, sizeof(as_id.b));
-	memcpy(out, DOMAIN_KEY_PREFIX, sizeof(DOMAIN_KEY_PREFIX));
-	devid_text(&as_id, out + strlen(DOMAIN_KEY_PREFIX));
+	memcpy(as_id.b, b, sizeof(as_id.b));
+	memcpy(out, prefix, strlen(prefix) + 1);
+	devid_text(&as_id, out + strlen(prefix));
 	sign_wipe(&as_id, sizeof(as_id));
 }
 
-int
-domain_record_key(struct sign_secret *out, struct slice text, struct err *err)
+static int
+domain_record_take_key(const char *prefix, struct slice text,
+    uint8_t out[DEVID_LEN], struct err *err)
 {
-	const struct slice prefix = SLICE_LIT(DOMAIN_KEY_PREFIX);
 	struct devid as_id;
 	int rc;
 
 	while (text.len > 0 && (text.ptr[text.len - 1] == '\n' ||
 				   text.ptr[text.len - 1] == ' '))
 		text.len--;
-	if (!slice_has_prefix(text, prefix))
+	if (!slice_has_prefix(text, slice_str(prefix)))
 		return err_set(err, ERR_INVALID,
-		    "this is no key: it begins with HFR-");
-	rc = devid_parse(&as_id, slice_from(text, prefix.len), NULL);
+		    "this is no key: it begins with %s", prefix);
+	rc = devid_parse(&as_id, slice_from(text, strlen(prefix)), NULL);
 	if (rc < 0)
 		return err_set(err, ERR_INVALID,
 		    "this key is not complete, or mistyped");
-	memcpy(out->b, as_id.b, sizeof(out->b));
+	memcpy(out, as_id.b, sizeof(as_id.b));
 	sign_wipe(&as_id, sizeof(as_id));
 	return 0;
+}
+
+void
+domain_record_key_text(const struct sign_secret *key,
+    char out[DOMAIN_KEY_TEXT_MAX])
+{
+	domain_record_put_key(DOMAIN_KEY_PREFIX, key->b, out);
+}
+
+int
+domain_record_key(struct sign_secret *out, struct slice text, struct err *err)
+{
+	return domain_record_take_key(DOMAIN_KEY_PREFIX, text, out->b, err);
+}
+
+void
+domain_record_public_text(const struct sign_public *key,
+    char out[DOMAIN_KEY_TEXT_MAX])
+{
+	domain_record_put_key(DOMAIN_PUBLIC_PREFIX, key->b, out);
+}
+
+int
+domain_record_public(struct sign_public *out, struct slice text,
+    struct err *err)
+{
+	return domain_record_take_key(DOMAIN_PUBLIC_PREFIX, text, out->b, err);
 }

@@ -8,6 +8,7 @@
  *	pending    devices that know a code and wait for a person
  *	invites    codes that are good, and how often they were guessed at
  *	owner.key  the owner's secret key, where the domain was founded
+ *	owner.next a secret key that the log does not name as an owner's yet
  *
  * Pure.
  */
@@ -78,6 +79,11 @@ size_t domain_record_invites(struct slice text, struct arena *ar,
 void domain_record_key_text(const struct sign_secret *key,
     char out[DOMAIN_KEY_TEXT_MAX]);
 int domain_record_key(struct sign_secret *out, struct slice text,
+    struct err *err);
+/* An owner's public key likewise, with "HFO-" in front. */
+void domain_record_public_text(const struct sign_public *key,
+    char out[DOMAIN_KEY_TEXT_MAX]);
+int domain_record_public(struct sign_public *out, struct slice text,
     struct err *err);
 
 #endif

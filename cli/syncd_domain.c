@@ -238,6 +238,7 @@ syncd_domain_apply(struct syncd *sd)
 		return;
 	}
 	syncd_domain_put_pin(sd);
+	syncd_keys_settle(sd);
 	syncd_domain_tell(sd, false);
 	if (syncd_domain_put_members(sd) && sd->net != NULL && !sd->stopping &&
 	    syncd_reload(sd, &err) < 0) {
@@ -261,8 +262,10 @@ syncd_domain_keep(struct syncd *sd, uint64_t seq, struct slice entry)
 	domain_record_put(seq, entry, &b);
 	rc =
 	    domain_file_append(&sd->home, DOMAIN_FILE_LOG, buf_slice(&b), &err);
-	if (rc < 0)
+	if (rc < 0) {
 		log_error(&sd->log, "domain: %s", err.text);
+		sd->domain->unkept = true;
+	}
 	buf_fini(&b);
 	return rc == 0;
 }
@@ -435,23 +438,21 @@ syncd_domain_on_refused(void *arg, struct coord_client *line,
 
 /* --- Signing --- */
 
-int
-syncd_domain_make(struct syncd *sd, struct members_entry *e, struct err *err)
+/* By `key`, which may be another than the one that is kept here. */
+static int
+syncd_domain_sign(struct syncd *sd, struct members_entry *e,
+    const struct sign_secret *key, struct err *err)
 {
 	struct syncd_domain *d = sd->domain;
 	struct buf body = { 0 }, entry = { 0 };
 	enum members_verdict v;
 
-	if (!d->has_owner)
-		return err_set(err, ERR_DENIED,
-		    "this device has no owner's key; do it where the domain "
-		    "was founded");
 	e->seq = members_seq(d->ms) + 1;
 	members_head(d->ms, e->prev.b);
 	e->wall_s = syncd_domain_now_s();
 	e->by = *identity_devid(sd->identity);
 	members_entry_body(e, &body);
-	members_entry_sign(buf_slice(&body), &d->owner, 1, &entry);
+	members_entry_sign(buf_slice(&body), key, 1, &entry);
 	v = members_take(d->ms, e->seq, buf_slice(&entry), err);
 	if (v == MEMBERS_ADDED) {
 		/* What cannot be kept is told all the same: it counts. */
@@ -473,32 +474,14 @@ syncd_domain_make(struct syncd *sd, struct members_entry *e, struct err *err)
 		   : ERR_INVALID;
 }
 
-static int
-syncd_domain_random(void *out, size_t len, struct err *err)
+int
+syncd_domain_make(struct syncd *sd, struct members_entry *e, struct err *err)
 {
-	if (getrandom(out, len, 0) != (ssize_t)len)
-		return err_sys(err, errno, "random numbers");
-	return 0;
-}
-
-/* A fresh owner's key, on disk first. */
-static int
-syncd_domain_new_owner(struct syncd *sd, struct sign_secret *key,
-    struct err *err)
-{
-	char text[DOMAIN_KEY_TEXT_MAX];
-	struct buf b = { 0 };
-	int rc = syncd_domain_random(key->b, sizeof(key->b), err);
-
-	if (rc < 0)
-		return rc;
-	domain_record_key_text(key, text);
-	buf_printf(&b, "%s\n", text);
-	rc = domain_file_put(&sd->home, DOMAIN_FILE_OWNER, buf_slice(&b), err);
-	sign_wipe(text, sizeof(text));
-	sign_wipe(b.ptr, b.len);
-	buf_fini(&b);
-	return rc;
+	if (!sd->domain->has_owner)
+		return err_set(err, ERR_DENIED,
+		    "this device has no owner's key; do it where the domain "
+		    "was founded");
+	return syncd_domain_sign(sd, e, &sd->domain->owner, err);
 }
 
 /* The first entry, signed with `owner`. */
@@ -536,14 +519,15 @@ syncd_domain_found(struct syncd *sd, struct sign_secret *recovery,
 	struct syncd_domain *d = sd->domain;
 	struct members_entry e = { .kind = MEMBERS_ADD,
 		.device = *identity_devid(sd->identity) };
-	struct sign_secret owner;
+	struct sign_secret owner = { { 0 } };
 	int rc;
 
 	if (d->has_pin || members_seq(d->ms) > 0)
 		return err_set(err, ERR_EXISTS, "this device has a domain");
-	rc = syncd_domain_random(recovery->b, sizeof(recovery->b), err);
-	if (rc == 0)
-		rc = syncd_domain_new_owner(sd, &owner, err);
+	if (getrandom(recovery->b, sizeof(recovery->b), 0) !=
+	    (ssize_t)sizeof(recovery->b))
+		return err_sys(err, errno, "random numbers");
+	rc = syncd_keys_make(sd, DOMAIN_FILE_OWNER, &owner, err);
 	if (rc == 0)
 		rc = syncd_domain_first(sd, &owner, recovery, err);
 	if (rc == 0) {
@@ -568,9 +552,7 @@ syncd_domain_recover(struct syncd *sd, const struct sign_secret *recovery,
 	struct members_entry e = { .kind = MEMBERS_OWNERS,
 		.owner_count = 1,
 		.need = 1 };
-	struct sign_secret owner = { { 0 } }, had = d->owner;
 	struct sign_public public;
-	const bool had_owner = d->has_owner;
 	int rc;
 
 	sign_public_of(recovery, &public);
@@ -579,18 +561,12 @@ syncd_domain_recover(struct syncd *sd, const struct sign_secret *recovery,
 	if (!sign_public_equal(&public, members_recovery(d->ms)))
 		return err_set(err, ERR_DENIED,
 		    "this is not the recovery key of this domain");
-	rc = syncd_domain_new_owner(sd, &owner, err);
-	if (rc == 0) {
-		sign_public_of(&owner, &e.owner[0]);
-		d->owner = *recovery;
-		d->has_owner = true;
-		rc = syncd_domain_make(sd, &e, err);
-		d->owner = rc == 0 ? owner : had;
-		d->has_owner = rc == 0 || had_owner;
-	}
-	sign_wipe(&owner, sizeof(owner));
-	sign_wipe(&had, sizeof(had));
-	return rc;
+	rc = syncd_keys_make(sd, DOMAIN_FILE_OWNER_NEXT, &d->next, err);
+	if (rc < 0)
+		return rc;
+	d->has_next = true;
+	sign_public_of(&d->next, &e.owner[0]);
+	return syncd_domain_sign(sd, &e, recovery, err);
 }
 
 int
@@ -610,8 +586,7 @@ syncd_domain_enter(struct syncd *sd, const struct coord_id *domain,
 		members_free(d->ms);
 		d->ms = members_new();
 		syncd_talk_forget(sd);
-		sign_wipe(&d->owner, sizeof(d->owner));
-		d->has_owner = false;
+		syncd_keys_forget(sd);
 	}
 	/* Of the same domain we may know more already. */
 	if (seq < members_seq(d->ms)) {
@@ -664,26 +639,6 @@ syncd_domain_read_log(struct syncd *sd, struct err *err)
 }
 
 static int
-syncd_domain_read_owner(struct syncd *sd, struct err *err)
-{
-	struct syncd_domain *d = sd->domain;
-	struct buf file = { 0 };
-	int rc = domain_file_read(&sd->home, DOMAIN_FILE_OWNER, &file, err);
-
-	if (rc == ERR_NOT_FOUND) {
-		buf_fini(&file);
-		return 0;
-	}
-	if (rc == 0)
-		rc = domain_record_key(&d->owner, buf_slice(&file), err);
-	d->has_owner = rc == 0;
-	if (file.len > 0)
-		sign_wipe(file.ptr, file.len);
-	buf_fini(&file);
-	return rc;
-}
-
-static int
 syncd_domain_read_pin(struct syncd *sd, struct err *err)
 {
 	struct syncd_domain *d = sd->domain;
@@ -724,7 +679,7 @@ syncd_domain_open(struct syncd *sd, struct err *err)
 	if (rc == 0)
 		rc = syncd_domain_read_pin(sd, err);
 	if (rc == 0)
-		rc = syncd_domain_read_owner(sd, err);
+		rc = syncd_keys_open(sd, err);
 	if (rc < 0)
 		return rc;
 	syncd_domain_read_waiting(sd);

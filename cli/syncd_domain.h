@@ -89,6 +89,9 @@ struct syncd_domain {
 	struct domain_pin pin;
 	bool has_owner;
 	struct sign_secret owner; /* secret; wiped */
+	bool has_next;
+	struct sign_secret next; /* waits to be an owner's; likewise */
+	bool unkept; /* an entry counts that the disk did not take */
 	uint32_t numbers;
 	VEC(struct syncd_invite) invite;
 	struct buf invites; /* as they are on disk; secret */
@@ -166,6 +169,20 @@ void syncd_join_mail(struct syncd *sd, struct coord_client *line, uint32_t box,
     uint64_t stranger, struct slice letter);
 void syncd_join_refused(struct syncd *sd, struct coord_client *line,
     enum coord_type what, enum coord_code code, const char *text);
+
+/* syncd_keys.c: the owner's key */
+/* A fresh one, in that file of the domain first. */
+int syncd_keys_make(struct syncd *sd, const char *file, struct sign_secret *out,
+    struct err *err);
+/* Read what is on disk. */
+int syncd_keys_open(struct syncd *sd, struct err *err);
+void syncd_keys_forget(struct syncd *sd);
+/* Is the key of this device an owner's, as of now? */
+bool syncd_keys_owns(const struct syncd *sd);
+/* The log changed: a key that waited to be an owner's takes its place. */
+void syncd_keys_settle(struct syncd *sd);
+/* A new key for this owner; the one before is none any more. */
+int syncd_keys_rotate(struct syncd *sd, struct err *err);
 
 /* syncd_talk.c: the log between connected members */
 void syncd_talk_open(struct syncd *sd);

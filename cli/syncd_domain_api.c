@@ -41,6 +41,20 @@ syncd_json_hex(const uint8_t *b, size_t len)
 	return o;
 }
 
+/* The public half, as people pass it on; "": there is none. */
+static json_t *
+syncd_json_key(bool has, const struct sign_secret *key)
+{
+	char text[DOMAIN_KEY_TEXT_MAX];
+	struct sign_public public;
+
+	if (!has)
+		return json_string("");
+	sign_public_of(key, &public);
+	domain_record_public_text(&public, text);
+	return json_string(text);
+}
+
 static const char *const syncd_service_name[] = {
 	[MEMBERS_ALL] = "all",
 	[MEMBERS_SYNC] = "sync",
@@ -235,7 +249,13 @@ syncd_domain_show(void *arg)
 	json_object_set_new(o, "seq",
 	    json_integer((json_int_t)members_seq(ms)));
 	json_object_set_new(o, "head", syncd_json_hex(head, sizeof(head)));
-	json_object_set_new(o, "owner", json_boolean(sd->domain->has_owner));
+	json_object_set_new(o, "self",
+	    syncd_json_devid(identity_devid(sd->identity)));
+	json_object_set_new(o, "owner", json_boolean(syncd_keys_owns(sd)));
+	json_object_set_new(o, "key",
+	    syncd_json_key(sd->domain->has_owner, &sd->domain->owner));
+	json_object_set_new(o, "next",
+	    syncd_json_key(sd->domain->has_next, &sd->domain->next));
 	json_object_set_new(o, "owners",
 	    json_integer((json_int_t)members_owners(ms, &owner, &need)));
 	json_object_set_new(o, "need", json_integer(need));
@@ -488,6 +508,8 @@ syncd_domain_do(void *arg, const struct api_domain_ask *ask, json_t *out,
 		return syncd_do_rule(sd, ask, err);
 	case API_DOMAIN_RECOVER:
 		return syncd_do_recover(sd, ask, err);
+	case API_DOMAIN_ROTATE:
+		return syncd_keys_rotate(sd, err);
 	}
 	return ERR_INVALID;
 }

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from lib.domain import (Coordinator, connected, domain, joined, owner, sees)
+from lib.domain import (Coordinator, connected, domain, invite, joined, owner,
+                        sees)
+from lib.node import REFUSED, Node
 from lib.proc import wait_until
 from lib.world import World
 
@@ -35,3 +39,67 @@ def test_a_domain_goes_on_when_its_coordinator_is_gone(
     wait_until(lambda: "E" not in {x["name"] for x in d.status()["devices"]},
                30, "D has cut it")
     assert not connected(e, "B") and not connected(e, "D")
+
+
+def owner_key(node: Node, name: str = "owner.key") -> Path:
+    return node.home / "domain" / name
+
+
+def put_key(node: Node, name: str, text: str) -> None:
+    path = owner_key(node, name)
+    path.write_text(text)
+    path.chmod(0o600)
+
+
+def test_the_owners_key_is_replaced(world: World, coord: Coordinator) -> None:
+    """Members follow by themselves; the old key signs nothing any more."""
+    a = owner(world, coord)
+    b = joined(world, a, "B")
+    old, shown = owner_key(a).read_text(), a.ctl("key", "show", "--json").json
+    assert shown["counts"] and shown["device"] == a.id
+    a.ctl("key", "rotate")
+    new, after = owner_key(a).read_text(), a.ctl("key", "show", "--json").json
+    assert new != old and not owner_key(a, "owner.next").exists()
+    assert after["owner"] != shown["owner"] and after["counts"]
+    a.ctl("device", "rename", "B", "laptop")
+    sees(b, "A", "laptop")
+    assert [e["kind"] for e in
+            b.ctl("domain", "log", "--json").json["entries"]] == \
+        ["found", "add", "add", "owners", "rename"]
+    assert b.ctl("key", "rotate", check=False).code == REFUSED
+    assert b.ctl("key", "show", "--json").json["owner"] == ""
+    assert a.stop() == 0
+    put_key(a, "owner.key", old)
+    a.start()
+    assert not a.ctl("key", "show", "--json").json["counts"]
+    for what in (("device", "rename", "laptop", "x"), ("key", "rotate")):
+        assert a.ctl(*what, check=False).code == REFUSED
+    assert domain(a)["head"] == domain(b)["head"]
+
+
+def test_a_cut_in_a_rotation_leaves_a_key_that_counts(
+        world: World, coord: Coordinator) -> None:
+    a = owner(world, coord)
+    invite(a)
+    old = owner_key(a).read_text()
+    a.ctl("key", "rotate")
+    new = owner_key(a).read_text()
+    # The entry is in the log, and the files are as they were before.
+    assert a.stop() == 0
+    put_key(a, "owner.key", old)
+    put_key(a, "owner.next", new)
+    a.start()
+    assert owner_key(a).read_text() == new
+    assert not owner_key(a, "owner.next").exists()
+    assert a.ctl("key", "show", "--json").json["counts"]
+    # A key was made, and there is no entry.
+    assert a.stop() == 0
+    put_key(a, "owner.next", old)
+    a.start()
+    assert owner_key(a).read_text() == new
+    shown = a.ctl("key", "show", "--json").json
+    assert shown["counts"] and shown["next"]
+    a.ctl("key", "rotate")
+    assert owner_key(a).read_text() not in (old, new)
+    assert a.ctl("key", "show", "--json").json["next"] == ""
+    invite(a)

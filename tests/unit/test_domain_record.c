@@ -160,6 +160,26 @@ a_key_is_told_from_a_device_id(void **state)
 	    ERR_INVALID);
 }
 
+static void
+a_public_key_is_told_from_a_secret_one(void **state)
+{
+	const struct sign_secret key = { { 9, 8, 7 } };
+	struct sign_public public, out;
+	char text[DOMAIN_KEY_TEXT_MAX];
+	struct sign_secret secret;
+
+	(void)state;
+	sign_public_of(&key, &public);
+	domain_record_public_text(&public, text);
+	assert_int_equal(domain_record_public(&out, slice_str(text), NULL), 0);
+	assert_true(sign_public_equal(&out, &public));
+	assert_int_equal(domain_record_key(&secret, slice_str(text), NULL),
+	    ERR_INVALID);
+	domain_record_key_text(&key, text);
+	assert_int_equal(domain_record_public(&out, slice_str(text), NULL),
+	    ERR_INVALID);
+}
+
 int
 main(void)
 {
@@ -171,6 +191,7 @@ main(void)
 		cmocka_unit_test(who_waits_is_read_as_it_was_put),
 		cmocka_unit_test(codes_are_read_as_they_were_put),
 		cmocka_unit_test(a_key_is_told_from_a_device_id),
+		cmocka_unit_test(a_public_key_is_told_from_a_secret_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
