@@ -84,6 +84,11 @@ enum api_domain_verb {
 	API_DOMAIN_RULE,
 	API_DOMAIN_RECOVER,
 	API_DOMAIN_ROTATE,
+	API_DOMAIN_NEW_KEY,
+	API_DOMAIN_OWNER,
+	API_DOMAIN_QUORUM,
+	API_DOMAIN_SIGN,
+	API_DOMAIN_REJECT,
 };
 
 /* A change of the domain; empty and 0 where it does not need them. */
@@ -92,9 +97,10 @@ struct api_domain_ask {
 	struct slice device, name;      /* name or ID; the new name */
 	struct slice code, coordinator; /* as typed; "tcp://HOST:PORT?id=" */
 	struct slice to, service;       /* RULE: `device` may, or not */
-	struct slice key;               /* RECOVER */
-	uint64_t expires_s;
-	bool approve, allow;
+	struct slice key;               /* RECOVER, OWNER */
+	struct slice wish;              /* SIGN, REJECT */
+	uint64_t expires_s, need;       /* need: QUORUM */
+	bool approve, allow, add;       /* add: OWNER */
 };
 
 /*

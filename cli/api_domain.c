@@ -34,6 +34,9 @@ api_domain_do(struct api_call *call, enum api_domain_verb verb)
 		.to = api_query(call, "to"),
 		.service = api_query(call, "service"),
 		.key = api_query(call, "key"),
+		.wish = api_query(call, "id"),
+		.need = api_number(call, "need", 0),
+		.add = api_number(call, "add", 0) != 0,
 		.expires_s = api_number(call, "expires", 0),
 		.approve = api_number(call, "approve", 0) != 0,
 		.allow = api_number(call, "allow", 0) != 0 };
@@ -100,4 +103,34 @@ void
 api_domain_rotate(struct api_call *call)
 {
 	api_domain_do(call, API_DOMAIN_ROTATE);
+}
+
+void
+api_domain_new_key(struct api_call *call)
+{
+	api_domain_do(call, API_DOMAIN_NEW_KEY);
+}
+
+void
+api_domain_owner(struct api_call *call)
+{
+	api_domain_do(call, API_DOMAIN_OWNER);
+}
+
+void
+api_domain_quorum(struct api_call *call)
+{
+	api_domain_do(call, API_DOMAIN_QUORUM);
+}
+
+void
+api_domain_sign(struct api_call *call)
+{
+	api_domain_do(call, API_DOMAIN_SIGN);
+}
+
+void
+api_domain_reject(struct api_call *call)
+{
+	api_domain_do(call, API_DOMAIN_REJECT);
 }

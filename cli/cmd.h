@@ -143,7 +143,11 @@ cmd_fn cmd_coord_status, cmd_coord_audit;
 cmd_fn cmd_domain_invite, cmd_domain_join, cmd_domain_approve,
     cmd_domain_refuse, cmd_domain_revoke, cmd_domain_allow, cmd_domain_forbid,
     cmd_domain_recover, cmd_domain_status, cmd_domain_log;
-cmd_fn cmd_key_show, cmd_key_rotate;
+cmd_fn cmd_domain_sign, cmd_domain_reject, cmd_domain_quorum,
+    cmd_domain_owner_add, cmd_domain_owner_remove;
+cmd_fn cmd_key_show, cmd_key_rotate, cmd_key_new;
+/* POST; says which signatures are missing, if any are. */
+int cmd_domain_post(struct cmd_call *call, const char *path);
 /* `device rename` of a member: an entry of the domain's log. */
 int cmd_domain_rename(struct cmd_call *call, const char *device,
     const char *to);

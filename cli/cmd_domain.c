@@ -329,15 +329,32 @@ cmd_domain_join(struct cmd_call *call)
 
 /* --- Changes --- */
 
-/* POST, and nothing to say when it worked. */
-static int
+/* It was signed here, and more owners have to. */
+static void
+cmd_domain_print_waits(const json_t *w)
+{
+	printf("%lld of %lld signatures are there.  Another owner signs it "
+	       "with\n    syncctl domain sign %s\n",
+	    (long long)cmd_int(w, "signed"), (long long)cmd_int(w, "need"),
+	    cmd_text(w, "id"));
+}
+
+/* Nothing to say when it is done. */
+int
 cmd_domain_post(struct cmd_call *call, const char *path)
 {
+	const json_t *waits;
 	json_t *answer;
-	const int code = cmd_ask(call, "POST", path, &answer);
+	int code = cmd_ask(call, "POST", path, &answer);
 
-	if (code == CMD_OK)
-		json_decref(answer);
+	if (code != CMD_OK)
+		return code;
+	waits = json_object_get(answer, "waits");
+	if (waits != NULL) {
+		cmd_domain_print_waits(waits);
+		code = CMD_ATTENTION;
+	}
+	json_decref(answer);
 	return code;
 }
 
@@ -416,7 +433,57 @@ cmd_domain_recover(struct cmd_call *call)
 	return code;
 }
 
+int
+cmd_domain_sign(struct cmd_call *call)
+{
+	return cmd_domain_post(call,
+	    cmd_query(call, "/v1/domain/sign", "id", call->opt.arg[0]));
+}
+
+int
+cmd_domain_reject(struct cmd_call *call)
+{
+	return cmd_domain_post(call,
+	    cmd_query(call, "/v1/domain/reject", "id", call->opt.arg[0]));
+}
+
+int
+cmd_domain_quorum(struct cmd_call *call)
+{
+	return cmd_domain_post(call,
+	    cmd_query(call, "/v1/domain/quorum", "need", call->opt.arg[0]));
+}
+
+int
+cmd_domain_owner_add(struct cmd_call *call)
+{
+	return cmd_domain_post(call,
+	    cmd_query(call, "/v1/domain/owner?add=1", "key", call->opt.arg[0]));
+}
+
+int
+cmd_domain_owner_remove(struct cmd_call *call)
+{
+	return cmd_domain_post(call,
+	    cmd_query(call, "/v1/domain/owner?add=0", "key", call->opt.arg[0]));
+}
+
 /* --- Questions --- */
+
+static void
+cmd_domain_print_ballot(struct cmd_call *call, const json_t *o)
+{
+	const json_t *b;
+	size_t i;
+
+	json_array_foreach(json_object_get(o, "ballot"), i, b) printf(
+	    "%s %s%s%s has %lld of %lld signatures: syncctl domain sign %s\n",
+	    cmd_text(b, "kind"), print_safe(&call->ar, cmd_text(b, "device")),
+	    cmd_text(b, "name")[0] != '\0' ? " " : "",
+	    print_safe(&call->ar, cmd_text(b, "name")),
+	    (long long)cmd_int(b, "signed"), (long long)cmd_int(b, "need"),
+	    cmd_text(b, "id"));
+}
 
 static void
 cmd_domain_print_members(struct cmd_call *call, const json_t *o)
@@ -475,9 +542,12 @@ cmd_domain_status(struct cmd_call *call)
 		printf("%-12s %s\n", "state", state);
 		printf("%-12s %lld entries, head %.16s…\n", "log",
 		    (long long)cmd_int(o, "seq"), cmd_text(o, "head"));
-		printf("%-12s %s\n", "owner's key",
-		    cmd_bool(o, "owner") ? "here" : "not here");
+		printf("%-12s %s; %lld of %lld must sign\n", "owner's key",
+		    cmd_bool(o, "owner") ? "here" : "not here",
+		    (long long)cmd_int(o, "need"),
+		    (long long)cmd_int(o, "owners"));
 		cmd_domain_print_members(call, o);
+		cmd_domain_print_ballot(call, o);
 	}
 	json_decref(o);
 	return code;

@@ -36,13 +36,32 @@ cmd_key_show(struct cmd_call *call)
 int
 cmd_key_rotate(struct cmd_call *call)
 {
-	json_t *o;
-	const int code = cmd_ask(call, "POST", "/v1/domain/rotate", &o);
+	const int code = cmd_domain_post(call, "/v1/domain/rotate");
 
+	if (code == CMD_OK)
+		puts("This device has a new owner's key; the one before is "
+		     "worth nothing any more.");
+	return code;
+}
+
+int
+cmd_key_new(struct cmd_call *call)
+{
+	json_t *o;
+	const char *key;
+	int code = cmd_domain_post(call, "/v1/domain/new-key");
+
+	if (code == CMD_OK)
+		code = cmd_ask(call, "GET", "/v1/domain", &o);
 	if (code != CMD_OK)
 		return code;
-	puts("This device has a new owner's key; the one before is worth "
-	     "nothing any more.");
+	key = cmd_text(o, cmd_bool(o, "owner") ? "key" : "next");
+	if (options_has(&call->opt, "q"))
+		puts(key);
+	else
+		printf("Where there is an owner's key:\n    syncctl domain "
+		       "owner add %s\n",
+		    key);
 	json_decref(o);
 	return CMD_OK;
 }

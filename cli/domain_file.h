@@ -20,6 +20,7 @@
 #define DOMAIN_FILE_MEMBERS "members"
 #define DOMAIN_FILE_PENDING "pending"
 #define DOMAIN_FILE_INVITES "invites"
+#define DOMAIN_FILE_BALLOT "ballot"
 #define DOMAIN_FILE_OWNER "owner.key"
 #define DOMAIN_FILE_OWNER_NEXT "owner.next"
 

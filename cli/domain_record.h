@@ -7,6 +7,8 @@
  *	           configuration; made anew from the log
  *	pending    devices that know a code and wait for a person
  *	invites    codes that are good, and how often they were guessed at
+ *	ballot     entries that want more signatures, as in the log; under
+ *	           number 0 the wishes that a person denied
  *	owner.key  the owner's secret key, where the domain was founded
  *	owner.next a secret key that the log does not name as an owner's yet
  *

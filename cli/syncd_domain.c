@@ -239,6 +239,7 @@ syncd_domain_apply(struct syncd *sd)
 	}
 	syncd_domain_put_pin(sd);
 	syncd_keys_settle(sd);
+	syncd_ballot_settle(sd);
 	syncd_domain_tell(sd, false);
 	if (syncd_domain_put_members(sd) && sd->net != NULL && !sd->stopping &&
 	    syncd_reload(sd, &err) < 0) {
@@ -438,40 +439,54 @@ syncd_domain_on_refused(void *arg, struct coord_client *line,
 
 /* --- Signing --- */
 
+int
+syncd_domain_enact(struct syncd *sd, uint64_t seq, struct slice entry,
+    struct err *err)
+{
+	struct syncd_domain *d = sd->domain;
+	struct members_entry e;
+
+	if (members_take(d->ms, seq, entry, err) != MEMBERS_ADDED)
+		return err != NULL && err->code == ERR_DENIED
+			   ? err_set(err, ERR_DENIED,
+				 "the key here is no owner's any more")
+			   : ERR_INVALID;
+	/* What cannot be kept is told all the same: it counts. */
+	(void)syncd_domain_keep(sd, seq, entry);
+	for (size_t i = 0; i < d->ready.len; i++)
+		syncd_domain_push(sd, d->ready.item[i], seq);
+	if (members_entry_decode(&e, entry, NULL) == 0)
+		log_info(&sd->log, "domain sign seq=%llu kind=%s name=%s",
+		    (unsigned long long)seq, members_entry_kind_text(e.kind),
+		    e.name);
+	syncd_domain_apply(sd);
+	return 0;
+}
+
 /* By `key`, which may be another than the one that is kept here. */
 static int
 syncd_domain_sign(struct syncd *sd, struct members_entry *e,
-    const struct sign_secret *key, struct err *err)
+    const struct sign_secret *key, bool alone, struct err *err)
 {
 	struct syncd_domain *d = sd->domain;
 	struct buf body = { 0 }, entry = { 0 };
-	enum members_verdict v;
+	const struct sign_public *owner;
+	uint32_t need;
+	int rc;
 
+	members_owners(d->ms, &owner, &need);
 	e->seq = members_seq(d->ms) + 1;
 	members_head(d->ms, e->prev.b);
 	e->wall_s = syncd_domain_now_s();
 	e->by = *identity_devid(sd->identity);
 	members_entry_body(e, &body);
 	members_entry_sign(buf_slice(&body), key, 1, &entry);
-	v = members_take(d->ms, e->seq, buf_slice(&entry), err);
-	if (v == MEMBERS_ADDED) {
-		/* What cannot be kept is told all the same: it counts. */
-		(void)syncd_domain_keep(sd, e->seq, buf_slice(&entry));
-		for (size_t i = 0; i < d->ready.len; i++)
-			syncd_domain_push(sd, d->ready.item[i], e->seq);
-		log_info(&sd->log, "domain sign seq=%llu kind=%s name=%s",
-		    (unsigned long long)e->seq,
-		    members_entry_kind_text(e->kind), e->name);
-		syncd_domain_apply(sd);
-	}
+	rc = need > 1 && !alone
+		 ? syncd_ballot_start(sd, buf_slice(&entry), err)
+		 : syncd_domain_enact(sd, e->seq, buf_slice(&entry), err);
 	buf_fini(&body);
 	buf_fini(&entry);
-	if (v == MEMBERS_ADDED)
-		return 0;
-	return err != NULL && err->code == ERR_DENIED
-		   ? err_set(err, ERR_DENIED,
-			 "the key here is no owner's any more")
-		   : ERR_INVALID;
+	return rc;
 }
 
 int
@@ -481,7 +496,7 @@ syncd_domain_make(struct syncd *sd, struct members_entry *e, struct err *err)
 		return err_set(err, ERR_DENIED,
 		    "this device has no owner's key; do it where the domain "
 		    "was founded");
-	return syncd_domain_sign(sd, e, &sd->domain->owner, err);
+	return syncd_domain_sign(sd, e, &sd->domain->owner, false, err);
 }
 
 /* The first entry, signed with `owner`. */
@@ -566,7 +581,7 @@ syncd_domain_recover(struct syncd *sd, const struct sign_secret *recovery,
 		return rc;
 	d->has_next = true;
 	sign_public_of(&d->next, &e.owner[0]);
-	return syncd_domain_sign(sd, &e, recovery, err);
+	return syncd_domain_sign(sd, &e, recovery, true, err);
 }
 
 int
@@ -585,6 +600,8 @@ syncd_domain_enter(struct syncd *sd, const struct coord_id *domain,
 			return rc;
 		members_free(d->ms);
 		d->ms = members_new();
+		ballot_free(d->ballot);
+		d->ballot = ballot_new();
 		syncd_talk_forget(sd);
 		syncd_keys_forget(sd);
 	}
@@ -675,6 +692,7 @@ syncd_domain_open(struct syncd *sd, struct err *err)
 
 	sd->domain = mem_zalloc(sizeof(*sd->domain));
 	sd->domain->ms = members_new();
+	sd->domain->ballot = ballot_new();
 	rc = syncd_domain_read_log(sd, err);
 	if (rc == 0)
 		rc = syncd_domain_read_pin(sd, err);
@@ -684,6 +702,7 @@ syncd_domain_open(struct syncd *sd, struct err *err)
 		return rc;
 	syncd_domain_read_waiting(sd);
 	syncd_invites_read(sd);
+	syncd_ballot_open(sd);
 	/* A list that a crash left behind the log, or that somebody touched. */
 	if (members_seq(sd->domain->ms) > 0)
 		syncd_domain_apply(sd);
@@ -708,6 +727,7 @@ syncd_domain_hook(struct syncd *sd)
 	net_coord_hook(sd->net, &hooks, sd);
 	syncd_domain_tell(sd, false);
 	syncd_join_look(sd);
+	syncd_talk_apply_soon(sd);
 }
 
 void
@@ -720,6 +740,7 @@ syncd_domain_close(struct syncd *sd)
 	syncd_join_close(sd);
 	syncd_talk_close(sd);
 	members_free(d->ms);
+	ballot_free(d->ballot);
 	VEC_FINI(&d->waiting);
 	VEC_FINI(&d->ready);
 	sign_wipe(d, sizeof(*d));

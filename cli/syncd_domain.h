@@ -26,6 +26,7 @@
 #include "cli/domain_record.h"
 #include "cli/syncd.h"
 #include "engine/base/vec.h"
+#include "mesh/ballot.h"
 #include "mesh/coord_client_uv.h"
 #include "mesh/join.h"
 #include "mesh/members.h"
@@ -81,6 +82,8 @@ struct syncd_join {
 struct syncd_talker { /* a connected device that knows FEATURE_MEMBERS */
 	struct devid id;
 	struct members_talk talk;
+	uint64_t ballots; /* syncd_domain.ballots, as it was last told */
+	unsigned vain;    /* ballots of it that were none */
 };
 
 struct syncd_domain {
@@ -91,7 +94,10 @@ struct syncd_domain {
 	struct sign_secret owner; /* secret; wiped */
 	bool has_next;
 	struct sign_secret next; /* waits to be an owner's; likewise */
-	bool unkept; /* an entry counts that the disk did not take */
+	bool unkept;           /* an entry counts that the disk did not take */
+	struct ballot *ballot; /* what wants more signatures; owned */
+	uint64_t ballots;      /* grows when that changes */
+	struct digest waits; /* the wish that syncd_domain_make() left there */
 	uint32_t numbers;
 	VEC(struct syncd_invite) invite;
 	struct buf invites; /* as they are on disk; secret */
@@ -104,7 +110,7 @@ struct syncd_domain {
 	uv_timer_t timer;
 	VEC(struct syncd_talker) talker;
 	uint64_t push_from;     /* came of a member: the first; 0: none */
-	uv_timer_t apply_timer; /* what came of it is applied, and pushed */
+	uv_timer_t apply_timer; /* a turn of the loop later: syncd_talk.c */
 };
 
 /* syncd_domain.c */
@@ -119,13 +125,18 @@ void syncd_domain_close(struct syncd *sd);
  */
 enum members_verdict syncd_domain_take(struct syncd *sd, uint64_t seq,
     struct slice entry);
+/* An entry that has all its signatures: on the log, on disk, and told. */
+int syncd_domain_enact(struct syncd *sd, uint64_t seq, struct slice entry,
+    struct err *err);
 /* The log changed: pin it, tell of it, read the configuration again. */
 void syncd_domain_apply(struct syncd *sd);
 /* To a coordinator, what it lacks: from entry `seq` on. */
 void syncd_domain_push(struct syncd *sd, struct coord_client *line,
     uint64_t seq);
-/* Sign, keep and tell; `e` needs kind and subject only.  ERR_DENIED: this
- * device has no owner's key. */
+/*
+ * Sign, keep and tell; `e` needs kind and subject only.  1: it waits for more
+ * signatures, as d->waits.  ERR_DENIED: this device has no owner's key.
+ */
 int syncd_domain_make(struct syncd *sd, struct members_entry *e,
     struct err *err);
 /* Make the domain, when there is none; the recovery key is given out once. */
@@ -184,6 +195,35 @@ void syncd_keys_settle(struct syncd *sd);
 /* A new key for this owner; the one before is none any more. */
 int syncd_keys_rotate(struct syncd *sd, struct err *err);
 
+/*
+ * What may be an owner's: a key of this device that waits, and its public half.
+ * The one that is here when there is one.
+ */
+int syncd_keys_new(struct syncd *sd, struct err *err);
+/* Another list of owners, or how many of them must sign. */
+int syncd_keys_owner(struct syncd *sd, struct slice key, bool add,
+    struct err *err);
+int syncd_keys_quorum(struct syncd *sd, uint64_t need, struct err *err);
+
+/* syncd_ballot.c: what wants the signatures of more owners than one */
+void syncd_ballot_open(struct syncd *sd);
+/* Signed here; as syncd_domain_make(). */
+int syncd_ballot_start(struct syncd *sd, struct slice entry, struct err *err);
+/* Sign or deny what is there, by wish; or by device, if it is about one. */
+int syncd_ballot_answer(struct syncd *sd, struct slice wish, bool yes,
+    struct err *err);
+const struct ballot_item *syncd_ballot_about(const struct syncd *sd,
+    struct slice device);
+/* A member says that somebody signed this. */
+void syncd_ballot_came(struct syncd *sd, struct syncd_talker *t,
+    struct slice entry);
+/* Put on the log what has all its signatures; not in a call of the net's. */
+void syncd_ballot_finish(struct syncd *sd);
+/* The log changed. */
+void syncd_ballot_settle(struct syncd *sd);
+/* To a member, unless it was told. */
+void syncd_ballot_tell(struct syncd *sd, struct syncd_talker *t);
+
 /* syncd_talk.c: the log between connected members */
 void syncd_talk_open(struct syncd *sd);
 void syncd_talk_close(struct syncd *sd);
@@ -192,6 +232,12 @@ void syncd_talk_down(struct syncd *sd, const struct devid *id);
 /* It said something about the log.  Nothing is called back from within. */
 void syncd_talk_said(struct syncd *sd, const struct devid *id,
     struct slice body);
+/* May it hear who the members are? */
+bool syncd_talk_may_hear(const struct syncd *sd, const struct devid *id);
+/* In the next turn of the loop: apply what came. */
+void syncd_talk_apply_soon(struct syncd *sd);
+void syncd_talk_say(struct syncd *sd, const struct devid *id,
+    const struct members_word *w);
 /* The log is another one: nothing was said of it. */
 void syncd_talk_forget(struct syncd *sd);
 /* To all who are members: our head, if it is another than they heard. */

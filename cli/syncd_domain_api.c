@@ -5,6 +5,7 @@
 #include "mesh/net_coord_uv.h"
 
 #define SYNCD_EXPIRES_MAX_S (24 * 3600) /* of a code */
+#define SYNCD_WISH_LEN 8                /* bytes that people see of one */
 
 /* --- What is shown --- */
 
@@ -136,6 +137,70 @@ syncd_json_rules(const struct syncd *sd)
 	return list;
 }
 
+static json_t *
+syncd_json_ballot_item(const struct syncd *sd, const struct ballot_item *it)
+{
+	const struct members_entry *e = &it->e;
+	const struct sign_public *owner;
+	struct sign_public public;
+	json_t *o = json_object();
+	uint32_t need;
+
+	members_owners(sd->domain->ms, &owner, &need);
+	sign_public_of(&sd->domain->owner, &public);
+	json_object_set_new(o, "id",
+	    syncd_json_hex(it->wish.b, SYNCD_WISH_LEN));
+	json_object_set_new(o, "kind",
+	    json_string(members_entry_kind_text(e->kind)));
+	json_object_set_new(o, "device",
+	    devid_is_none(&e->device) ? json_string("")
+				      : syncd_json_member(sd, &e->device));
+	json_object_set_new(o, "name", json_string(e->name));
+	json_object_set_new(o, "by", syncd_json_member(sd, &e->by));
+	json_object_set_new(o, "time", syncd_json_time(e->wall_s));
+	json_object_set_new(o, "signed", json_integer(it->good));
+	json_object_set_new(o, "need", json_integer(need));
+	json_object_set_new(o, "signed_here",
+	    json_boolean(
+		sd->domain->has_owner && members_entry_signed_by(e, &public)));
+	return o;
+}
+
+static json_t *
+syncd_json_ballot(const struct syncd *sd)
+{
+	const struct ballot_item *it;
+	json_t *list = json_array();
+
+	for (size_t i = 0; (it = ballot_at(sd->domain->ballot, i)) != NULL; i++)
+		json_array_append_new(list, syncd_json_ballot_item(sd, it));
+	return list;
+}
+
+static json_t *
+syncd_json_owners(const struct syncd *sd)
+{
+	const struct sign_public *owner;
+	char text[DOMAIN_KEY_TEXT_MAX];
+	struct sign_public public;
+	json_t *list = json_array();
+	uint32_t need;
+	const size_t count = members_owners(sd->domain->ms, &owner, &need);
+
+	sign_public_of(&sd->domain->owner, &public);
+	for (size_t i = 0; i < count; i++) {
+		json_t *o = json_object();
+
+		domain_record_public_text(&owner[i], text);
+		json_object_set_new(o, "key", json_string(text));
+		json_object_set_new(o, "self",
+		    json_boolean(sd->domain->has_owner &&
+				 sign_public_equal(&owner[i], &public)));
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
 /* The code in both forms, while it is good. */
 static void
 syncd_json_code(json_t *o, const struct syncd_invite *in)
@@ -259,6 +324,8 @@ syncd_domain_show(void *arg)
 	json_object_set_new(o, "owners",
 	    json_integer((json_int_t)members_owners(ms, &owner, &need)));
 	json_object_set_new(o, "need", json_integer(need));
+	json_object_set_new(o, "owner_keys", syncd_json_owners(sd));
+	json_object_set_new(o, "ballot", syncd_json_ballot(sd));
 	json_object_set_new(o, "members", syncd_json_members(sd));
 	json_object_set_new(o, "pending", syncd_json_waiting(sd));
 	json_object_set_new(o, "rules", syncd_json_rules(sd));
@@ -483,14 +550,10 @@ syncd_do_recover(struct syncd *sd, const struct api_domain_ask *ask,
 	return rc;
 }
 
-int
-syncd_domain_do(void *arg, const struct api_domain_ask *ask, json_t *out,
+static int
+syncd_do(struct syncd *sd, const struct api_domain_ask *ask, json_t *out,
     struct err *err)
 {
-	struct syncd *sd = arg;
-
-	if (sd->net == NULL || sd->stopping)
-		return err_set(err, ERR_BUSY, "syncd is stopping");
 	switch (ask->verb) {
 	case API_DOMAIN_INVITE:
 		return syncd_do_invite(sd, ask, out, err);
@@ -510,6 +573,35 @@ syncd_domain_do(void *arg, const struct api_domain_ask *ask, json_t *out,
 		return syncd_do_recover(sd, ask, err);
 	case API_DOMAIN_ROTATE:
 		return syncd_keys_rotate(sd, err);
+	case API_DOMAIN_NEW_KEY:
+		return syncd_keys_new(sd, err);
+	case API_DOMAIN_OWNER:
+		return syncd_keys_owner(sd, ask->key, ask->add, err);
+	case API_DOMAIN_QUORUM:
+		return syncd_keys_quorum(sd, ask->need, err);
+	case API_DOMAIN_SIGN:
+		return syncd_ballot_answer(sd, ask->wish, true, err);
+	case API_DOMAIN_REJECT:
+		return syncd_ballot_answer(sd, ask->wish, false, err);
 	}
 	return ERR_INVALID;
+}
+
+int
+syncd_domain_do(void *arg, const struct api_domain_ask *ask, json_t *out,
+    struct err *err)
+{
+	struct syncd *sd = arg;
+	const struct ballot_item *it;
+	int rc;
+
+	if (sd->net == NULL || sd->stopping)
+		return err_set(err, ERR_BUSY, "syncd is stopping");
+	rc = syncd_do(sd, ask, out, err);
+	for (size_t i = 0;
+	     rc > 0 && (it = ballot_at(sd->domain->ballot, i)) != NULL; i++)
+		if (digest_equal(&it->wish, &sd->domain->waits))
+			json_object_set_new(out, "waits",
+			    syncd_json_ballot_item(sd, it));
+	return rc < 0 ? rc : 0;
 }

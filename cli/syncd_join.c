@@ -316,6 +316,7 @@ syncd_invite_asked(struct syncd *sd, struct syncd_invite *in,
 	const struct members *ms = sd->domain->ms;
 	const struct member *self;
 	struct err err = { 0 };
+	int rc;
 
 	*a = (struct join_answer){ .verdict = JOIN_WELCOME };
 	in->who = *who;
@@ -329,10 +330,15 @@ syncd_invite_asked(struct syncd *sd, struct syncd_invite *in,
 			snprintf(a->text, sizeof(a->text),
 			    "too many devices wait for an approval");
 		}
-	} else if (syncd_join_admit(sd, who, &err) < 0) {
-		a->verdict = JOIN_DENIED;
-		snprintf(a->text, sizeof(a->text), "%.*s", (int)COORD_TEXT_MAX,
-		    err.text);
+	} else {
+		/* 1: other owners have to sign, too. */
+		rc = syncd_join_admit(sd, who, &err);
+		a->verdict = rc == 0  ? JOIN_WELCOME
+			     : rc > 0 ? JOIN_PENDING
+				      : JOIN_DENIED;
+		if (rc < 0)
+			snprintf(a->text, sizeof(a->text), "%.*s",
+			    (int)COORD_TEXT_MAX, err.text);
 	}
 	members_domain(ms, &a->domain);
 	a->seq = members_seq(ms);
@@ -426,6 +432,7 @@ syncd_approve(struct syncd *sd, struct slice device, bool yes, struct err *err)
 	struct syncd_domain *d = sd->domain;
 	struct devid id = { 0 };
 	size_t found = d->waiting.len;
+	int rc = 0;
 
 	(void)devid_parse(&id, device, NULL);
 	for (size_t i = 0; i < d->waiting.len; i++)
@@ -433,14 +440,16 @@ syncd_approve(struct syncd *sd, struct slice device, bool yes, struct err *err)
 			device) ||
 		    devid_equal(&d->waiting.item[i].who.id, &id))
 			found = i;
+	if (found == d->waiting.len && syncd_ballot_about(sd, device) != NULL)
+		return syncd_ballot_answer(sd, device, yes, err);
 	if (found == d->waiting.len)
 		return err_set(err, ERR_NOT_FOUND,
 		    "no device \"%.*s\" waits for an approval",
 		    SLICE_FMT(device));
 	if (yes) {
 		const struct join_asker who = d->waiting.item[found].who;
-		const int rc = syncd_join_admit(sd, &who, err);
 
+		rc = syncd_join_admit(sd, &who, err);
 		if (rc < 0)
 			return rc;
 	}
@@ -448,7 +457,7 @@ syncd_approve(struct syncd *sd, struct slice device, bool yes, struct err *err)
 		d->waiting.item[k - 1] = d->waiting.item[k];
 	d->waiting.len--;
 	syncd_waiting_save(sd);
-	return 0;
+	return rc;
 }
 
 /* --- Joining --- */

@@ -122,6 +122,24 @@ syncd_keys_settle(struct syncd *sd)
 	log_info(&sd->log, "domain key: the new one is the owner's");
 }
 
+/* Is there a ballot that would make the next key an owner's? */
+static bool
+syncd_keys_waits(const struct syncd *sd)
+{
+	const struct syncd_domain *d = sd->domain;
+	const struct ballot_item *it;
+	struct sign_public public;
+
+	if (!d->has_next)
+		return false;
+	sign_public_of(&d->next, &public);
+	for (size_t i = 0; (it = ballot_at(d->ballot, i)) != NULL; i++)
+		for (size_t k = 0; k < it->e.owner_count; k++)
+			if (sign_public_equal(&it->e.owner[k], &public))
+				return true;
+	return false;
+}
+
 int
 syncd_keys_rotate(struct syncd *sd, struct err *err)
 {
@@ -135,6 +153,9 @@ syncd_keys_rotate(struct syncd *sd, struct err *err)
 	if (!d->has_owner || at == e.owner_count)
 		return err_set(err, ERR_DENIED,
 		    "this device has no owner's key that counts");
+	if (syncd_keys_waits(sd))
+		return err_set(err, ERR_BUSY,
+		    "a new key waits for other owners' signatures already");
 	rc = syncd_keys_make(sd, DOMAIN_FILE_OWNER_NEXT, &d->next, err);
 	if (rc < 0)
 		return rc;
@@ -142,5 +163,85 @@ syncd_keys_rotate(struct syncd *sd, struct err *err)
 	members_owners(d->ms, &owner, &e.need);
 	memcpy(e.owner, owner, e.owner_count * sizeof(e.owner[0]));
 	sign_public_of(&d->next, &e.owner[at]);
+	return syncd_domain_make(sd, &e, err);
+}
+
+int
+syncd_keys_new(struct syncd *sd, struct err *err)
+{
+	struct syncd_domain *d = sd->domain;
+	int rc = 0;
+
+	if (!syncd_domain_is_in(sd))
+		return err_set(err, ERR_NOT_FOUND,
+		    "this device is no member of a domain");
+	if (syncd_keys_owns(sd) || d->has_next)
+		return 0;
+	rc = syncd_keys_make(sd, DOMAIN_FILE_OWNER_NEXT, &d->next, err);
+	d->has_next = rc == 0;
+	return rc;
+}
+
+/* The owners there are, to be changed. */
+static void
+syncd_keys_owners(const struct syncd *sd, struct members_entry *e)
+{
+	const struct sign_public *owner;
+
+	*e = (struct members_entry){ .kind = MEMBERS_OWNERS };
+	e->owner_count = members_owners(sd->domain->ms, &owner, &e->need);
+	memcpy(e->owner, owner, e->owner_count * sizeof(e->owner[0]));
+}
+
+int
+syncd_keys_owner(struct syncd *sd, struct slice key, bool add, struct err *err)
+{
+	struct members_entry e;
+	struct sign_public public;
+	size_t at = 0;
+	int rc = domain_record_public(&public, key, err);
+
+	if (rc < 0)
+		return rc;
+	syncd_keys_owners(sd, &e);
+	while (at < e.owner_count && !sign_public_equal(&e.owner[at], &public))
+		at++;
+	if (add != (at == e.owner_count))
+		return add ? err_set(err, ERR_EXISTS,
+				 "this is an owner's key already")
+			   : err_set(err, ERR_NOT_FOUND,
+				 "this is no owner's key");
+	if (add && e.owner_count == MEMBERS_OWNERS_MAX)
+		return err_set(err, ERR_LIMIT, "there are %u owners' keys",
+		    MEMBERS_OWNERS_MAX);
+	if (add) {
+		e.owner[e.owner_count++] = public;
+	} else {
+		if (e.owner_count <= e.need)
+			return err_set(err, ERR_INVALID,
+			    "%u of the owners must sign, so none can go: "
+			    "syncctl domain quorum",
+			    (unsigned)e.need);
+		for (size_t i = at + 1; i < e.owner_count; i++)
+			e.owner[i - 1] = e.owner[i];
+		e.owner_count--;
+	}
+	return syncd_domain_make(sd, &e, err);
+}
+
+int
+syncd_keys_quorum(struct syncd *sd, uint64_t need, struct err *err)
+{
+	struct members_entry e;
+
+	syncd_keys_owners(sd, &e);
+	if (need == 0 || need > e.owner_count)
+		return err_set(err, ERR_INVALID,
+		    "there are %zu owners' keys, so 1 to %zu of them can be "
+		    "asked to sign",
+		    e.owner_count, e.owner_count);
+	if (need == e.need)
+		return 0;
+	e.need = (uint32_t)need;
 	return syncd_domain_make(sd, &e, err);
 }

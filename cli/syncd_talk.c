@@ -23,15 +23,14 @@ syncd_talker_of(const struct syncd *sd, const struct devid *id)
 	return NULL;
 }
 
-/* May it hear who the members are? */
-static bool
+bool
 syncd_talk_may_hear(const struct syncd *sd, const struct devid *id)
 {
 	return syncd_domain_is_in(sd) &&
 	       members_find(sd->domain->ms, id, syncd_domain_now_s()) != NULL;
 }
 
-static void
+void
 syncd_talk_say(struct syncd *sd, const struct devid *id,
     const struct members_word *w)
 {
@@ -60,8 +59,10 @@ syncd_talk_tell(struct syncd *sd)
 {
 	struct syncd_domain *d = sd->domain;
 
-	for (size_t i = 0; i < d->talker.len; i++)
+	for (size_t i = 0; i < d->talker.len; i++) {
 		syncd_talk_head(sd, &d->talker.item[i]);
+		syncd_ballot_tell(sd, &d->talker.item[i]);
+	}
 }
 
 void
@@ -70,7 +71,8 @@ syncd_talk_forget(struct syncd *sd)
 	struct syncd_domain *d = sd->domain;
 
 	for (size_t i = 0; i < d->talker.len; i++)
-		d->talker.item[i].talk = (struct members_talk){ 0 };
+		d->talker.item[i] =
+		    (struct syncd_talker){ .id = d->talker.item[i].id };
 }
 
 void
@@ -122,11 +124,19 @@ syncd_talk_on_apply(uv_timer_t *timer)
 	const uint64_t from = d->push_from;
 
 	d->push_from = 0;
-	if (from == 0 || sd->stopping)
+	if (sd->stopping)
 		return;
-	for (size_t i = 0; i < d->ready.len; i++)
+	for (size_t i = 0; from > 0 && i < d->ready.len; i++)
 		syncd_domain_push(sd, d->ready.item[i], from);
-	syncd_domain_apply(sd);
+	if (from > 0)
+		syncd_domain_apply(sd);
+	syncd_ballot_finish(sd);
+}
+
+void
+syncd_talk_apply_soon(struct syncd *sd)
+{
+	uv_timer_start(&sd->domain->apply_timer, syncd_talk_on_apply, 0, 0);
 }
 
 static void
@@ -152,7 +162,7 @@ syncd_talk_on_entries(struct syncd *sd, struct syncd_talker *t,
 	if (members_talk_took(&t->talk, d->ms, w, v, &out))
 		syncd_talk_say(sd, &t->id, &out);
 	if (d->push_from > 0)
-		uv_timer_start(&d->apply_timer, syncd_talk_on_apply, 0, 0);
+		syncd_talk_apply_soon(sd);
 }
 
 void
@@ -175,6 +185,7 @@ syncd_talk_said(struct syncd *sd, const struct devid *id, struct slice body)
 	case MEMBERS_TALK_HEAD:
 		if (members_talk_on_head(&t->talk, d->ms, &w, &out))
 			syncd_talk_say(sd, id, &out);
+		syncd_ballot_tell(sd, t);
 		break;
 	case MEMBERS_TALK_ASK:
 		if (syncd_talk_may_hear(sd, id) &&
@@ -185,6 +196,7 @@ syncd_talk_said(struct syncd *sd, const struct devid *id, struct slice body)
 		syncd_talk_on_entries(sd, t, &w);
 		break;
 	case MEMBERS_TALK_BALLOT:
+		syncd_ballot_came(sd, t, w.entry[0]);
 		break;
 	}
 	arena_fini(&ar);

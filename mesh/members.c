@@ -395,6 +395,26 @@ members_take(struct members *ms, uint64_t seq, struct slice entry,
 	return members_take_checked(ms, &e, entry, err);
 }
 
+int
+members_would_take(const struct members *ms, const struct members_entry *e,
+    struct err *err)
+{
+	struct members_state there;
+	uint8_t head[DIGEST_LEN];
+	int rc;
+
+	members_head(ms, head);
+	if (ms->log.len == 0 || e->kind == MEMBERS_FOUND ||
+	    e->seq != members_seq(ms) + 1 ||
+	    memcmp(head, e->prev.b, sizeof(head)) != 0)
+		return err_set(err, ERR_CHANGED,
+		    "it does not follow the log as it is");
+	members_replay(ms, members_head_node(ms), &there);
+	rc = members_state_apply(&there, e, err);
+	members_state_fini(&there);
+	return rc;
+}
+
 /* --- what is asked ------------------------------------------------------- */
 
 uint64_t

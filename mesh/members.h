@@ -97,6 +97,14 @@ void members_free(struct members *ms); /* accepts NULL */
 enum members_verdict members_take(struct members *ms, uint64_t seq,
     struct slice entry, struct err *err);
 
+/*
+ * Would this entry count if enough owners signed it?  It has to follow the
+ * head.  ERR_CHANGED: it follows another; ERR_INVALID: it makes no sense there.
+ */
+struct members_entry;
+int members_would_take(const struct members *ms, const struct members_entry *e,
+    struct err *err);
+
 uint64_t members_seq(const struct members *ms); /* 0: empty */
 /* Both are zero when it is empty. */
 void members_domain(const struct members *ms, struct coord_id *out);

@@ -85,19 +85,28 @@ members_entry_body(const struct members_entry *e, struct buf *out)
 }
 
 static void
-members_entry_put_signature(struct slice body, const struct sign_secret *key,
+members_entry_put_signature(const struct members_signature *sig,
     struct buf *out)
 {
-	uint8_t sig[SIGN_LEN];
-	struct sign_public by;
 	struct buf b = { 0 };
 
-	sign_public_of(key, &by);
-	sign_make(key, MEMBERS_ENTRY_CONTEXT, body, sig);
-	message_pb_put_bytes(&b, SIGNATURE_KEY, slice_of(by.b, sizeof(by)));
-	message_pb_put_bytes(&b, SIGNATURE_BYTES, slice_of(sig, sizeof(sig)));
+	message_pb_put_bytes(&b, SIGNATURE_KEY,
+	    slice_of(sig->by.b, sizeof(sig->by.b)));
+	message_pb_put_bytes(&b, SIGNATURE_BYTES,
+	    slice_of(sig->b, sizeof(sig->b)));
 	message_pb_put_bytes(out, ENTRY_SIGNATURE, buf_slice(&b));
 	buf_fini(&b);
+}
+
+static void
+members_entry_sign_body(struct slice body, const struct sign_secret *key,
+    struct buf *out)
+{
+	struct members_signature sig;
+
+	sign_public_of(key, &sig.by);
+	sign_make(key, MEMBERS_ENTRY_CONTEXT, body, sig.b);
+	members_entry_put_signature(&sig, out);
 }
 
 void
@@ -106,7 +115,7 @@ members_entry_sign(struct slice body, const struct sign_secret *key,
 {
 	message_pb_put_bytes(out, ENTRY_BODY, body);
 	for (size_t i = 0; i < count; i++)
-		members_entry_put_signature(body, &key[i], out);
+		members_entry_sign_body(body, &key[i], out);
 }
 
 int
@@ -119,7 +128,7 @@ members_entry_cosign(struct slice bytes, const struct sign_secret *key,
 	if (rc < 0)
 		return rc;
 	buf_put(out, bytes);
-	members_entry_put_signature(e.body, key, out);
+	members_entry_sign_body(e.body, key, out);
 	return 0;
 }
 
@@ -395,16 +404,45 @@ members_entry_decode(struct members_entry *out, struct slice bytes,
 	return members_entry_decode_body(out, err);
 }
 
-bool
-members_entry_signed_by(const struct members_entry *e,
+/* Its good signature by that key; NULL: none. */
+static const struct members_signature *
+members_entry_signature(const struct members_entry *e,
     const struct sign_public *by)
 {
 	for (size_t i = 0; i < e->sig_count; i++)
 		if (sign_public_equal(&e->sig[i].by, by) &&
 		    sign_is_good(by, MEMBERS_ENTRY_CONTEXT, e->body,
 			e->sig[i].b))
-			return true;
-	return false;
+			return &e->sig[i];
+	return NULL;
+}
+
+bool
+members_entry_signed_by(const struct members_entry *e,
+    const struct sign_public *by)
+{
+	return members_entry_signature(e, by) != NULL;
+}
+
+uint32_t
+members_entry_join(const struct members_entry *a, const struct members_entry *b,
+    const struct sign_public *by, size_t count, struct buf *out)
+{
+	uint32_t good = 0;
+
+	message_pb_put_bytes(out, ENTRY_BODY, a->body);
+	for (size_t i = 0; i < count; i++) {
+		const struct members_signature *sig =
+		    members_entry_signature(a, &by[i]);
+
+		if (sig == NULL && b != NULL)
+			sig = members_entry_signature(b, &by[i]);
+		if (sig == NULL)
+			continue;
+		members_entry_put_signature(sig, out);
+		good++;
+	}
+	return good;
 }
 
 const char *

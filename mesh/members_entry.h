@@ -81,6 +81,15 @@ void members_entry_sign(struct slice body, const struct sign_secret *key,
 int members_entry_cosign(struct slice bytes, const struct sign_secret *key,
     struct buf *out, struct err *err);
 
+/*
+ * Append the entry of a's body with each good signature of those keys that one
+ * of both has, in the order of the keys.  `b` (may be NULL) has the same body.
+ * How many those are.
+ */
+uint32_t members_entry_join(const struct members_entry *a,
+    const struct members_entry *b, const struct sign_public *by, size_t count,
+    struct buf *out);
+
 /* 1 to 63 bytes of UTF-8 without control characters or spaces at the ends. */
 bool members_entry_name_is_good(struct slice name);
 /* "add": stable, for people and JSON; "other" for a kind of the future. */

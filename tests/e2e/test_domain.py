@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lib.domain import (Coordinator, connected, domain, invite, joined, owner,
-                        sees)
-from lib.node import REFUSED, Node
+from lib.domain import (Coordinator, connected, domain, invite, joined,
+                        joiner, names, owner, sees)
+from lib.node import ATTENTION, REFUSED, USAGE, Node
 from lib.proc import wait_until
 from lib.world import World
 
@@ -103,3 +103,50 @@ def test_a_cut_in_a_rotation_leaves_a_key_that_counts(
     assert owner_key(a).read_text() not in (old, new)
     assert a.ctl("key", "show", "--json").json["next"] == ""
     invite(a)
+
+
+def test_two_of_two_owners_must_sign(world: World, coord: Coordinator) -> None:
+    """Below that nobody is let in; an owner less counts no more."""
+    a = owner(world, coord)
+    b = joined(world, a, "B")
+    wait_until(lambda: connected(a, "B") and connected(b, "A"), 40,
+               "they are together")
+    key = b.ctl("key", "new", "-q").out.strip()
+    assert key.startswith("HFO-") and not domain(b)["owner"]
+    a.ctl("domain", "owner", "add", key)
+    wait_until(lambda: domain(b)["owner"], 30, "B is an owner's, too")
+    assert a.ctl("domain", "quorum", "3", check=False).code == USAGE
+    b.ctl("domain", "quorum", "2")
+    wait_until(lambda: domain(a)["need"] == 2, 30, "two must sign")
+    d = joiner(world, "D")
+    told = d.ctl("join", invite(a)["link"], "--json", check=False)
+    assert (told.code, told.json["state"]) == (ATTENTION, "pending"), told
+    wait_until(lambda: domain(b)["ballot"], 30, "B hears of it")
+    for node, here in ((a, True), (b, False)):
+        [waits] = domain(node)["ballot"]
+        assert (waits["name"], waits["signed"], waits["need"],
+                waits["signed_here"]) == ("D", 1, 2, here)
+        assert names(node) == {"A", "B"}
+    a.restart()
+    assert [w["name"] for w in domain(a)["ballot"]] == ["D"]
+    b.ctl("device", "approve", "D")
+    for node in (a, b, d):
+        sees(node, "A", "B", "D")
+        wait_until(lambda: domain(node)["ballot"] == [], 30, "it is done")
+    # Any change, and the other way round.
+    wait_until(lambda: connected(a, "B") and connected(b, "A"), 40,
+               "they are together again")
+    assert b.ctl("device", "rename", "D", "laptop",
+                 check=False).code == ATTENTION
+    wait_until(lambda: domain(a)["ballot"], 30, "A hears of it")
+    a.ctl("domain", "sign", domain(a)["ballot"][0]["id"])
+    sees(b, "A", "B", "laptop")
+    assert a.ctl("domain", "owner", "remove", key, check=False).code == USAGE
+    assert a.ctl("domain", "quorum", "1", check=False).code == ATTENTION
+    wait_until(lambda: domain(b)["ballot"], 30, "B hears of it")
+    b.ctl("domain", "sign", domain(b)["ballot"][0]["id"])
+    wait_until(lambda: domain(a)["need"] == 1, 30, "one is enough again")
+    a.ctl("domain", "owner", "remove", key)
+    wait_until(lambda: not domain(b)["owner"], 30, "B is none any more")
+    assert b.ctl("device", "rename", "laptop", "x",
+                 check=False).code == REFUSED

@@ -3,7 +3,8 @@
  *
  * The input is a list of words.  One that can be read says the same when it is
  * written and read again; to a node with a log of its own it is as from a peer,
- * and that log never becomes another by what nobody signed.
+ * and that log never becomes another by what nobody signed.  Nor does an entry
+ * that waits for signatures get one.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -12,6 +13,7 @@
 #include "engine/base/assert.h"
 #include "engine/base/buf.h"
 #include "engine/base/limits.h"
+#include "mesh/ballot.h"
 #include "mesh/members_entry.h"
 #include "mesh/members_talk.h"
 
@@ -54,8 +56,8 @@ again(const struct members_word *w, struct arena *ar)
 }
 
 static void
-hear(struct members_talk *t, struct members *ms, const struct members_word *w,
-    struct arena *ar)
+hear(struct members_talk *t, struct members *ms, struct ballot *b,
+    const struct members_word *w, struct arena *ar)
 {
 	enum members_verdict v = MEMBERS_KNOWN;
 	struct members_word out;
@@ -79,6 +81,8 @@ hear(struct members_talk *t, struct members *ms, const struct members_word *w,
 		(void)members_talk_took(t, ms, w, v, &out);
 		return;
 	case MEMBERS_TALK_BALLOT:
+		/* Trusted as a device's own request: nobody here can sign. */
+		(void)ballot_take(b, ms, w->entry[0], w->seq % 2 == 1, 0, NULL);
 		return;
 	}
 }
@@ -88,6 +92,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct members *ms = own_log();
 	struct members_talk talk = { 0 };
+	struct ballot *b = ballot_new();
+	const struct ballot_item *it;
+	const struct devid self = { { 1 } };
 	struct members_word w;
 	struct arena ar = { 0 };
 	struct reader r;
@@ -100,10 +107,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 		if (members_talk_decode(&w, in, &ar, NULL) == 0) {
 			again(&w, &ar);
-			hear(&talk, ms, &w, &ar);
+			hear(&talk, ms, b, &w, &ar);
 		}
 	}
 	ASSERT(members_seq(ms) == 1 && members_kept_count(ms) == 1);
+	(void)ballot_follow(b, ms, NULL, &self, 0);
+	for (size_t i = 0; (it = ballot_at(b, i)) != NULL; i++)
+		ASSERT(it->good == 0 && !ballot_is_full(it, ms));
+	ballot_free(b);
 	members_free(ms);
 	arena_fini(&ar);
 	return 0;
