@@ -174,6 +174,12 @@ struct chunks {
 struct echo {
 	uint64_t id;
 	bool reply;
+	bool refused; /* a reply: policy does not let you ask */
+	bool more;    /* a question: what do you know of me? */
+	/* A reply to such. */
+	struct slice name; /* what the asker is called there */
+	struct slice seen; /* where it comes from: "192.168.1.23:22000" */
+	uint64_t uptime_s;
 };
 
 /* What it says is for mesh/punch.h. */

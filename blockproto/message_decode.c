@@ -496,16 +496,39 @@ decode_chunks(struct chunks *out, struct slice body, struct arena *arena,
 }
 
 static int
+decode_echo_field(const struct message_pb_field *f, struct echo *out,
+    struct err *err)
+{
+	switch (f->tag) {
+	case ECHO_ID:
+		return message_decode_u64(f, &out->id, err);
+	case ECHO_REPLY:
+		return message_decode_bool(f, &out->reply, err);
+	case ECHO_REFUSED:
+		return message_decode_bool(f, &out->refused, err);
+	case ECHO_MORE:
+		return message_decode_bool(f, &out->more, err);
+	case ECHO_NAME:
+		return message_decode_bytes(f, LIMIT_ECHO_TEXT, &out->name,
+		    err);
+	case ECHO_SEEN:
+		return message_decode_bytes(f, LIMIT_ECHO_TEXT, &out->seen,
+		    err);
+	case ECHO_UPTIME:
+		return message_decode_u64(f, &out->uptime_s, err);
+	default:
+		return 0;
+	}
+}
+
+static int
 decode_echo(struct echo *out, struct slice body, struct err *err)
 {
 	struct message_pb_field f;
 	int rc;
 
 	while ((rc = message_pb_next(&body, &f, err)) > 0) {
-		if (f.tag == ECHO_ID)
-			rc = message_decode_u64(&f, &out->id, err);
-		else if (f.tag == ECHO_REPLY)
-			rc = message_decode_bool(&f, &out->reply, err);
+		rc = decode_echo_field(&f, out, err);
 		if (rc < 0)
 			return rc;
 	}

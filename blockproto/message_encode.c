@@ -302,6 +302,18 @@ message_response_prefix(const struct response *r, struct buf *out)
 	buf_put_varint(out, r->data.len);
 }
 
+static void
+encode_echo(struct buf *out, const struct echo *e)
+{
+	put_u64(out, ECHO_ID, e->id);
+	put_bool(out, ECHO_REPLY, e->reply);
+	put_bool(out, ECHO_REFUSED, e->refused);
+	put_bool(out, ECHO_MORE, e->more);
+	put_bytes(out, ECHO_NAME, e->name);
+	put_bytes(out, ECHO_SEEN, e->seen);
+	put_u64(out, ECHO_UPTIME, e->uptime_s);
+}
+
 void
 message_encode(const struct message *m, struct buf *out)
 {
@@ -334,8 +346,7 @@ message_encode(const struct message *m, struct buf *out)
 		encode_chunks(out, &m->u.chunks);
 		break;
 	case MESSAGE_ECHO:
-		put_u64(out, ECHO_ID, m->u.echo.id);
-		put_bool(out, ECHO_REPLY, m->u.echo.reply);
+		encode_echo(out, &m->u.echo);
 		break;
 	case MESSAGE_SIGNAL:
 		put_bytes(out, SIGNAL_BODY, m->u.signal.body);

@@ -169,6 +169,11 @@ enum chunks_field {
 enum echo_field {
 	ECHO_ID = 1,
 	ECHO_REPLY = 2,
+	ECHO_REFUSED = 3,
+	ECHO_MORE = 4,
+	ECHO_NAME = 5,
+	ECHO_SEEN = 6,
+	ECHO_UPTIME = 7,
 };
 
 enum signal_field {

@@ -194,6 +194,22 @@ api_path_echoes(const struct net_peer_status *p)
 	return (p->features & FEATURE_ECHO) != 0;
 }
 
+/* What it told of us with its answer; null: it did not. */
+static json_t *
+api_path_there(const struct net_echo *echo)
+{
+	json_t *o;
+
+	if (echo->seen[0] == '\0')
+		return json_null();
+	o = json_object();
+	json_object_set_new(o, "name", api_text(slice_str(echo->name)));
+	json_object_set_new(o, "seen", api_text(slice_str(echo->seen)));
+	api_set_count(o, "uptime_s",
+	    echo->uptime_s > INT64_MAX ? INT64_MAX : (int64_t)echo->uptime_s);
+	return o;
+}
+
 static json_t *
 api_path_ping(const struct status_device *d, const struct net_peer_status *p,
     uint64_t number)
@@ -214,6 +230,10 @@ api_path_ping(const struct status_device *d, const struct net_peer_status *p,
 	json_object_set_new(o, "rtt_us",
 	    rtt_ns == 0 ? json_null()
 			: json_integer((json_int_t)(rtt_ns / CLOCK_US)));
+	json_object_set_new(o, "refused",
+	    json_boolean(echo && rtt_ns != 0 && p->echo.refused));
+	json_object_set_new(o, "there",
+	    echo && rtt_ns != 0 ? api_path_there(&p->echo) : json_null());
 	json_object_set_new(o, "path", api_path(p));
 	return o;
 }

@@ -37,6 +37,7 @@ struct cmd_ping {
 	const char *device;
 	json_t *list; /* of answers; owned */
 	unsigned lost;
+	bool refused; /* by policy there, the last time */
 	int64_t min_us, max_us, sum_us;
 	bool quiet; /* as JSON, in the end */
 };
@@ -64,9 +65,11 @@ cmd_ping_note(struct cmd_ping *p, const json_t *o)
 
 	json_object_set(item, "rtt_us", json_object_get(o, "rtt_us"));
 	json_object_set(item, "by", json_object_get(o, "by"));
+	json_object_set(item, "refused", json_object_get(o, "refused"));
 	json_object_set(item, "path", json_object_get(o, "path"));
 	json_array_append_new(p->list, item);
-	if (us <= 0) {
+	p->refused = cmd_bool(o, "refused");
+	if (us <= 0 || p->refused) {
 		p->lost++;
 	} else {
 		p->min_us = first || us < p->min_us ? us : p->min_us;
@@ -76,30 +79,41 @@ cmd_ping_note(struct cmd_ping *p, const json_t *o)
 	if (!p->quiet)
 		printf("%s: %s  %s%s\n", print_safe(ar, cmd_text(o, "device")),
 		    cmd_path_text(ar, json_object_get(o, "path")),
-		    us > 0 ? print_rtt(ar, us) : "no answer",
-		    us > 0 ? cmd_ping_by(o) : "");
+		    p->refused ? "refused by policy there"
+		    : us > 0   ? print_rtt(ar, us)
+			       : "no answer",
+		    us > 0 && !p->refused ? cmd_ping_by(o) : "");
 }
 
-/* One question and its answer; the way it took in *direct. */
+/* One question to `device` and its answer, which is the caller's. */
 static int
-cmd_ping_once(struct cmd_ping *p, bool *direct)
+cmd_ping_ask(struct cmd_call *call, const char *device, unsigned wait_s,
+    json_t **out)
 {
-	struct cmd_call *call = p->call;
 	char *path = arena_printf(&call->ar, "/v1/devices/%s/ping",
-	    client_escape(call->client, p->device, &call->ar));
+	    client_escape(call->client, device, &call->ar));
 	json_t *o;
-	int code = cmd_ask(call, "POST", path, &o);
+	const int code = cmd_ask(call, "POST", path, &o);
 
-	*direct = false;
 	if (code != CMD_OK)
 		return code;
 	if (strcmp(cmd_text(o, "by"), "echo") != 0)
 		cmd_sleep_ms(CMD_PING_SETTLE_MS);
 	path = cmd_query(call, "/v1/ping", "device", cmd_text(o, "id"));
 	path = arena_printf(&call->ar, "%s&number=%lld&timeout=%u", path,
-	    (long long)cmd_int(o, "number"), CMD_PING_WAIT_S);
+	    (long long)cmd_int(o, "number"), wait_s);
 	json_decref(o);
-	code = cmd_ask(call, "GET", path, &o);
+	return cmd_ask(call, "GET", path, out);
+}
+
+/* Once; the way it took in *direct. */
+static int
+cmd_ping_once(struct cmd_ping *p, bool *direct)
+{
+	json_t *o;
+	const int code = cmd_ping_ask(p->call, p->device, CMD_PING_WAIT_S, &o);
+
+	*direct = false;
 	if (code != CMD_OK)
 		return code;
 	cmd_ping_note(p, o);
@@ -121,7 +135,7 @@ cmd_ping_count(struct cmd_ping *p, unsigned count)
 		code = cmd_ping_once(p, &unused);
 	}
 	if (code == CMD_OK && p->lost == count)
-		code = CMD_TIMEOUT;
+		code = p->refused ? CMD_REFUSED : CMD_TIMEOUT;
 	return code;
 }
 
@@ -280,6 +294,23 @@ cmd_diag_result(struct arena *ar, const json_t *way, bool connected)
 }
 
 static void
+cmd_diag_print_there(struct cmd_call *call, const json_t *d)
+{
+	const json_t *there = json_object_get(d, "there");
+	struct arena *ar = &call->ar;
+
+	if (cmd_bool(d, "refused"))
+		puts("There: policy does not let this device ask.");
+	if (!json_is_object(there))
+		return;
+	printf("There: this device is called \"%s\" and seen at %s; up for "
+	       "%lld s.\n",
+	    print_safe(ar, cmd_text(there, "name")),
+	    print_safe(ar, cmd_text(there, "seen")),
+	    (long long)cmd_int(there, "uptime_s"));
+}
+
+static void
 cmd_diag_print(struct cmd_call *call, const json_t *d)
 {
 	const json_t *list = json_object_get(d, "addresses");
@@ -302,6 +333,7 @@ cmd_diag_print(struct cmd_call *call, const json_t *d)
 		puts("It is paused:  syncctl device resume");
 	if (!up && cmd_text(d, "last_error")[0] != '\0')
 		printf("Last: %s\n", print_safe(ar, cmd_text(d, "last_error")));
+	cmd_diag_print_there(call, d);
 	if (json_array_size(list) == 0) {
 		puts("No address of it is known, and none was announced.");
 		return;
@@ -325,6 +357,20 @@ cmd_diag_print(struct cmd_call *call, const json_t *d)
 	print_table(&t, stdout);
 }
 
+/* What it says itself: of this device, or that policy lets it say nothing. */
+static void
+cmd_diag_ask(struct cmd_call *call, json_t *d)
+{
+	json_t *o = NULL;
+
+	if (!cmd_bool(d, "connected") || cmd_ping_ask(call, cmd_text(d, "id"),
+					     CMD_PING_WAIT_S, &o) != CMD_OK)
+		return;
+	json_object_set(d, "refused", json_object_get(o, "refused"));
+	json_object_set(d, "there", json_object_get(o, "there"));
+	json_decref(o);
+}
+
 int
 cmd_path_diag(struct cmd_call *call)
 {
@@ -336,6 +382,7 @@ cmd_path_diag(struct cmd_call *call)
 		return code;
 	d = json_array_get(json_object_get(o, "devices"), 0);
 	code = cmd_bool(d, "connected") ? CMD_OK : CMD_OFFLINE;
+	cmd_diag_ask(call, d);
 	if (options_has(&call->opt, "json")) {
 		json_object_set_new(d, "schema", json_string("syncctl/1"));
 		json_incref(d);

@@ -472,6 +472,7 @@ config_build_device(struct config_load *ld, const struct config_part *part,
 	    config_duration_of(part, CONFIG_DEVICE_MAX_SILENCE);
 	more->member = part->member;
 	more->denied = part->denied;
+	more->diag = config_bool_of(part, CONFIG_DEVICE_DIAG);
 }
 
 static void

@@ -96,6 +96,7 @@ enum config_id {
 	CONFIG_DEVICE_AUTO_ACCEPT,
 	CONFIG_DEVICE_COMPRESSION,
 	CONFIG_DEVICE_MAX_SILENCE,
+	CONFIG_DEVICE_DIAG,
 	CONFIG_FOLDER_PATH,
 	CONFIG_FOLDER_LABEL,
 	CONFIG_FOLDER_MODE,
@@ -173,6 +174,7 @@ struct config_device {
 	uint64_t max_silence_ns; /* unseen for longer is a warning; 0: never */
 	bool member; /* of our domain; it may have no line in the file */
 	bool denied; /* the domain's policy: we do not talk to it */
+	bool diag;   /* it may ask how this device is */
 };
 
 /* What else of a folder; same index as setup.folder. */

@@ -95,6 +95,9 @@ static const struct config_option config_table[CONFIG_ID_COUNT] = {
 	{ CONFIG_DEVICE_MAX_SILENCE, CONFIG_IN_DEVICE, "max-silence",
 	    CONFIG_DURATION, false, false, "7d", NULL, 0, CONFIG_DURATION_MAX,
 	    "warn when it was not seen for so long; 0: never" },
+	{ CONFIG_DEVICE_DIAG, CONFIG_IN_DEVICE, "diag", CONFIG_BOOL, false,
+	    false, "true", NULL, 0, 0,
+	    "let it ask how this device is (ping, device diag)" },
 
 	{ CONFIG_FOLDER_PATH, CONFIG_IN_FOLDER, "path", CONFIG_PATH, false,
 	    true, NULL, NULL, 0, 0, "the directory on this device" },

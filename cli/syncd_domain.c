@@ -41,6 +41,32 @@ syncd_domain_allows(const struct syncd *sd, const struct devid *other)
 	       members_may(ms, other, self, MEMBERS_SYNC);
 }
 
+enum net_answer
+syncd_domain_diag(const struct syncd *sd, uint32_t device)
+{
+	const struct devid *id = &sd->cfg.setup.device[device].id;
+	const struct members *ms = sd->domain->ms;
+	const bool on = sd->cfg.device[device].diag;
+
+	if (!syncd_domain_is_in(sd) ||
+	    members_find(ms, id, syncd_domain_now_s()) == NULL)
+		return on ? NET_ANSWER : NET_ANSWER_SILENT;
+	return on && members_may(ms, id, identity_devid(sd->identity),
+			 MEMBERS_DIAG)
+		   ? NET_ANSWER
+		   : NET_ANSWER_REFUSE;
+}
+
+/* A rule that is new holds from now on, whatever else changed. */
+static void
+syncd_domain_rule(struct syncd *sd)
+{
+	for (uint32_t i = 0; sd->net != NULL && i < sd->cfg.setup.device_count;
+	     i++)
+		net_set_diag(sd->net, &sd->cfg.setup.device[i].id,
+		    syncd_domain_diag(sd, i));
+}
+
 typedef VEC(struct config_member) syncd_member_list;
 
 static bool
@@ -246,6 +272,7 @@ syncd_domain_apply(struct syncd *sd)
 		log_error(&sd->log, "domain reload: %s", err.text);
 		syncd_domain_cut(sd);
 	}
+	syncd_domain_rule(sd);
 	syncd_talk_tell(sd);
 	syncd_join_look(sd);
 }

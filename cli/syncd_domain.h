@@ -152,6 +152,12 @@ int syncd_domain_enter(struct syncd *sd, const struct coord_id *domain,
 void syncd_domain_hide(struct syncd *sd);
 /* Tell them who we are, by what we have or `from_start` of the log. */
 void syncd_domain_tell(struct syncd *sd, bool from_start);
+/*
+ * What the questions of a configured device get: the owner's policy for a
+ * member, and the switch in the configuration for any.  A member that may not
+ * is told so, any other device nothing.
+ */
+enum net_answer syncd_domain_diag(const struct syncd *sd, uint32_t device);
 /* Is this device a member, by a log that counts? */
 bool syncd_domain_is_in(const struct syncd *sd);
 int64_t syncd_domain_now_s(void);

@@ -217,6 +217,7 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 			.address = address,
 			.address_count = dev->address_count,
 			.compression = sd->cfg.device[i].compression,
+			.diag = syncd_domain_diag(sd, i),
 			.paused = dev->paused };
 	}
 	for (size_t i = 0; i < sd->cfg.mesh.stun_count; i++)

@@ -194,10 +194,6 @@ conn_on_event(struct conn *c, const struct session_event *ev)
 	case SESSION_MESSAGE:
 		if (ev->message->type == MESSAGE_CLOSE) {
 			conn_on_close_message(c, &ev->message->u.close);
-		} else if (ev->message->type == MESSAGE_ECHO &&
-			   !ev->message->u.echo.reply) {
-			session_answer(c->session, &ev->message->u.echo);
-			conn_want_work(c);
 		} else {
 			c->cb.on_message(c->arg, ev->message, ev->payload);
 		}
@@ -392,6 +388,15 @@ conn_pause(struct conn *c, bool pause)
 		return;
 	c->paused = pause;
 	c->resume = !pause;
+	conn_want_work(c);
+}
+
+void
+conn_answer(struct conn *c, const struct echo *reply)
+{
+	if (c->state != CONN_UP)
+		return;
+	session_answer(c->session, reply);
 	conn_want_work(c);
 }
 

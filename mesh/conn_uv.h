@@ -56,6 +56,8 @@ int conn_send(struct conn *c, const struct message *m, struct payload *data,
  * says no; the next, half a second later or more, knows.
  */
 bool conn_is_stuck(struct conn *c);
+/* As session_answer(). */
+void conn_answer(struct conn *c, const struct echo *reply);
 void conn_pause(struct conn *c, bool pause);
 /* Do what is waiting; true when there is more. */
 bool conn_work(struct conn *c);

@@ -438,17 +438,47 @@ link_on_hello(void *arg, const struct hello *hello, struct err *err)
 	return 0;
 }
 
+/* The peer asks: by what policy says of it. */
+static void
+link_on_question(struct link *l, const struct echo *echo)
+{
+	const struct net_peer *p = l->peer;
+	struct echo reply = { .id = echo->id, .reply = true };
+	char seen[ADDR_TEXT_MAX];
+
+	if (p == NULL || p->diag == NET_ANSWER_SILENT)
+		return;
+	reply.refused = p->diag == NET_ANSWER_REFUSE;
+	if (echo->more && !reply.refused) {
+		reply.name = slice_str(p->name);
+		reply.name.len = reply.name.len < LIMIT_ECHO_TEXT
+				     ? reply.name.len
+				     : LIMIT_ECHO_TEXT;
+		reply.seen = slice_str(link_address_text(l, seen));
+		reply.uptime_s = (uv_hrtime() - l->net->opened_ns) / CLOCK_S;
+	}
+	conn_answer(l->conn, &reply);
+}
+
 static void
 link_on_echo(struct link *l, const struct echo *echo)
 {
 	struct net_peer *p = l->peer;
 	const struct devid id = l->id;
 
+	if (!echo->reply) {
+		link_on_question(l, echo);
+		return;
+	}
 	if (p == NULL || p->link != l || echo->id != p->echo.asked ||
 	    echo->id == p->echo.answered)
 		return;
 	p->echo.answered = echo->id;
 	p->echo.rtt_ns = uv_hrtime() - p->asked_ns;
+	p->echo.refused = echo->refused;
+	p->echo.uptime_s = echo->uptime_s;
+	mesh_clean_text(p->echo.name, sizeof(p->echo.name), echo->name);
+	mesh_clean_text(p->echo.seen, sizeof(p->echo.seen), echo->seen);
 	if (l->net->cb.on_echo != NULL)
 		l->net->cb.on_echo(l->net->arg, &id);
 }

@@ -40,6 +40,7 @@ struct net_peer {
 	struct devid id;
 	char *name, *cert_name; /* owned */
 	enum message_compression compression;
+	enum net_answer diag; /* its questions */
 	bool paused, removed, keep;
 	struct link *link;   /* the one that counts; NULL when there is none */
 	struct link *better; /* direct, has had TLS, waits for its Hello */
@@ -124,6 +125,7 @@ struct net {
 	struct net_counts counts;
 	bool lan_only, leave; /* `leave`: some connections lie outside now */
 	uint64_t pings;       /* the number of the last one */
+	uint64_t opened_ns;
 	unsigned log_tokens, log_lost;
 	uint64_t log_refill_ns;
 };

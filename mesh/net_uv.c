@@ -563,6 +563,7 @@ net_set_peer(struct net *net, const struct net_peer_config *cfg)
 		? cfg->cert_name
 		: NET_CERT_NAME);
 	p->compression = cfg->compression;
+	p->diag = cfg->diag;
 	p->paused = cfg->paused;
 }
 
@@ -891,7 +892,7 @@ net_open(struct net **out, uv_loop_t *loop, const struct net_config *cfg,
 	net->cb = *callbacks;
 	net->arg = arg;
 	net->log_tokens = NET_LOG_BURST;
-	net->log_refill_ns = uv_hrtime();
+	net->log_refill_ns = net->opened_ns = uv_hrtime();
 	list_init(&net->links);
 	list_init(&net->work);
 	net->mesh = mesh_new(identity_devid(cfg->identity), seed);
@@ -1008,9 +1009,18 @@ net_ping(struct net *net, const struct devid *id)
 	p->asked_ns = uv_hrtime();
 	if ((conn_features(l->conn) & FEATURE_ECHO) != 0)
 		m = (struct message){ .type = MESSAGE_ECHO,
-			.u.echo.id = p->echo.asked };
+			.u.echo = { .id = p->echo.asked, .more = true } };
 	(void)conn_send(l->conn, &m, NULL, 0, NULL);
 	return p->echo.asked;
+}
+
+void
+net_set_diag(struct net *net, const struct devid *id, enum net_answer answer)
+{
+	struct net_peer *p = net_find(net, id);
+
+	if (p != NULL)
+		p->diag = answer;
 }
 
 void

@@ -26,6 +26,7 @@
 #include "blockproto/message.h"
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
+#include "engine/base/limits.h"
 #include "engine/base/log.h"
 #include "engine/base/payload.h"
 #include "mesh/coord.h"
@@ -38,6 +39,9 @@
 /* Opaque. */
 struct net;
 
+/* To what a peer asks of this node: NET_ANSWER_SILENT as to a stranger. */
+enum net_answer { NET_ANSWER, NET_ANSWER_REFUSE, NET_ANSWER_SILENT };
+
 struct net_peer_config {
 	struct devid id;
 	const char *name;           /* ours for it; "" is fine */
@@ -45,6 +49,7 @@ struct net_peer_config {
 	size_t address_count;
 	const char *cert_name; /* NULL: "syncthing" */
 	enum message_compression compression;
+	enum net_answer diag; /* may it ask how we are? */
 	bool paused;
 };
 
@@ -161,8 +166,12 @@ void net_pause_reading(struct net *net, const struct devid *id, bool pause);
 
 /* Questions that a peer's program answers, and how long the last one took. */
 struct net_echo {
-	uint64_t asked, answered; /* numbers of the last ones; 0: none */
-	uint64_t rtt_ns;          /* of `answered` */
+	uint64_t asked, answered;       /* numbers of the last ones; 0: none */
+	uint64_t rtt_ns;                /* of `answered`, as all that follows */
+	bool refused;                   /* by policy there */
+	char name[LIMIT_ECHO_TEXT + 1]; /* what we are called there; or "" */
+	char seen[LIMIT_ECHO_TEXT + 1]; /* where we come from, there; or "" */
+	uint64_t uptime_s;
 };
 
 /*
@@ -171,6 +180,9 @@ struct net_echo {
  * own round trip anew.  The question's number; 0: not connected.
  */
 uint64_t net_ping(struct net *net, const struct devid *id);
+/* Policy changed: what its questions get from now on. */
+void net_set_diag(struct net *net, const struct devid *id,
+    enum net_answer answer);
 /* The network changed or someone is impatient: dial and announce now. */
 void net_refresh(struct net *net);
 

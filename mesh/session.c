@@ -470,9 +470,10 @@ session_send(struct session *s, const struct message *m,
 void
 session_answer(struct session *s, const struct echo *echo)
 {
-	const struct message m = { .type = MESSAGE_ECHO,
-		.u.echo = { .id = echo->id, .reply = true } };
+	struct message m = { .type = MESSAGE_ECHO, .u.echo = *echo };
 
+	m.u.echo.reply = true;
+	m.u.echo.more = false;
 	if (s->echoes < SESSION_ECHOES && s->config_sent)
 		(void)session_send(s, &m, NULL, 0, NULL);
 }

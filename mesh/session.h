@@ -82,8 +82,8 @@ int session_next(struct session *s, struct session_event *out, struct err *err);
 int session_send(struct session *s, const struct message *m,
     struct payload *payload, uint64_t tag, struct err *err);
 /*
- * The peer said Echo: say it again.  When several answers wait to be sent, this
- * one is left out: who floods us fills no memory.
+ * A reply to the peer's Echo.  When several answers wait to be sent, this one
+ * is left out: who floods us fills no memory.
  */
 void session_answer(struct session *s, const struct echo *echo);
 /* The next bytes to write; false when there are none. */

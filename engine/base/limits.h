@@ -33,6 +33,7 @@
 #define LIMIT_COUNTERS 256u             /* counters in a version vector */
 #define LIMIT_PROGRESS_UPDATES 4096u    /* in one DownloadProgress */
 #define LIMIT_SIGNAL_LEN 1200u          /* bytes of one */
+#define LIMIT_ECHO_TEXT 128u            /* bytes of a text in an Echo */
 #define LIMIT_MEMBERS_LEN (256 * KIB)   /* words about the membership log */
 #define LIMIT_CHUNK_RANGES 1024u        /* in one ChunksRequest */
 #define LIMIT_CHUNK_MAP_LEN (16 * GIB)  /* bytes of file in one chunk map */

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lib.domain import (Coordinator, connected, domain, invite, joined,
                         joiner, names, owner, sees)
-from lib.node import ATTENTION, REFUSED, USAGE, Node
+from lib.node import ATTENTION, REFUSED, TIMEOUT, USAGE, Node
 from lib.proc import wait_until
-from lib.world import World
+from lib.world import Pair, World
 
 
 @pytest.fixture
@@ -150,3 +151,48 @@ def test_two_of_two_owners_must_sign(world: World, coord: Coordinator) -> None:
     wait_until(lambda: not domain(b)["owner"], 30, "B is none any more")
     assert b.ctl("device", "rename", "laptop", "x",
                  check=False).code == REFUSED
+
+
+def may_ask(node: Node, other: str) -> bool:
+    """Is it answered?  Refused is the only other thing that may be."""
+
+    def ask() -> Any:
+        result = node.ctl("ping", other, "-c", "1", "--json", check=False)
+        return result if result.code in (0, REFUSED) else None
+
+    result = wait_until(ask, 60, f"{other} answers {node.name}")
+    [ping] = result.json["pings"]
+    assert ping["refused"] == (result.code == REFUSED)
+    return result.code == 0
+
+
+def test_policy_says_who_may_ask_whom(world: World, coord: Coordinator) \
+        -> None:
+    """A rule holds on running nodes as soon as it is there."""
+    a = owner(world, coord)
+    b, d = joined(world, a, "B"), joined(world, a, "D")
+    for node, other in ((a, "B"), (b, "A"), (b, "D"), (d, "B")):
+        wait_until(lambda: connected(node, other), 40,
+                   f"{node.name} is with {other}")
+    assert may_ask(b, "A") and may_ask(b, "D") and may_ask(d, "B")
+    there = b.ctl("device", "diag", "A", "--json").json["there"]
+    assert there["name"] == "B" and there["seen"].startswith("127.0.0.1:")
+    a.ctl("domain", "forbid", "B", "any", "diag")
+    assert not may_ask(b, "A"), "at once where the owner is"
+    wait_until(lambda: not may_ask(b, "D"), 30, "and where it is heard")
+    assert "policy" in b.ctl("device", "diag", "A").out
+    assert b.ctl("device", "diag", "A", "--json").json["refused"]
+    assert may_ask(a, "B") and may_ask(d, "B"), "one way alone"
+    a.ctl("domain", "allow", "B", "D", "diag")
+    wait_until(lambda: may_ask(b, "D"), 30, "the newest rule decides")
+    assert not may_ask(b, "A")
+    # A device's own switch, whatever the owner allows.
+    d.config("device.B.diag", "false")
+    assert not may_ask(b, "D") and connected(b, "D")
+
+
+def test_who_is_no_member_gets_silence(pair: Pair) -> None:
+    pair.a.config("device.B.diag", "false")
+    result = pair.b.ctl("ping", "A", "-c", "1", check=False)
+    assert result.code == TIMEOUT and "no answer" in result.out, result
+    assert pair.a.ctl("ping", "B", "-c", "1").code == 0

@@ -510,7 +510,9 @@ put_sample(struct buf *out, int32_t type)
 	else if (type == MESSAGE_CHUNKS)
 		m.u.chunks = (struct chunks){ 1, RESPONSE_OK, chunk, 2 };
 	else if (type == MESSAGE_ECHO)
-		m.u.echo = (struct echo){ UINT64_MAX, true };
+		m.u.echo = (struct echo){ .id = UINT64_MAX,
+			.reply = true,
+			.name = SLICE_LIT("b") };
 	else if (type == MESSAGE_SIGNAL)
 		m.u.signal.body = SLICE_LIT("over here");
 	else if (type == MESSAGE_MEMBERS)

@@ -484,6 +484,16 @@ echoes(void **state)
 	expect("echo", &m);
 	m.u.echo.reply = true;
 	expect("echo_reply", &m);
+	m.u.echo = (struct echo){ .id = 5, .more = true };
+	expect("echo_more", &m);
+	m.u.echo = (struct echo){ .id = 5,
+		.reply = true,
+		.name = SLICE_LIT("laptop"),
+		.seen = SLICE_LIT("192.0.2.7:22000"),
+		.uptime_s = 3600 };
+	expect("echo_facts", &m);
+	m.u.echo = (struct echo){ .id = 5, .reply = true, .refused = true };
+	expect("echo_refused", &m);
 }
 
 static void

@@ -217,6 +217,10 @@ FRAMES = {
     "chunks_refused": frame(2002, num(1, 3) + num(2, 1)),
     "echo": frame(2003, num(1, 0xFEDCBA9876543210)),
     "echo_reply": frame(2003, num(1, 0xFEDCBA9876543210) + num(2, 1)),
+    "echo_more": frame(2003, num(1, 5) + num(4, 1)),
+    "echo_facts": frame(2003, num(1, 5) + num(2, 1) + data(5, "laptop") +
+                        data(6, "192.0.2.7:22000") + num(7, 3600)),
+    "echo_refused": frame(2003, num(1, 5) + num(2, 1) + num(3, 1)),
     "signal": frame(2004, data(1, "over here")),
     "members": frame(2005, data(1, "who is one")),
     "old_index": frame(1, data(1, "default") + OLD_FILE + OLD_LINK + OLD_DIR,
