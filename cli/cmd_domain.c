@@ -242,8 +242,9 @@ cmd_domain_join_over(struct cmd_call *call, json_t *domain, const json_t *join)
 		    print_safe(&call->ar, cmd_text(join, "reason")),
 		    cmd_text(join, "why"));
 	else if (strcmp(state, "pending") == 0)
-		puts("The code is right.  Somebody has to approve this device "
-		     "where the code was made:\n"
+		puts("The code is right.  An owner has to approve this device "
+		     "where the code was made\nor, when more than one must "
+		     "sign, where another one is:\n"
 		     "    syncctl device approve NAME");
 	else if (code != CMD_OK)
 		puts("Let in; the domain's log has not come yet.");

@@ -65,10 +65,7 @@ syncd_ballot_open(struct syncd *sd)
 
 /* --- telling ------------------------------------------------------------- */
 
-/*
- * To who has the log that we have: it could not place them else.  What no owner
- * has signed yet goes by the owners that hear it of us.
- */
+/* To who has the log that we have: it could not place them else. */
 void
 syncd_ballot_tell(struct syncd *sd, struct syncd_talker *t)
 {
@@ -84,9 +81,6 @@ syncd_ballot_tell(struct syncd *sd, struct syncd_talker *t)
 			.entry = &it->bytes,
 			.count = 1 };
 
-		if (it->good == 0 &&
-		    !devid_equal(&it->e.device, identity_devid(sd->identity)))
-			continue;
 		members_domain(d->ms, &w.domain);
 		syncd_talk_say(sd, &t->id, &w);
 	}
@@ -161,8 +155,8 @@ syncd_ballot_start(struct syncd *sd, struct slice entry, struct err *err)
 	if (!syncd_keys_owns(sd))
 		return err_set(err, ERR_DENIED,
 		    "the key here is no owner's any more");
-	switch (ballot_take(d->ballot, d->ms, entry, true, syncd_domain_now_s(),
-	    err)) {
+	switch (ballot_take(d->ballot, d->ms, entry, false,
+	    syncd_domain_now_s(), err)) {
 	case BALLOT_NEW:
 	case BALLOT_MORE:
 	case BALLOT_KNOWN:
@@ -187,7 +181,6 @@ syncd_ballot_came(struct syncd *sd, struct syncd_talker *t, struct slice entry)
 	struct syncd_domain *d = sd->domain;
 	struct members_entry e;
 	struct err err = { 0 };
-	bool its_own;
 
 	if (t->vain >= SYNCD_BALLOT_VAIN || !syncd_talk_may_hear(sd, &t->id))
 		return;
@@ -195,10 +188,7 @@ syncd_ballot_came(struct syncd *sd, struct syncd_talker *t, struct slice entry)
 		t->vain++;
 		return;
 	}
-	/* A device may ask for a new key of its own: of owners. */
-	its_own = e.kind == MEMBERS_ROTATE && devid_equal(&e.device, &t->id) &&
-		  syncd_keys_owns(sd);
-	switch (ballot_take(d->ballot, d->ms, entry, its_own,
+	switch (ballot_take(d->ballot, d->ms, entry, false,
 	    syncd_domain_now_s(), &err)) {
 	case BALLOT_NEW:
 	case BALLOT_MORE:
@@ -225,8 +215,7 @@ syncd_ballot_settle(struct syncd *sd)
 	struct syncd_domain *d = sd->domain;
 
 	if (ballot_follow(d->ballot, d->ms,
-		syncd_keys_owns(sd) ? &d->owner : NULL,
-		identity_devid(sd->identity), syncd_domain_now_s()))
+		syncd_keys_owns(sd) ? &d->owner : NULL, syncd_domain_now_s()))
 		syncd_ballot_save(sd);
 	/* Where fewer have to sign now, what waited may have enough. */
 	if (sd->net != NULL && syncd_ballot_full(sd, NULL) != NULL)
@@ -244,14 +233,9 @@ syncd_ballot_about(const struct syncd *sd, struct slice device)
 
 	(void)devid_parse(&id, device, NULL);
 	for (size_t i = 0; (it = ballot_at(d->ballot, i)) != NULL; i++) {
-		const struct member *m =
-		    members_find(d->ms, &it->e.device, syncd_domain_now_s());
-
-		if (it->e.kind != MEMBERS_ADD && it->e.kind != MEMBERS_ROTATE)
-			continue;
-		if (devid_equal(&it->e.device, &id) ||
-		    slice_equal(slice_str(it->e.name), device) ||
-		    (m != NULL && slice_equal(slice_str(m->name), device)))
+		if (it->e.kind == MEMBERS_ADD &&
+		    (devid_equal(&it->e.device, &id) ||
+			slice_equal(slice_str(it->e.name), device)))
 			return it;
 	}
 	return NULL;

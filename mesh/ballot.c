@@ -115,7 +115,7 @@ ballot_fill(struct ballot_item *it, struct buf *bytes, uint32_t good)
 
 static enum ballot_verdict
 ballot_put(struct ballot *b, const struct members *ms,
-    const struct members_entry *e, bool trusted, struct err *err)
+    const struct members_entry *e, struct err *err)
 {
 	const struct sign_public *owner;
 	uint32_t need, good;
@@ -130,7 +130,7 @@ ballot_put(struct ballot *b, const struct members *ms,
 	good =
 	    members_entry_join(e, at < b->item.len ? &b->item.item[at].e : NULL,
 		owner, count, &bytes);
-	if (good == 0 && !trusted) {
+	if (good == 0) {
 		err_set(err, ERR_DENIED, "no owner signed it");
 		v = BALLOT_INVALID;
 	} else if (at == b->item.len) {
@@ -161,21 +161,21 @@ ballot_has_owner(const struct members *ms, const struct members_entry *e)
 /* One whose wish is new here: may it wait? */
 static int
 ballot_judge(const struct ballot *b, const struct members *ms,
-    const struct members_entry *e, bool trusted, struct err *err)
+    const struct members_entry *e, struct err *err)
 {
 	if (e->kind == MEMBERS_FOUND || e->kind == MEMBERS_OTHER)
 		return err_set(err, ERR_INVALID, "nobody can agree to this");
 	if (b->item.len >= BALLOT_MAX)
 		return err_set(err, ERR_LIMIT, "%u changes wait for signatures",
 		    BALLOT_MAX);
-	if (!trusted && !ballot_has_owner(ms, e))
+	if (!ballot_has_owner(ms, e))
 		return err_set(err, ERR_DENIED, "no owner signed it");
 	return 0;
 }
 
 enum ballot_verdict
 ballot_take(struct ballot *b, const struct members *ms, struct slice bytes,
-    bool trusted, int64_t now_s, struct err *err)
+    bool kept, int64_t now_s, struct err *err)
 {
 	uint8_t head[DIGEST_LEN];
 	struct members_entry e;
@@ -187,20 +187,20 @@ ballot_take(struct ballot *b, const struct members *ms, struct slice bytes,
 		return BALLOT_INVALID;
 	members_head(ms, head);
 	stale = memcmp(head, e.prev.b, sizeof(head)) != 0;
-	if (stale && (!trusted || !members_keeps(ms, e.prev.b)))
+	if (stale && (!kept || !members_keeps(ms, e.prev.b)))
 		return BALLOT_STALE;
 	ballot_wish(&e, &wish);
 	if (ballot_is_denied(b, &wish) || e.wall_s + BALLOT_KEEP_S < now_s)
 		return BALLOT_KNOWN;
 	at = ballot_place(b, &wish);
 	if (at == b->item.len) {
-		if (ballot_judge(b, ms, &e, trusted, err) < 0 ||
+		if (ballot_judge(b, ms, &e, err) < 0 ||
 		    (!stale && members_would_take(ms, &e, err) < 0))
 			return BALLOT_INVALID;
 	} else if (!digest_equal(&b->item.item[at].e.digest, &e.digest)) {
 		return BALLOT_STALE; /* the same wish in other bytes */
 	}
-	return ballot_put(b, ms, &e, trusted, err);
+	return ballot_put(b, ms, &e, err);
 }
 
 /* --- what a person does -------------------------------------------------- */
@@ -260,7 +260,7 @@ ballot_sign(struct ballot *b, const struct members *ms,
 		   NULL) == 0);
 	v = members_entry_decode(&e, buf_slice(&bytes), NULL) < 0
 		? BALLOT_INVALID
-		: ballot_put(b, ms, &e, false, NULL);
+		: ballot_put(b, ms, &e, NULL);
 	buf_fini(&bytes);
 	return v != BALLOT_INVALID;
 }
@@ -311,28 +311,25 @@ ballot_is_outdated(const struct members *ms, const struct members_entry *e)
 /* Put it after the log's end, as its signer; false: it is over. */
 static bool
 ballot_rebase(struct ballot_item *it, const struct members *ms,
-    const struct sign_secret *key, const struct devid *self)
+    const struct sign_secret *key)
 {
 	struct members_entry e = it->e;
-	struct sign_public public = { { 0 } };
+	struct sign_public public;
 	struct buf body = { 0 }, bytes = { 0 };
-	bool mine = key != NULL;
 
-	if (mine) {
-		sign_public_of(key, &public);
-		mine = members_entry_signed_by(&e, &public);
-	}
-	if (!mine &&
-	    (e.kind != MEMBERS_ROTATE || !devid_equal(&e.device, self)))
+	if (key == NULL)
+		return false;
+	sign_public_of(key, &public);
+	if (!members_entry_signed_by(&e, &public))
 		return false; /* it will come from who did */
 	e.seq = members_seq(ms) + 1;
 	members_head(ms, e.prev.b);
 	if (members_would_take(ms, &e, NULL) < 0)
 		return false;
 	members_entry_body(&e, &body);
-	members_entry_sign(buf_slice(&body), key, mine ? 1 : 0, &bytes);
+	members_entry_sign(buf_slice(&body), key, 1, &bytes);
 	ballot_drop_bytes(it);
-	ballot_fill(it, &bytes, mine ? 1 : 0);
+	ballot_fill(it, &bytes, 1);
 	buf_fini(&body);
 	buf_fini(&bytes);
 	return true;
@@ -340,7 +337,7 @@ ballot_rebase(struct ballot_item *it, const struct members *ms,
 
 bool
 ballot_follow(struct ballot *b, const struct members *ms,
-    const struct sign_secret *key, const struct devid *self, int64_t now_s)
+    const struct sign_secret *key, int64_t now_s)
 {
 	uint8_t head[DIGEST_LEN];
 	bool changed = false;
@@ -353,7 +350,7 @@ ballot_follow(struct ballot *b, const struct members *ms,
 		if (it->e.wall_s + BALLOT_KEEP_S < now_s ||
 		    (stale && (ballot_is_done(ms, &it->wish) ||
 				  ballot_is_outdated(ms, &it->e) ||
-				  !ballot_rebase(it, ms, key, self)))) {
+				  !ballot_rebase(it, ms, key)))) {
 			ballot_remove(b, i);
 			changed = true;
 			continue;

@@ -54,12 +54,11 @@ struct ballot *ballot_new(void);
 void ballot_free(struct ballot *b); /* accepts NULL */
 
 /*
- * Somebody has signed this.  `trusted`: it may wait without any signature of an
- * owner, as what a device asks for itself, and after an earlier entry, until
- * ballot_follow().
+ * Somebody has signed this.  `kept`: we had it in an earlier run, so it may
+ * follow an older end of the log, until ballot_follow().
  */
 enum ballot_verdict ballot_take(struct ballot *b, const struct members *ms,
-    struct slice bytes, bool trusted, int64_t now_s, struct err *err);
+    struct slice bytes, bool kept, int64_t now_s, struct err *err);
 /* In the order they came; NULL past the end.  Borrowed until a change. */
 const struct ballot_item *ballot_at(const struct ballot *b, size_t i);
 /* By what its wish begins with, as hexadecimal digits, four at least; NULL. */
@@ -76,10 +75,9 @@ void ballot_deny(struct ballot *b, const struct digest *wish);
 const struct digest *ballot_denied(const struct ballot *b, size_t i);
 /*
  * The log moved, or time passed: what is over goes, and what `key` (NULL: we
- * have none) signed or `self` asked for itself is put after the new end.  Did
- * anything change?
+ * have none) signed is put after the new end.  Did anything change?
  */
 bool ballot_follow(struct ballot *b, const struct members *ms,
-    const struct sign_secret *key, const struct devid *self, int64_t now_s);
+    const struct sign_secret *key, int64_t now_s);
 
 #endif
