@@ -119,7 +119,7 @@ api_fail_as(struct api_call *call, int status, const char *code,
 	json_object_set_new(o, "code", json_string(code));
 	json_object_set_new(o, "reason", api_text(reason));
 	if (next != NULL)
-		json_array_append_new(list, json_string(next));
+		json_array_append_new(list, api_text(slice_str(next)));
 	json_object_set_new(o, "next", list);
 	json_object_set_new(o, "exit", json_integer(exit_code));
 	call->out->status = status;
@@ -147,8 +147,11 @@ api_fail(struct api_call *call, const struct err *err, const char *next)
 		status = 403;
 		exit_code = CMD_REFUSED;
 		break;
-	case ERR_BUSY:
 	case ERR_EXISTS:
+		status = 409;
+		exit_code = CMD_REFUSED;
+		break;
+	case ERR_BUSY:
 	case ERR_CHANGED:
 		status = 409;
 		break;
@@ -235,18 +238,25 @@ api_version(struct api_call *call)
 	api_reply(call, o);
 }
 
+/* A mistake in the configuration's file is no mistake of the request. */
+static void
+api_fail_config(struct api_call *call, const struct err *err)
+{
+	if (err->code == ERR_INVALID)
+		api_fail_as(call, 409, "config-refused", CMD_REFUSED,
+		    slice_str(err->text), "syncctl config check");
+	else
+		api_fail(call, err, "syncctl doctor");
+}
+
 static void
 api_reload(struct api_call *call)
 {
 	struct err err = { 0 };
-	const int rc = call->api->be.reload(call->api->be.arg, &err);
 	json_t *o;
 
-	if (rc < 0) {
-		/* A mistake in the file is no mistake of the request. */
-		api_fail_as(call, rc == ERR_INVALID ? 409 : 500,
-		    rc == ERR_INVALID ? "config-refused" : err_name(rc),
-		    CMD_FAILED, slice_str(err.text), "syncctl config check");
+	if (call->api->be.reload(call->api->be.arg, &err) < 0) {
+		api_fail_config(call, &err);
 		return;
 	}
 	o = api_object();
@@ -330,7 +340,8 @@ api_folder_refuse_mode(struct api_call *call, const struct status_folder *f,
 	    slice_str(arena_printf(&call->ar,
 		"folder %.*s has mode %s; this is for folders of mode %s",
 		SLICE_FMT(f->id), config_mode_name(f->mode), want)),
-	    NULL);
+	    arena_printf(&call->ar, "syncctl folder show %.*s",
+		SLICE_FMT(f->id)));
 }
 
 static void
@@ -412,7 +423,8 @@ api_folder_adopt(struct api_call *call)
 		    slice_str(arena_printf(&call->ar,
 			"folder %.*s is not stopped for its directory",
 			SLICE_FMT(f->id))),
-		    NULL);
+		    arena_printf(&call->ar, "syncctl status %.*s",
+			SLICE_FMT(f->id)));
 	else
 		api_command(call, COMMAND_ADOPT);
 }
@@ -425,7 +437,7 @@ api_pause(struct api_call *call, bool is_folder, struct slice name, bool on)
 	json_t *o;
 
 	if (be->pause(be->arg, is_folder, name, on, &err) < 0) {
-		api_fail(call, &err, "syncctl config check");
+		api_fail_config(call, &err);
 		return;
 	}
 	o = api_object();

@@ -184,7 +184,8 @@ api_path_offline(struct api_call *call, const struct status_device *d)
 	api_fail_as(call, 409, "offline", CMD_OFFLINE,
 	    slice_str(arena_printf(&call->ar, "%.*s is not connected",
 		SLICE_FMT(d->name))),
-	    "syncctl device diag DEVICE");
+	    arena_printf(&call->ar, "syncctl device diag %.*s",
+		SLICE_FMT(d->name)));
 }
 
 /* Its program answers, or only what carries the connection measures. */

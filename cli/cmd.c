@@ -318,7 +318,7 @@ cmd_run(const struct cmd *cmd, const char *home_dir, int argc,
 		goto out;
 	}
 	if (home_init(&call.home, home_dir, &err) < 0) {
-		code = cmd_fail(&err);
+		code = cmd_fail(&call, &err);
 		goto out;
 	}
 	call.client = client_new(&call.home);
@@ -326,6 +326,9 @@ cmd_run(const struct cmd *cmd, const char *home_dir, int argc,
 	client_free(call.client);
 	home_fini(&call.home);
 out:
+	cmd_print_failure(&call, code);
+	json_decref(call.refusal);
+	json_decref(call.failure);
 	arena_fini(&call.ar);
 	return code;
 }
@@ -339,7 +342,7 @@ cmd_usage(struct cmd_call *call, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	cmd_say("%s", text);
+	cmd_fail_as(call, CMD_USAGE, NULL, "%s", text);
 	cmd_print_one(stderr, call->cmd);
 	return CMD_USAGE;
 }

@@ -29,6 +29,10 @@ struct cmd_call {
 	struct home home;
 	struct options opt;
 	struct client *client;
+	bool quiet; /* nothing is said: the exit code is all */
+	json_t
+	    *refusal; /* the daemon's last answer that was no success; owned */
+	json_t *failure; /* what was said to have gone wrong, as JSON; owned */
 	struct arena ar; /* everything of this call */
 };
 
@@ -52,8 +56,19 @@ int cmd_main(int argc, const char *const *argv);
 
 /* "syncctl: ..." on standard error. */
 void cmd_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/*
+ * What went wrong, and with `next` what to type then (NULL: nothing helps).
+ * With --json it is the command's document, unless that prints another; gives
+ * `code` back.
+ */
+int cmd_fail_as(struct cmd_call *call, int code, const char *next,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 /* The same from an error; the exit code that fits it. */
-int cmd_fail(const struct err *err);
+int cmd_fail(struct cmd_call *call, const struct err *err);
+/* The same from what cmd_try() gave: the daemon says what to do next. */
+int cmd_fail_try(struct cmd_call *call, int code, const struct err *err);
+/* The document of a command that failed, when --json asks for it. */
+void cmd_print_failure(const struct cmd_call *call, int code);
 /*
  * What can not be undone was told: shall it be done?  With --yes.  Else `code`
  * is what the command ends with: 0 after --dry-run, refused without either.

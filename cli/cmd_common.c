@@ -40,23 +40,157 @@ cmd_agreed(struct cmd_call *call, int *code)
 	return false;
 }
 
-int
-cmd_fail(const struct err *err)
+/* --- Failures --- */
+
+/* "syncctl: REASON", and what its document says to type next. */
+static void
+cmd_tell_failure(struct cmd_call *call)
 {
-	cmd_say("%s", err->text);
-	switch (err->code) {
-	case ERR_CLOSED:
-		return CMD_NO_DAEMON;
-	case ERR_NOT_FOUND:
-		return CMD_NOT_FOUND;
-	case ERR_DENIED:
-		return CMD_REFUSED;
+	const json_t *item;
+	size_t i;
+
+	if (call->quiet)
+		return;
+	cmd_say("%s", print_safe(&call->ar, cmd_text(call->failure, "reason")));
+	json_array_foreach(json_object_get(call->failure, "next"), i, item)
+	    fprintf(stderr, "  %-6s %s\n", i == 0 ? "next:" : "",
+		print_safe(&call->ar, json_string_value(item)));
+}
+
+/* As the local API's failures are: api.h.  `next` may be NULL. */
+static json_t *
+cmd_failure(const char *code, const char *reason, const char *next)
+{
+	json_t *o = cmd_object();
+	json_t *list = json_array();
+
+	json_object_set_new(o, "code", json_string(code));
+	json_object_set_new(o, "reason", json_string(reason));
+	if (next != NULL)
+		json_array_append_new(list, json_string(next));
+	json_object_set_new(o, "next", list);
+	return o;
+}
+
+/* Takes `failure`. */
+static int
+cmd_fail_with(struct cmd_call *call, int code, json_t *failure)
+{
+	json_decref(call->failure);
+	call->failure = failure;
+	cmd_tell_failure(call);
+	return code;
+}
+
+/* A name for an exit code, where there is no better one. */
+static const char *
+cmd_fail_code(int code)
+{
+	switch (code) {
+	case CMD_USAGE:
+		return "usage";
+	case CMD_NO_DAEMON:
+		return "no-daemon";
+	case CMD_TIMEOUT:
+		return "timeout";
+	case CMD_REFUSED:
+		return "refused";
+	case CMD_NOT_FOUND:
+		return "not-found";
+	case CMD_PARTLY:
+		return "partly";
+	case CMD_OFFLINE:
+		return "offline";
 	default:
-		return CMD_FAILED;
+		return "failed";
 	}
 }
 
+int
+cmd_fail_as(struct cmd_call *call, int code, const char *next, const char *fmt,
+    ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return cmd_fail_with(call, code,
+	    cmd_failure(cmd_fail_code(code), print_safe(&call->ar, text),
+		next));
+}
+
+int
+cmd_fail(struct cmd_call *call, const struct err *err)
+{
+	int code = CMD_FAILED;
+
+	if (err->code == ERR_CLOSED)
+		code = CMD_NO_DAEMON;
+	else if (err->code == ERR_NOT_FOUND)
+		code = CMD_NOT_FOUND;
+	else if (err->code == ERR_DENIED || err->code == ERR_EXISTS)
+		code = CMD_REFUSED;
+	return cmd_fail_with(call, code,
+	    cmd_failure(err_name(err->code), print_safe(&call->ar, err->text),
+		NULL));
+}
+
+int
+cmd_fail_try(struct cmd_call *call, int code, const struct err *err)
+{
+	json_t *refusal = call->refusal;
+
+	call->refusal = NULL;
+	return cmd_fail_with(call, code,
+	    refusal != NULL ? refusal
+			    : cmd_failure(cmd_fail_code(code),
+				  print_safe(&call->ar, err->text), NULL));
+}
+
+void
+cmd_print_failure(const struct cmd_call *call, int code)
+{
+	const bool lines = options_has(&call->opt, "jsonl");
+
+	if (code == CMD_OK || call->failure == NULL ||
+	    (!lines && !options_has(&call->opt, "json")))
+		return;
+	json_object_set_new(call->failure, "exit", json_integer(code));
+	json_dumpf(call->failure, stdout,
+	    lines ? JSON_COMPACT : JSON_INDENT(2));
+	putchar('\n');
+}
+
 /* --- The daemon --- */
+
+/* It gave no answer: what to type depends on whether it is there. */
+static json_t *
+cmd_unanswered(struct cmd_call *call, int code, const struct err *err)
+{
+	const struct home *home = &call->home;
+	json_t *o = cmd_failure(cmd_fail_code(code),
+	    print_safe(&call->ar, err->text), NULL);
+	json_t *next = json_object_get(o, "next");
+
+	if (code == CMD_REFUSED) {
+		json_array_append_new(next,
+		    json_string("run syncctl as the user of syncd"));
+	} else if (code == CMD_FAILED || client_is_up(call->client)) {
+		json_array_append_new(next, json_string("syncctl doctor"));
+	} else if (strcmp(home->config_dir, home->state_dir) == 0) {
+		/* --home was given, so the units are not meant. */
+		json_array_append_new(next,
+		    json_string(arena_printf(&call->ar, "syncd --home %s",
+			print_safe(&call->ar, home->state_dir))));
+	} else {
+		json_array_append_new(next,
+		    json_string("systemctl --user start syncd"));
+		json_array_append_new(next, json_string("syncd"));
+	}
+	return o;
+}
 
 int
 cmd_try(struct cmd_call *call, const char *method, const char *path,
@@ -68,19 +202,26 @@ cmd_try(struct cmd_call *call, const char *method, const char *path,
 	int code;
 
 	*out = NULL;
+	json_decref(call->refusal);
+	call->refusal = NULL;
 	rc = client_call(call->client, method, path, timeout_s, &status, &o,
 	    err);
-	if (rc == ERR_CLOSED)
-		return CMD_NO_DAEMON;
-	if (rc < 0)
-		return rc == ERR_DENIED ? CMD_REFUSED : CMD_FAILED;
+	if (rc < 0) {
+		code = CMD_FAILED;
+		if (rc == ERR_CLOSED)
+			code = CMD_NO_DAEMON;
+		else if (rc == ERR_DENIED)
+			code = CMD_REFUSED;
+		call->refusal = cmd_unanswered(call, code, err);
+		return code;
+	}
 	if (status == 200) {
 		*out = o;
 		return CMD_OK;
 	}
 	err_set(err, ERR_INVALID, "%s", cmd_text(o, "reason"));
 	code = (int)cmd_int(o, "exit");
-	json_decref(o);
+	call->refusal = o;
 	return code == 0 ? CMD_FAILED : code;
 }
 
@@ -91,9 +232,7 @@ cmd_ask(struct cmd_call *call, const char *method, const char *path,
 	struct err err = { 0 };
 	const int code = cmd_try(call, method, path, 0, out, &err);
 
-	if (code != CMD_OK)
-		cmd_say("%s", print_safe(&call->ar, err.text));
-	return code;
+	return code == CMD_OK ? code : cmd_fail_try(call, code, &err);
 }
 
 char *
@@ -126,7 +265,13 @@ cmd_config(struct cmd_call *call, struct config *out)
 		&err) == 0)
 		return CMD_OK;
 	cmd_tell_mistakes(list, count);
-	return err.code == ERR_DENIED ? CMD_REFUSED : CMD_FAILED;
+	if (err.code == ERR_DENIED)
+		return cmd_fail_as(call, CMD_REFUSED,
+		    "run syncctl as the user of syncd",
+		    "the configuration cannot be read");
+	return cmd_fail_as(call, CMD_FAILED, "syncctl config edit",
+	    "the configuration has %zu mistake%s", count,
+	    count == 1 ? "" : "s");
 }
 
 int
@@ -146,8 +291,9 @@ cmd_find_device(struct cmd_call *call, const struct config *cfg,
 		item[n].other = slice_str(id);
 	}
 	if (names_find(item, count, "device", slice_str(text), &i, &err) < 0)
-		return cmd_fail(&err) == CMD_NOT_FOUND ? CMD_NOT_FOUND
-						       : CMD_USAGE;
+		return cmd_fail_as(call,
+		    err.code == ERR_NOT_FOUND ? CMD_NOT_FOUND : CMD_USAGE,
+		    "syncctl device list", "%s", err.text);
 	*out = (uint32_t)i;
 	return CMD_OK;
 }
@@ -166,8 +312,9 @@ cmd_find_folder(struct cmd_call *call, const struct config *cfg,
 		item[n].other = cfg->setup.folder[n].label;
 	}
 	if (names_find(item, count, "folder", slice_str(text), &i, &err) < 0)
-		return cmd_fail(&err) == CMD_NOT_FOUND ? CMD_NOT_FOUND
-						       : CMD_USAGE;
+		return cmd_fail_as(call,
+		    err.code == ERR_NOT_FOUND ? CMD_NOT_FOUND : CMD_USAGE,
+		    "syncctl folder list", "%s", err.text);
 	*out = (uint32_t)i;
 	return CMD_OK;
 }
@@ -178,7 +325,7 @@ cmd_edit(struct cmd_call *call, struct config_file **out)
 	struct err err = { 0 };
 
 	if (config_file_edit(out, &call->home, &err) < 0)
-		return cmd_fail(&err);
+		return cmd_fail(call, &err);
 	return CMD_OK;
 }
 
@@ -198,28 +345,29 @@ cmd_edit_end(struct cmd_call *call, struct config_file *cf, int rc,
 	const struct config_mistake *list;
 	size_t count;
 	json_t *answer;
+	int code;
 
 	if (rc < 0) {
 		config_file_drop(cf);
-		return cmd_fail(err);
+		return cmd_fail(call, err);
 	}
 	rc = config_file_save(cf, &call->ar, &list, &count, err);
+	if (rc < 0 && count > 0) {
+		cmd_tell_mistakes(list, count);
+		return cmd_fail_as(call, CMD_REFUSED, NULL,
+		    "that would be a mistake; nothing was changed");
+	}
 	if (rc < 0) {
-		if (count > 0)
-			cmd_tell_mistakes(list, count);
-		else
-			cmd_say("%s", err->text);
-		cmd_say("nothing was changed");
-		return CMD_FAILED;
+		err_wrap(err, "nothing was changed");
+		return cmd_fail(call, err);
 	}
 	if (!client_is_up(call->client))
 		return CMD_OK;
-	if (cmd_ask(call, "POST", "/v1/reload", &answer) != CMD_OK) {
+	code = cmd_ask(call, "POST", "/v1/reload", &answer);
+	if (code != CMD_OK)
 		cmd_say("the file was written, but syncd did not take it");
-		return CMD_FAILED;
-	}
 	json_decref(answer);
-	return CMD_OK;
+	return code;
 }
 
 /* --- Paths --- */

@@ -20,10 +20,9 @@ cmd_config_key(struct cmd_call *call, const char *typed,
 	struct slice name;
 
 	*opt = config_option(slice_str(typed), &name, &err);
-	if (*opt == NULL) {
-		cmd_say("%s: %s", typed, err.text);
-		return CMD_USAGE;
-	}
+	if (*opt == NULL)
+		return cmd_fail_as(call, CMD_USAGE, "syncctl config list --all",
+		    "%s: %s", typed, err.text);
 	*key = config_key(&call->ar, *opt, name);
 	return CMD_OK;
 }
@@ -36,7 +35,7 @@ cmd_config_items(struct cmd_call *call, const struct config_item **item,
 
 	if (config_file_read(call->home.config, &call->ar, item, count, &err) <
 	    0)
-		return cmd_fail(&err);
+		return cmd_fail(call, &err);
 	return CMD_OK;
 }
 
@@ -85,11 +84,10 @@ cmd_config_get(struct cmd_call *call)
 		code = cmd_config_items(call, &item, &count);
 	if (code != CMD_OK)
 		return code;
-	if (!cmd_config_has_part(key, item, count)) {
-		cmd_say("%s: there is no such %s", key,
+	if (!cmd_config_has_part(key, item, count))
+		return cmd_fail_as(call, CMD_NOT_FOUND, "syncctl config list",
+		    "%s: there is no such %s", key,
 		    config_section_name(opt->section));
-		return CMD_NOT_FOUND;
-	}
 	list = json_array();
 	for (size_t i = 0; i < count; i++)
 		if (strcmp(cmd_config_canonical(call, item[i].key), key) == 0)
@@ -118,15 +116,15 @@ cmd_config_get(struct cmd_call *call)
 
 /* "mesh.listen: "x": must be ...": said; an exit code. */
 static int
-cmd_config_check_one(const char *key, const struct config_option *opt,
-    const char *value)
+cmd_config_check_one(struct cmd_call *call, const char *key,
+    const struct config_option *opt, const char *value)
 {
 	struct err err = { 0 };
 
 	if (config_check_value(opt, slice_str(value), &err) == 0)
 		return CMD_OK;
-	cmd_say("%s: \"%s\": %s", key, value, err.text);
-	return CMD_USAGE;
+	return cmd_fail_as(call, CMD_USAGE, NULL, "%s: \"%s\": %s", key, value,
+	    err.text);
 }
 
 int
@@ -143,7 +141,8 @@ cmd_config_set(struct cmd_call *call)
 
 	code = cmd_config_key(call, call->opt.arg[0], &opt, &key);
 	for (size_t i = 0; code == CMD_OK && i < count; i++) {
-		code = cmd_config_check_one(key, opt, call->opt.arg[i + 1]);
+		code =
+		    cmd_config_check_one(call, key, opt, call->opt.arg[i + 1]);
 		value[i] = slice_str(call->opt.arg[i + 1]);
 	}
 	if (code != CMD_OK)
@@ -285,10 +284,10 @@ cmd_config_check(struct cmd_call *call)
 	size_t count;
 	int rc;
 
-	if (call->opt.arg_count > 0 && access(file, R_OK) < 0) {
-		cmd_say("%s: %s", file, strerror(errno));
-		return CMD_NOT_FOUND;
-	}
+	if (call->opt.arg_count > 0 && access(file, R_OK) < 0)
+		return cmd_fail_as(call,
+		    errno == EACCES ? CMD_REFUSED : CMD_NOT_FOUND, NULL,
+		    "%s: %s", file, strerror(errno));
 	rc = config_file_load_from(&call->home, file, &call->ar, &cfg, &list,
 	    &count, NULL);
 	if (options_has(&call->opt, "json")) {
@@ -397,7 +396,7 @@ cmd_config_edit(struct cmd_call *call)
 	int code = CMD_FAILED;
 
 	if (home_make(&call->home, &err) < 0)
-		return cmd_fail(&err);
+		return cmd_fail(call, &err);
 	if (!cmd_config_slurp(call->home.config, &before))
 		buf_put(&before, slice_str(cmd_config_new));
 	if (!cmd_config_spill(copy, buf_slice(&before))) {

@@ -66,10 +66,10 @@ cmd_coord_status(struct cmd_call *call)
 		return cmd_print_json(o, code);
 	}
 	if (!json_is_object(coord)) {
-		cmd_say("this node is no coordinator; `syncctl config set "
-			"coord.serve true` makes it one");
 		json_decref(status);
-		return CMD_NOT_FOUND;
+		return cmd_fail_as(call, CMD_NOT_FOUND,
+		    "syncctl config set coord.serve true",
+		    "this node is no coordinator");
 	}
 	printf(
 	    "serving at %s: %lld domains, %lld members here, %lld strangers, "
@@ -222,9 +222,10 @@ cmd_coord_audit(struct cmd_call *call)
 	if (cmd_coord_read_audit(call, &log, &err) < 0) {
 		buf_fini(&log);
 		if (err.code != ERR_NOT_FOUND)
-			return cmd_fail(&err);
-		cmd_say("there is no audit log: this node was no coordinator");
-		return CMD_NOT_FOUND;
+			return cmd_fail(call, &err);
+		return cmd_fail_as(call, CMD_NOT_FOUND,
+		    "syncctl config set coord.serve true",
+		    "there is no audit log: this node was no coordinator");
 	}
 	/* A line that is being written, or was when the power went. */
 	whole = slice_to(buf_slice(&log), coord_audit_whole(buf_slice(&log)));

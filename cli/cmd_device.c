@@ -64,26 +64,27 @@ cmd_device_check_free(struct cmd_call *call, const struct devid *id)
 	struct config cfg;
 	int code;
 
-	if (cmd_device_is_self(call, id)) {
-		cmd_say("that is the ID of this very device; add it on the "
-			"other one");
-		return CMD_FAILED;
-	}
+	if (cmd_device_is_self(call, id))
+		return cmd_fail_as(call, CMD_REFUSED,
+		    "syncctl id, on the other device",
+		    "that is the ID of this very device");
 	code = cmd_config(call, &cfg);
 	if (code != CMD_OK)
 		return code;
 	for (uint32_t i = 0; i < cfg.setup.device_count; i++) {
 		const struct setup_device *d = &cfg.setup.device[i];
 
-		if (devid_equal(&d->id, id)) {
-			cmd_say("this device is known already, as \"%.*s\"",
+		if (devid_equal(&d->id, id))
+			return cmd_fail_as(call, CMD_REFUSED,
+			    arena_printf(&call->ar,
+				"syncctl device show '%.*s'",
+				SLICE_FMT(d->name)),
+			    "this device is known already, as \"%.*s\"",
 			    SLICE_FMT(d->name));
-			return CMD_FAILED;
-		}
-		if (slice_equal(d->name, slice_str(name))) {
-			cmd_say("there is another device \"%s\" already", name);
-			return CMD_FAILED;
-		}
+		if (slice_equal(d->name, slice_str(name)))
+			return cmd_fail_as(call, CMD_REFUSED,
+			    "choose another --name",
+			    "there is another device \"%s\" already", name);
 	}
 	return CMD_OK;
 }
@@ -249,10 +250,12 @@ cmd_device_remove(struct cmd_call *call)
 		return code;
 	if (cmd_device_is_member(&cfg, dev)) {
 		config_file_drop(cf);
-		cmd_say("%.*s is a member of the domain; to put it out on "
-			"every device: syncctl device revoke",
+		return cmd_fail_as(call, CMD_REFUSED,
+		    arena_printf(&call->ar, "syncctl device revoke '%.*s'",
+			SLICE_FMT(dev->name)),
+		    "%.*s is a member of the domain; it can be put out on "
+		    "every device",
 		    SLICE_FMT(dev->name));
-		return CMD_REFUSED;
 	}
 	rc = cmd_device_replace_shares(call, &cfg, dev, cf, NULL, &err);
 	if (rc == 0)

@@ -101,9 +101,9 @@ cmd_domain_wait_joined(struct cmd_call *call, int64_t number)
 					      "approve"
 					    : "");
 	} else if (code == CMD_OK) {
-		cmd_say("nobody joined: the code is %s",
+		code = cmd_fail_as(call, CMD_REFUSED, "syncctl device invite",
+		    "nobody joined: the code is %s",
 		    in == NULL ? "over" : cmd_text(in, "why"));
-		code = CMD_REFUSED;
 	}
 	json_decref(answer);
 	return code;
@@ -168,9 +168,8 @@ cmd_domain_invite(struct cmd_call *call)
 		/* The key is not shown a second time. */
 		if (cmd_text(asked, "recovery")[0] != '\0')
 			cmd_domain_print_recovery(cmd_text(asked, "recovery"));
-		cmd_say("the coordinator gives no box for the code; see "
-			"syncctl doctor");
-		code = CMD_OFFLINE;
+		code = cmd_fail_as(call, CMD_OFFLINE, "syncctl doctor",
+		    "the coordinator gives no box for the code");
 	}
 	json_decref(asked);
 	json_decref(answer);

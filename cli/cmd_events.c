@@ -154,10 +154,8 @@ cmd_events_follow(struct cmd_call *call, struct cmd_events_from *from)
 		    cmd_events_path(call, from, CMD_EVENTS_POLL_S),
 		    CMD_EVENTS_POLL_S + 10, &o, &err);
 
-		if (code != CMD_OK) {
-			cmd_say("%s", err.text);
-			return code;
-		}
+		if (code != CMD_OK)
+			return cmd_fail_try(call, code, &err);
 		cmd_events_show(call, o, 0);
 		from->since = cmd_int(o, "last");
 		json_decref(o);

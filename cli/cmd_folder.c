@@ -53,17 +53,18 @@ cmd_folder_make(struct cmd_call *call, const char *path, bool *made)
 	if (stat(path, &st) < 0) {
 		if (!cmd_folder_make_parents(call, path) ||
 		    (mkdir(path, 0777) < 0 && errno != EEXIST)) {
-			cmd_say("%s: cannot be made: %s", path,
-			    strerror(errno));
+			cmd_fail_as(call, CMD_FAILED, NULL,
+			    "%s: cannot be made: %s", path, strerror(errno));
 			return NULL;
 		}
 		*made = true;
 	} else if (!S_ISDIR(st.st_mode)) {
-		cmd_say("%s is no directory", path);
+		cmd_fail_as(call, CMD_FAILED, NULL, "%s is no directory", path);
 		return NULL;
 	}
 	if (realpath(path, real) == NULL) {
-		cmd_say("%s: %s", path, strerror(errno));
+		cmd_fail_as(call, CMD_FAILED, NULL, "%s: %s", path,
+		    strerror(errno));
 		return NULL;
 	}
 	return arena_str(&call->ar, slice_str(real));
@@ -136,10 +137,11 @@ cmd_folder_add(struct cmd_call *call)
 	if (code != CMD_OK)
 		return code;
 	id = slice_str(options_value(&call->opt, "id"));
-	if (config_find_folder(&cfg, id) >= 0) {
-		cmd_say("there is a folder \"%.*s\" already", SLICE_FMT(id));
-		return CMD_FAILED;
-	}
+	if (config_find_folder(&cfg, id) >= 0)
+		return cmd_fail_as(call, CMD_REFUSED,
+		    arena_printf(&call->ar, "syncctl folder show '%.*s'",
+			SLICE_FMT(id)),
+		    "there is a folder \"%.*s\" already", SLICE_FMT(id));
 	path = cmd_folder_make(call, call->opt.arg[0], &made);
 	if (path == NULL)
 		return CMD_FAILED;

@@ -67,19 +67,18 @@ cmd_folder_status(struct cmd_call *call, json_t **o, const json_t **f)
 	    cmd_query(call, "/v1/status", "subject", call->opt.arg[0]), o);
 
 	*f = json_array_get(json_object_get(*o, "folders"), 0);
-	if (code == CMD_OK && *f == NULL) {
-		cmd_say("no folder \"%s\"", call->opt.arg[0]);
-		return CMD_NOT_FOUND;
-	}
+	if (code == CMD_OK && *f == NULL)
+		return cmd_fail_as(call, CMD_NOT_FOUND, "syncctl folder list",
+		    "no folder \"%s\"", call->opt.arg[0]);
 	return code;
 }
 
 static int
-cmd_folder_wrong_mode(const json_t *f, const char *want)
+cmd_folder_wrong_mode(struct cmd_call *call, const json_t *f, const char *want)
 {
-	cmd_say("folder %s has mode %s; this is for folders of mode %s",
+	return cmd_fail_as(call, CMD_REFUSED, NULL,
+	    "folder %s has mode %s; this is for folders of mode %s",
 	    cmd_text(f, "id"), cmd_text(f, "mode"), want);
-	return CMD_REFUSED;
 }
 
 int
@@ -92,7 +91,7 @@ cmd_folder_override(struct cmd_call *call)
 
 	code = cmd_folder_status(call, &o, &f);
 	if (code == CMD_OK && strcmp(cmd_text(f, "mode"), "sendonly") != 0)
-		code = cmd_folder_wrong_mode(f, "sendonly");
+		code = cmd_folder_wrong_mode(call, f, "sendonly");
 	if (code == CMD_OK) {
 		count = cmd_int(f, "need_items");
 		code = cmd_folder_confirm(call, "override",
@@ -116,7 +115,7 @@ cmd_folder_revert(struct cmd_call *call)
 
 	code = cmd_folder_status(call, &o, &f);
 	if (code == CMD_OK && strcmp(cmd_text(f, "mode"), "receiveonly") != 0)
-		code = cmd_folder_wrong_mode(f, "receiveonly");
+		code = cmd_folder_wrong_mode(call, f, "receiveonly");
 	if (code == CMD_OK) {
 		count = cmd_int(f, "changed_here");
 		code = cmd_folder_confirm(call, "revert",

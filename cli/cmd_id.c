@@ -14,7 +14,7 @@ cmd_id(struct cmd_call *call)
 
 	if (home_make(&call->home, &err) < 0 ||
 	    identity_open_or_make(&identity, call->home.state_dir, &err) < 0)
-		return cmd_fail(&err);
+		return cmd_fail(call, &err);
 	devid_text(identity_devid(identity), text);
 	if (options_has(&call->opt, "json")) {
 		o = cmd_object();

@@ -102,8 +102,8 @@ cmd_import_load(struct cmd_import *im)
 
 	if (access(im->dir, F_OK) < 0 ||
 	    !cmd_import_exists(im->dir, "config.xml", &im->call->ar)) {
-		cmd_say("no Syncthing in %s (no config.xml)", im->dir);
-		return CMD_NOT_FOUND;
+		return cmd_fail_as(im->call, CMD_NOT_FOUND, NULL,
+		    "no Syncthing in %s (no config.xml)", im->dir);
 	}
 	if (!cmd_import_read(im, "config.xml", &text) ||
 	    !cmd_import_read(im, "cert.pem", &im->cert) ||
@@ -462,25 +462,22 @@ cmd_import_check_home(struct cmd_import *im)
 	const struct config_item *item;
 	size_t count = 0;
 
-	if (client_is_up(call->client)) {
-		cmd_say("syncd is running here; stop it first");
-		return CMD_REFUSED;
-	}
+	if (client_is_up(call->client))
+		return cmd_fail_as(call, CMD_REFUSED, "stop syncd",
+		    "syncd is running here");
 	if (options_has(&call->opt, "force"))
 		return CMD_OK;
 	if (cmd_import_exists(dir, "cert.pem", &call->ar) ||
 	    cmd_import_exists(dir, "key.pem", &call->ar)) {
-		cmd_say("%s has an identity already; --force moves it aside",
-		    dir);
-		return CMD_REFUSED;
+		return cmd_fail_as(call, CMD_REFUSED, NULL,
+		    "%s has an identity already; --force moves it aside", dir);
 	}
 	if (config_file_read(call->home.config, &call->ar, &item, &count,
 		&im->err) < 0 ||
-	    count > 0) {
-		cmd_say("%s is there already; --force adds to it",
+	    count > 0)
+		return cmd_fail_as(call, CMD_REFUSED, NULL,
+		    "%s is there already; --force adds to it",
 		    call->home.config);
-		return CMD_REFUSED;
-	}
 	return CMD_OK;
 }
 
@@ -534,11 +531,10 @@ cmd_import(struct cmd_call *call)
 
 	im.dir =
 	    call->opt.arg_count > 0 ? call->opt.arg[0] : cmd_import_usual(call);
-	if (im.dir == NULL) {
-		cmd_say("no Syncthing in the usual places; name its "
-			"directory");
-		return CMD_NOT_FOUND;
-	}
+	if (im.dir == NULL)
+		return cmd_fail_as(call, CMD_NOT_FOUND,
+		    "syncctl import-syncthing DIR",
+		    "no Syncthing in the usual places");
 	code = cmd_import_load(&im);
 	if (code == CMD_OK)
 		code = cmd_import_check_home(&im);

@@ -39,7 +39,8 @@ struct cmd_ping {
 	unsigned lost;
 	bool refused; /* by policy there, the last time */
 	int64_t min_us, max_us, sum_us;
-	bool quiet; /* as JSON, in the end */
+	struct err err; /* of the last question that failed */
+	bool quiet;     /* as JSON, in the end */
 };
 
 /* How it was measured, where that is not what one expects. */
@@ -85,15 +86,16 @@ cmd_ping_note(struct cmd_ping *p, const json_t *o)
 		    us > 0 && !p->refused ? cmd_ping_by(o) : "");
 }
 
-/* One question to `device` and its answer, which is the caller's. */
+/* One question to `device` and its answer, which is the caller's.  Nothing is
+ * said of what fails. */
 static int
 cmd_ping_ask(struct cmd_call *call, const char *device, unsigned wait_s,
-    json_t **out)
+    json_t **out, struct err *err)
 {
 	char *path = arena_printf(&call->ar, "/v1/devices/%s/ping",
 	    client_escape(call->client, device, &call->ar));
 	json_t *o;
-	const int code = cmd_ask(call, "POST", path, &o);
+	const int code = cmd_try(call, "POST", path, 0, &o, err);
 
 	if (code != CMD_OK)
 		return code;
@@ -103,7 +105,7 @@ cmd_ping_ask(struct cmd_call *call, const char *device, unsigned wait_s,
 	path = arena_printf(&call->ar, "%s&number=%lld&timeout=%u", path,
 	    (long long)cmd_int(o, "number"), wait_s);
 	json_decref(o);
-	return cmd_ask(call, "GET", path, out);
+	return cmd_try(call, "GET", path, 0, out, err);
 }
 
 /* Once; the way it took in *direct. */
@@ -111,7 +113,8 @@ static int
 cmd_ping_once(struct cmd_ping *p, bool *direct)
 {
 	json_t *o;
-	const int code = cmd_ping_ask(p->call, p->device, CMD_PING_WAIT_S, &o);
+	const int code =
+	    cmd_ping_ask(p->call, p->device, CMD_PING_WAIT_S, &o, &p->err);
 
 	*direct = false;
 	if (code != CMD_OK)
@@ -146,7 +149,7 @@ cmd_ping_until_direct(struct cmd_ping *p, unsigned timeout_s)
 	const int64_t end_ms = cmd_now_ms() + (int64_t)timeout_s * 1000;
 	bool direct = false;
 	json_t *o;
-	int code = cmd_ask(p->call, "POST", "/v1/refresh", &o);
+	int code = cmd_try(p->call, "POST", "/v1/refresh", 0, &o, &p->err);
 
 	if (code != CMD_OK)
 		return code;
@@ -161,11 +164,9 @@ cmd_ping_until_direct(struct cmd_ping *p, unsigned timeout_s)
 		if (!cmd_sleep_ms(CMD_PING_PAUSE_MS))
 			return CMD_INTERRUPTED;
 	}
-	if (code != CMD_OK)
-		return code;
-	cmd_say("no direct way within %u s; see:  syncctl device diag %s",
-	    timeout_s, p->device);
-	return CMD_NO_DIRECT;
+	if (code == CMD_OK)
+		code = CMD_NO_DIRECT;
+	return code;
 }
 
 static int
@@ -231,6 +232,12 @@ cmd_path_ping(struct cmd_call *call)
 		   : cmd_ping_count(&p, count);
 	if (p.quiet && json_array_size(p.list) > 0)
 		code = cmd_print_json(cmd_ping_json(&p), code);
+	else if (code == CMD_NO_DIRECT)
+		cmd_fail_as(call, code,
+		    arena_printf(&call->ar, "syncctl device diag %s", p.device),
+		    "no direct way within %u s", timeout_s);
+	else if (p.err.code != 0 && code != CMD_OK && code != CMD_INTERRUPTED)
+		cmd_fail_try(call, code, &p.err);
 	json_decref(p.list);
 	return code;
 }
@@ -361,10 +368,12 @@ cmd_diag_print(struct cmd_call *call, const json_t *d)
 static void
 cmd_diag_ask(struct cmd_call *call, json_t *d)
 {
+	struct err err = { 0 };
 	json_t *o = NULL;
 
-	if (!cmd_bool(d, "connected") || cmd_ping_ask(call, cmd_text(d, "id"),
-					     CMD_PING_WAIT_S, &o) != CMD_OK)
+	if (!cmd_bool(d, "connected") ||
+	    cmd_ping_ask(call, cmd_text(d, "id"), CMD_PING_WAIT_S, &o, &err) !=
+		CMD_OK)
 		return;
 	json_object_set(d, "refused", json_object_get(o, "refused"));
 	json_object_set(d, "there", json_object_get(o, "there"));

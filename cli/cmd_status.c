@@ -529,24 +529,17 @@ int
 cmd_status(struct cmd_call *call)
 {
 	const char *path = "/v1/status";
-	struct err err = { 0 };
 	json_t *o;
 	int code;
 
+	call->quiet = options_has(&call->opt, "q");
 	if (call->opt.arg_count > 0)
 		path = cmd_query(call, path, "subject", call->opt.arg[0]);
 	if (options_has(&call->opt, "watch"))
 		return cmd_status_watch(call, path);
-	code = cmd_try(call, "GET", path, 0, &o, &err);
-	if (code != CMD_OK) {
-		if (!options_has(&call->opt, "q"))
-			cmd_say("%s", print_safe(&call->ar, err.text));
-		if (code == CMD_NO_DAEMON && !options_has(&call->opt, "q"))
-			fputs("  start it:  systemctl --user start syncd, or  "
-			      "syncd\n",
-			    stderr);
+	code = cmd_ask(call, "GET", path, &o);
+	if (code != CMD_OK)
 		return code;
-	}
 	code = (int)cmd_int(o, "exit");
 	if (options_has(&call->opt, "json"))
 		return cmd_print_json(o, code);

@@ -45,12 +45,10 @@ cmd_trash_open(struct cmd_call *call, struct cmd_trash *out)
 	out->root = (const char *)cfg.setup.folder[i].path.ptr;
 	out->dir = arena_printf(&call->ar, "%s/" CMD_TRASH_DIR, out->root);
 	out->path = call->opt.arg_count > 1 ? call->opt.arg[1] : "";
-	if (out->path[0] != '\0' &&
-	    path_check(slice_str(out->path), &err) < 0) {
-		cmd_say("%s: %s; say it as in the folder, without a / before",
-		    print_safe(&call->ar, out->path), err.text);
-		return CMD_USAGE;
-	}
+	if (out->path[0] != '\0' && path_check(slice_str(out->path), &err) < 0)
+		return cmd_fail_as(call, CMD_USAGE, NULL,
+		    "%s: %s; say it as in the folder, without a / before",
+		    out->path, err.text);
 	return CMD_OK;
 }
 
@@ -311,11 +309,10 @@ cmd_trash_restore(struct cmd_call *call)
 	}
 	if (fts != NULL)
 		fts_close(fts);
-	if (sums.done + sums.there + sums.failed == 0) {
-		cmd_say("no %s in the trash can of %s",
-		    print_safe(&call->ar, t.path), t.id);
-		return CMD_NOT_FOUND;
-	}
+	if (sums.done + sums.there + sums.failed == 0)
+		return cmd_fail_as(call, CMD_NOT_FOUND,
+		    arena_printf(&call->ar, "syncctl trash list '%s'", t.id),
+		    "no %s in the trash can of %s", t.path, t.id);
 	if (sums.there + sums.failed == 0)
 		return CMD_OK;
 	return sums.done > 0 ? CMD_PARTLY : CMD_FAILED;

@@ -130,7 +130,8 @@ cmd_wait_look(struct cmd_wait *w)
 			w->folder[i].id));
 	json_decref(o);
 	if (w->forgotten)
-		return CMD_NOT_FOUND;
+		return cmd_fail_as(w->call, CMD_NOT_FOUND,
+		    "syncctl folder list", "a folder was removed meanwhile");
 	if (w->stopped)
 		return CMD_STOPPED;
 	return json_array_size(w->blockers) == 0 ? CMD_OK : CMD_WORKING;
@@ -210,13 +211,15 @@ cmd_wait_find_folders(struct cmd_wait *w)
 		f = json_array_get(json_object_get(o, "folders"), 0);
 		w->folder[w->count++].id =
 		    arena_str(&call->ar, slice_str(cmd_text(f, "id")));
-		if (!cmd_wait_is_shared(w, f)) {
-			cmd_say("folder %s is not shared with that device",
-			    cmd_text(f, "id"));
-			json_decref(o);
-			return CMD_NOT_FOUND;
-		}
+		code = cmd_wait_is_shared(w, f)
+			   ? CMD_OK
+			   : cmd_fail_as(call, CMD_NOT_FOUND,
+				 "syncctl folder list",
+				 "folder %s is not shared with that device",
+				 cmd_text(f, "id"));
 		json_decref(o);
+		if (code != CMD_OK)
+			return code;
 	}
 	return CMD_OK;
 }
@@ -235,10 +238,8 @@ cmd_wait_scan(struct cmd_wait *w)
 		struct err err = { 0 };
 		const int code = cmd_try(call, "POST", path, 0, &o, &err);
 
-		if (code == CMD_NO_DAEMON || code == CMD_NOT_FOUND) {
-			cmd_say("%s", err.text);
-			return code;
-		}
+		if (code == CMD_NO_DAEMON || code == CMD_NOT_FOUND)
+			return cmd_fail_try(call, code, &err);
 		w->folder[i].passes = cmd_int(o, "passes");
 		json_decref(o);
 	}
@@ -336,14 +337,18 @@ cmd_wait(struct cmd_call *call)
 		until_ms = cmd_now_ms() + (int64_t)(ns / 1000000);
 	}
 	cmd_catch_interrupt();
+	call->quiet = options_has(&call->opt, "q");
 	w.blockers = json_array();
 	code = cmd_wait_find_devices(&w);
 	if (code == CMD_OK)
 		code = cmd_wait_find_folders(&w);
 	if (code == CMD_OK)
 		code = cmd_wait_scan(&w);
-	if (code == CMD_OK)
-		code = cmd_wait_end(&w, cmd_wait_loop(&w, until_ms));
+	if (code == CMD_OK) {
+		code = cmd_wait_loop(&w, until_ms);
+		if (call->failure == NULL)
+			code = cmd_wait_end(&w, code);
+	}
 	json_decref(w.blockers);
 	return code;
 }

@@ -12,7 +12,7 @@ from lib import bep
 from lib import coord as liars
 from lib.domain import (Coordinator, connected, domain, invite, join, joined,
                         joiner, names, owner, sees)
-from lib.node import ATTENTION, FAILED, NOT_FOUND, REFUSED, USAGE, Node
+from lib.node import ATTENTION, NOT_FOUND, REFUSED, USAGE, Node
 from lib.proc import free_port, wait_until
 from lib.world import FOLDER, World
 
@@ -91,7 +91,7 @@ def test_a_code_that_is_wrong_used_or_late_says_so(
     assert (result.code, result.json["why"]) == (REFUSED, "code-unknown")
     assert c.ctl("join", "no code", check=False).code == USAGE
     assert domain(c)["state"] == "none"
-    assert b.ctl("join", third["link"], check=False).code == FAILED, \
+    assert b.ctl("join", third["link"], check=False).code == REFUSED, \
         "it is a member already"
     assert b.ctl("device", "invite", check=False).code == REFUSED, \
         "it has no owner's key"

@@ -792,6 +792,8 @@ api_reload_tells_mistakes(void **state)
 	a = call("POST", "/v1/reload", "", true);
 	assert_int_equal(a.status, 409);
 	assert_string_equal(text(a.body, "code"), "config-refused");
+	assert_int_equal(json_integer_value(json_object_get(a.body, "exit")),
+	    8);
 	assert_string_equal(text(a.body, "reason"), "config:3: bad");
 	json_decref(a.body);
 }

@@ -136,6 +136,65 @@ cmd_unknown_names_are_9(void **state)
 }
 
 static void
+cmd_failures_say_what_to_type_next(void **state)
+{
+	(void)state;
+	assert_int_equal(run("device|show|x"), CMD_NOT_FOUND);
+	assert_string_equal(out,
+	    "syncctl: no device \"x\"\n  next:  syncctl device list\n");
+	assert_int_equal(run("status"), CMD_NO_DAEMON);
+	has("  next:  syncd --home /");
+	assert_int_equal(run("status|-q"), CMD_NO_DAEMON);
+	assert_string_equal(out, "");
+	assert_int_equal(run("wait|-q"), CMD_NO_DAEMON);
+	assert_string_equal(out, "");
+}
+
+static void
+cmd_failures_are_documents_when_json_is_asked_for(void **state)
+{
+	static const struct {
+		const char *words, *code;
+		int exit;
+	} asks[] = {
+		{ "device|show|x|--json", "not-found", CMD_NOT_FOUND },
+		{ "folder|show|x|--json", "not-found", CMD_NOT_FOUND },
+		{ "config|get|folder.x.path|--json", "not-found",
+		    CMD_NOT_FOUND },
+		{ "config|get|nonsense|--json", "usage", CMD_USAGE },
+		{ "status|--json", "no-daemon", CMD_NO_DAEMON },
+		{ "wait|--json", "no-daemon", CMD_NO_DAEMON },
+		{ "explain|/tmp|--json", "no-daemon", CMD_NO_DAEMON },
+		{ "events|--follow|--jsonl", "no-daemon", CMD_NO_DAEMON },
+		{ "ping|x|--json", "no-daemon", CMD_NO_DAEMON },
+		{ "plan|x|--jsonl", "no-daemon", CMD_NO_DAEMON },
+		{ "coord|audit|--json", "not-found", CMD_NOT_FOUND },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(asks) / sizeof(asks[0]); i++) {
+		const int code = run(asks[i].words);
+		const char *at;
+		json_t *o;
+
+		if (code != asks[i].exit)
+			fail_msg("%s: %d: %s", asks[i].words, code, out);
+		/* Both ways go into one file here. */
+		at = strchr(out, '{');
+		assert_non_null(at);
+		o = json_loads(at, JSON_DISABLE_EOF_CHECK, NULL);
+		assert_string_equal(cmd_text(o, "schema"), "syncctl/1");
+		assert_string_equal(cmd_text(o, "code"), asks[i].code);
+		assert_int_equal(cmd_int(o, "exit"), asks[i].exit);
+		assert_true(cmd_text(o, "reason")[0] != '\0');
+		assert_true(json_array_size(json_object_get(o, "next")) > 0);
+		/* One document, not two. */
+		assert_null(strstr(strstr(at, "schema") + 1, "\"schema\""));
+		json_decref(o);
+	}
+}
+
+static void
 cmd_table_is_sound(void **state)
 {
 	(void)state;
@@ -196,7 +255,7 @@ cmd_config_is_changed_value_by_value(void **state)
 	must("config|list|--all");
 	has("# folder.ID.path=");
 	must("config|check");
-	assert_int_equal(run("config|set|folder.x.mode|sendonly"), CMD_FAILED);
+	assert_int_equal(run("config|set|folder.x.mode|sendonly"), CMD_REFUSED);
 	has("folder.x.path: missing");
 	assert_int_equal(run("config|get|folder.x.mode"), CMD_NOT_FOUND);
 }
@@ -209,14 +268,20 @@ cmd_devices_and_folders_without_a_daemon(void **state)
 	(void)state;
 	must("device|add|" ID_A "|--name|lap top|--addr|tcp://h:1|"
 	     "--addr=dynamic|--introducer");
-	assert_int_equal(run("device|add|" ID_A "|--name|other"), CMD_FAILED);
+	assert_int_equal(run("device|add|" ID_A "|--name|other"), CMD_REFUSED);
 	has("known already, as \"lap top\"");
+	has("next:  syncctl device show 'lap top'");
 	snprintf(words, sizeof(words),
 	    "folder|add|%s/a/b|--id|docs|--name|Papers|--share|lap", home);
 	must(words);
 	snprintf(words, sizeof(words), "folder|add|%s/a|--id|outer", home);
-	assert_int_equal(run(words), CMD_FAILED);
+	assert_int_equal(run(words), CMD_REFUSED);
 	has("folders must lie apart");
+	snprintf(words, sizeof(words), "folder|add|%s/c|--id|docs", home);
+	assert_int_equal(run(words), CMD_REFUSED);
+	has("there is a folder \"docs\" already");
+	snprintf(words, sizeof(words), "%s/c", home);
+	assert_int_equal(access(words, F_OK), -1);
 	must("folder|show|Pap");
 	has("lap top");
 	must("folder|unshare|docs|lap");
@@ -400,6 +465,8 @@ main(void)
 		T(cmd_wrong_words_are_2),
 		T(cmd_without_a_daemon_is_3),
 		T(cmd_unknown_names_are_9),
+		T(cmd_failures_say_what_to_type_next),
+		T(cmd_failures_are_documents_when_json_is_asked_for),
 		T(cmd_table_is_sound),
 		T(cmd_identity_is_made_once),
 		T(cmd_config_is_changed_value_by_value),
