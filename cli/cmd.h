@@ -122,6 +122,8 @@ char *cmd_absolute(struct cmd_call *call, const char *path);
 
 /* JSON of an answer, for --json; takes it.  Exit code as given. */
 int cmd_print_json(json_t *o, int exit_code);
+/* An item on a line of its own, for --jsonl: each has the schema. */
+void cmd_print_line(const json_t *item);
 /* One line for each item of the list `key`; takes `o`. */
 int cmd_print_jsonl(json_t *o, const char *key, int exit_code);
 /* {"schema":"syncctl/1"} */

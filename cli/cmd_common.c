@@ -424,6 +424,17 @@ cmd_print_json(json_t *o, int exit_code)
 	return exit_code;
 }
 
+void
+cmd_print_line(const json_t *item)
+{
+	json_t *o = cmd_object();
+
+	json_object_update(o, (json_t *)(uintptr_t)item);
+	json_dumpf(o, stdout, JSON_COMPACT);
+	fputc('\n', stdout);
+	json_decref(o);
+}
+
 int
 cmd_print_jsonl(json_t *o, const char *key, int exit_code)
 {
@@ -431,11 +442,7 @@ cmd_print_jsonl(json_t *o, const char *key, int exit_code)
 	const json_t *item;
 	size_t i;
 
-	json_array_foreach(list, i, item)
-	{
-		json_dumpf(item, stdout, JSON_COMPACT);
-		fputc('\n', stdout);
-	}
+	json_array_foreach(list, i, item) cmd_print_line(item);
 	json_decref(o);
 	return exit_code;
 }

@@ -96,12 +96,13 @@ cmd_events_show(struct cmd_call *call, const json_t *o, size_t skip)
 	{
 		if (i < skip)
 			continue;
-		if (lines) {
-			json_dumpf(e, stdout, JSON_COMPACT);
-			putchar('\n');
-		} else {
+		if (lines)
+			cmd_print_line(e);
+		else
 			cmd_events_print(call, e);
-		}
+		/* Who follows reads whole lines, not what fits a buffer. */
+		if (options_has(&call->opt, "follow"))
+			fflush(stdout);
 	}
 	fflush(stdout);
 }

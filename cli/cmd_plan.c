@@ -41,8 +41,7 @@ cmd_plan_print(struct cmd_call *call, const json_t *list,
 		sums->shown++;
 		sums->held += held;
 		if (options_has(&call->opt, "jsonl")) {
-			json_dumpf(e, stdout, JSON_COMPACT);
-			putchar('\n');
+			cmd_print_line(e);
 			continue;
 		}
 		printf("%-8s  %-4s  %-12s  %s%s\n", cmd_text(e, "action"),

@@ -294,6 +294,7 @@ def test_devices_from_adding_to_removing(world: World, up: bool) -> None:
                for d in data["devices"])
     lines = made.ctl("device", "list", "--jsonl").out.splitlines()
     assert any(json.loads(line)["name"] == "laptop" for line in lines)
+    assert all(json.loads(line)["schema"] == "syncctl/1" for line in lines)
     # The shortest unique prefix of an ID works everywhere.
     assert other in made.ctl("device", "show", other[:7]).out
     again = made.ctl("device", "add", other, "--name", "twice", check=False)
@@ -760,8 +761,8 @@ def test_events_are_told_as_lines(pair: Pair) -> None:
         follower.wait(timeout=10)
     lines = [json.loads(line) for line in told.read_text().splitlines()]
     assert any("seen.txt" in json.dumps(line) for line in lines)
-    assert all("type" in line and "id" in line for line in lines
-               if "schema" not in line or len(line) > 1)
+    assert all("type" in line and "id" in line
+               and line["schema"] == "syncctl/1" for line in lines)
     assert follower.returncode in (130, -signal.SIGINT)
 
 
