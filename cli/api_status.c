@@ -303,6 +303,33 @@ api_device_state(const struct status_device *d, const struct net_peer_status *p)
 	return api_needs_nothing(&d->behind) ? "in_sync" : "behind";
 }
 
+/* What the configuration in force says of it. */
+static void
+api_device_config(const struct api_view *v, const struct status_device *d,
+    json_t *o)
+{
+	const struct config *cfg = v->facts.config;
+
+	for (uint32_t i = 0; i < cfg->setup.device_count; i++) {
+		const struct setup_device *s = &cfg->setup.device[i];
+
+		if (!devid_equal(&s->id, &d->id))
+			continue;
+		json_object_set_new(o, "source",
+		    json_string(config_source_name(cfg, i)));
+		json_object_set_new(o, "introduced_by",
+		    devid_is_none(&s->introduced_by)
+			? json_null()
+			: api_device_name(&v->rp, &s->introduced_by));
+		json_object_set_new(o, "denied",
+		    json_boolean(cfg->device[i].denied));
+		json_object_set_new(o, "introducer",
+		    json_boolean(s->introducer));
+		json_object_set_new(o, "auto_accept",
+		    json_boolean(s->auto_accept));
+	}
+}
+
 static json_t *
 api_device(const struct api_view *v, const struct status_device *d,
     int64_t seen)
@@ -332,6 +359,7 @@ api_device(const struct api_view *v, const struct status_device *d,
 	json_object_set_new(o, "last_error",
 	    p == NULL ? json_string("") : api_text(slice_str(p->last_error)));
 	json_object_set_new(o, "addresses", api_path_ways(p));
+	api_device_config(v, d, o);
 	return o;
 }
 

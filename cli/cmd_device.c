@@ -312,6 +312,22 @@ cmd_device_live(const json_t *answer, const char *id)
 	return NULL;
 }
 
+/* The introducer's name, its ID when it is gone, null when there is none. */
+static json_t *
+cmd_device_introducer(const struct config *cfg, const struct devid *by)
+{
+	char id[DEVID_TEXT_LEN + 1];
+
+	if (devid_is_none(by))
+		return json_null();
+	for (uint32_t i = 0; i < cfg->setup.device_count; i++)
+		if (devid_equal(&cfg->setup.device[i].id, by))
+			return json_string(
+			    (const char *)cfg->setup.device[i].name.ptr);
+	devid_text(by, id);
+	return json_string(id);
+}
+
 /* The device as configured, and as it is when the daemon is up. */
 static json_t *
 cmd_device_json(const struct config *cfg, uint32_t i, const json_t *answer)
@@ -341,7 +357,9 @@ cmd_device_json(const struct config *cfg, uint32_t i, const json_t *answer)
 	json_object_set_new(o, "id", json_string(id));
 	json_object_set_new(o, "configured", addresses);
 	json_object_set_new(o, "source",
-	    json_string(cfg->device[i].member ? "member" : "config"));
+	    json_string(config_source_name(cfg, i)));
+	json_object_set_new(o, "introduced_by",
+	    cmd_device_introducer(cfg, &d->introduced_by));
 	json_object_set_new(o, "denied", json_boolean(cfg->device[i].denied));
 	json_object_set_new(o, "paused", json_boolean(d->paused));
 	json_object_set_new(o, "introducer", json_boolean(d->introducer));
@@ -500,7 +518,9 @@ cmd_device_show(struct cmd_call *call)
 	    cmd_device_words(&call->ar, json_object_get(o, "configured")));
 	printf("folders      %s\n",
 	    cmd_device_words(&call->ar, json_object_get(o, "folders")));
-	printf("source       %s\n", cmd_text(o, "source"));
+	printf("source       %s%s%s\n", cmd_text(o, "source"),
+	    cmd_text(o, "introduced_by")[0] == '\0' ? "" : ": ",
+	    print_safe(&call->ar, cmd_text(o, "introduced_by")));
 	if (cmd_bool(o, "denied"))
 		puts("paused       the domain's policy forbids it");
 	else if (cmd_bool(o, "paused"))

@@ -262,6 +262,11 @@ int32_t config_find_folder(const struct config *cfg, struct slice id);
 
 /* "sendreceive", "sendonly", "receiveonly". */
 const char *config_mode_name(enum folder_mode mode);
+/*
+ * Why setup.device[i] is a peer: "member" (of the domain), "introducer" (one
+ * brought it) or "config" (a person added it).
+ */
+const char *config_source_name(const struct config *cfg, uint32_t i);
 /* Lexical: is `path` equal to `dir` or below it?  Both absolute, clean. */
 bool config_path_is_within(struct slice path, struct slice dir);
 /* Absolute and without "//", "/./", trailing "/"; ERR_INVALID for ".." */

@@ -341,3 +341,13 @@ config_check_value(const struct config_option *opt, struct slice value,
 	}
 	return 0;
 }
+
+const char *
+config_source_name(const struct config *cfg, uint32_t i)
+{
+	if (cfg->device[i].member)
+		return "member";
+	if (!devid_is_none(&cfg->setup.device[i].introduced_by))
+		return "introducer";
+	return "config";
+}

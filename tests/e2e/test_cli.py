@@ -424,6 +424,12 @@ def test_auto_accept_takes_an_offered_folder(world: World) -> None:
         friend.close()
 
 
+def sources(listed: dict) -> dict:
+    """Why each device is known."""
+    return {d["name"]: (d["source"], d["introduced_by"])
+            for d in listed["devices"]}
+
+
 @pytest.mark.parametrize("taken", ["before", "after it was offered"])
 def test_an_introducer_brings_its_devices(world: World, taken: str) -> None:
     made = world.node("A")
@@ -453,6 +459,13 @@ def test_an_introducer_brings_its_devices(world: World, taken: str) -> None:
         wait_until(lambda: third.id in made.ctl("device", "list",
                                                 "--json").out,
                    15, "introduced")
+        want = {"friend": ("config", None),
+                "third": ("introducer", "friend")}
+        wait_until(lambda: sources(json.loads(
+            made.http("GET", "/v1/devices")[1])) == want, 15, "from where")
+        assert sources(made.ctl("device", "list", "--json").json) == want
+        assert "introducer: friend" in made.ctl("device", "show",
+                                                "third").out
         wait_until(lambda: "third" in made.ctl("folder", "show",
                                                FOLDER).out, 5, "shared")
     finally:

@@ -465,6 +465,29 @@ expect_status(int code, const char *problem)
 }
 
 static void
+api_devices_say_why_they_are_known(void **state)
+{
+	const json_t *a, *b;
+	json_t *o;
+
+	(void)state;
+	fake.config_device[0].member = true;
+	fake.setup_device[1].introduced_by = lap;
+	o = get("/v1/devices", "");
+	a = item(o, "devices", 0);
+	b = item(o, "devices", 1);
+	assert_string_equal(text(a, "source"), "member");
+	assert_true(json_is_null(json_object_get(a, "introduced_by")));
+	assert_string_equal(text(b, "source"), "introducer");
+	assert_string_equal(text(b, "introduced_by"), "laptop");
+	json_decref(o);
+	fake.setup_device[1].introduced_by = (struct devid){ { 0 } };
+	o = get("/v1/devices", "");
+	assert_string_equal(text(item(o, "devices", 1), "source"), "config");
+	json_decref(o);
+}
+
+static void
 api_status_is_0_when_all_is_in_sync(void **state)
 {
 	json_t *o = get("/v1/status", "");
@@ -1012,6 +1035,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		T(api_devices_say_why_they_are_known),
 		T(api_status_is_0_when_all_is_in_sync),
 		T(api_status_is_4_while_work_is_under_way),
 		T(api_status_is_4_while_a_peer_lacks_something),
