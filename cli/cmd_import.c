@@ -522,12 +522,40 @@ cmd_import_tell(const struct cmd_import *im)
 	     "identity now.");
 }
 
+/* What would be written, and whether that would be taken; an exit code. */
+static int
+cmd_import_show(struct cmd_import *im)
+{
+	struct cmd_call *call = im->call;
+	const struct config_mistake *list = NULL;
+	const struct config_item *item;
+	size_t count = 0, mistakes = 0;
+	int rc;
+
+	rc = config_file_items(im->cf, &call->ar, &item, &count, &im->err);
+	for (size_t i = 0; i < count; i++)
+		printf("%s=%s\n", (const char *)item[i].key.ptr,
+		    (const char *)item[i].value.ptr);
+	if (rc == 0)
+		rc = config_file_check(im->cf, &call->ar, &list, &mistakes,
+		    &im->err);
+	config_file_drop(im->cf);
+	if (rc == 0)
+		return CMD_OK;
+	if (mistakes == 0)
+		return cmd_fail(call, &im->err);
+	cmd_tell_mistakes(list, mistakes);
+	return cmd_fail_as(call, CMD_REFUSED, NULL,
+	    "so it would be refused, and nothing taken over");
+}
+
 int
 cmd_import(struct cmd_call *call)
 {
+	const bool dry = options_has(&call->opt, "dry-run");
 	struct cmd_import im = { .call = call };
 	int code;
-	int rc;
+	int rc = 0;
 
 	im.dir =
 	    call->opt.arg_count > 0 ? call->opt.arg[0] : cmd_import_usual(call);
@@ -538,26 +566,20 @@ cmd_import(struct cmd_call *call)
 	code = cmd_import_load(&im);
 	if (code == CMD_OK)
 		code = cmd_import_check_home(&im);
-	if (code == CMD_OK)
+	if (code == CMD_OK && dry)
+		rc = config_file_try(&im.cf, &call->home, &im.err);
+	else if (code == CMD_OK)
 		code = cmd_edit(call, &im.cf);
+	if (rc < 0)
+		return cmd_fail(call, &im.err);
 	if (code != CMD_OK)
 		return code;
 	cmd_import_name_devices(&im);
 	rc = cmd_import_fill(&im);
 	if (rc < 0)
 		return cmd_edit_end(call, im.cf, rc, &im.err);
-	if (options_has(&call->opt, "dry-run")) {
-		const struct config_item *item;
-		size_t count = 0;
-
-		(void)!config_file_items(im.cf, &call->ar, &item, &count,
-		    &im.err);
-		for (size_t i = 0; i < count; i++)
-			printf("%s=%s\n", (const char *)item[i].key.ptr,
-			    (const char *)item[i].value.ptr);
-		config_file_drop(im.cf);
-		return CMD_OK;
-	}
+	if (dry)
+		return cmd_import_show(&im);
 	code = cmd_import_finish(&im);
 	if (code != CMD_OK)
 		return code;

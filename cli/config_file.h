@@ -45,6 +45,12 @@ struct config_file;
  * home when it is missing. */
 int config_file_edit(struct config_file **out, const struct home *home,
     struct err *err);
+/*
+ * A draft that is only looked at: nothing is made, locked or changed in the
+ * home.  It is not saved.
+ */
+int config_file_try(struct config_file **out, const struct home *home,
+    struct err *err);
 /* Replace all values of a key by these; none: remove it.  Canonical keys. */
 int config_file_set(struct config_file *cf, const char *key,
     const struct slice *value, size_t count, struct err *err);
@@ -64,6 +70,13 @@ int config_file_remove(struct config_file *cf, const char *section,
     struct slice name, struct err *err);
 /* Replace the whole text (config edit). */
 int config_file_replace(struct config_file *cf, struct slice text,
+    struct err *err);
+/*
+ * May the draft be put in place?  ERR_INVALID: it has mistakes (as in
+ * config_load()), more than the file has now.
+ */
+int config_file_check(struct config_file *cf, struct arena *ar,
+    const struct config_mistake **mistakes, size_t *mistake_count,
     struct err *err);
 /*
  * Check the draft and put it in place, durably; frees `cf` whatever happens.

@@ -24,6 +24,7 @@
 #include "cli/config_text.h"
 #include "cli/domain_file.h"
 #include "cli/domain_record.h"
+#include "engine/base/assert.h"
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
 #include "engine/base/vec.h"
@@ -36,6 +37,7 @@ struct config_file {
 	char *target; /* the file, links resolved */
 	char *draft;
 	char *dir;
+	char *scratch; /* where the draft is when it is not to be saved */
 	mode_t mode;
 	int lock;
 	size_t mistakes_before;
@@ -461,8 +463,25 @@ config_file_unlock_draft(const struct config_file *cf)
 	mem_free(path);
 }
 
-int
-config_file_edit(struct config_file **out, const struct home *home,
+/* A directory of its own for a draft that is not to be saved. */
+static int
+config_file_make_scratch(struct config_file *cf, struct err *err)
+{
+	const char *base = getenv("TMPDIR");
+	char path[PATH_MAX];
+
+	if (base == NULL || base[0] != '/')
+		base = "/tmp";
+	snprintf(path, sizeof(path), "%s/syncctl-XXXXXX", base);
+	if (mkdtemp(path) == NULL)
+		return err_sys(err, errno, "make a directory in %s", base);
+	cf->scratch = mem_strdup(path);
+	return 0;
+}
+
+/* `keep`: it shall be saved, so others have to wait. */
+static int
+config_file_begin(struct config_file **out, const struct home *home, bool keep,
     struct err *err)
 {
 	struct config_file *cf = mem_zalloc(sizeof(*cf));
@@ -470,6 +489,7 @@ config_file_edit(struct config_file **out, const struct home *home,
 	struct buf text = { 0 };
 	struct arena ar = { 0 };
 	struct config before;
+	const char *beside;
 	struct stat st;
 	char *slash;
 	int rc;
@@ -478,8 +498,8 @@ config_file_edit(struct config_file **out, const struct home *home,
 	cf->home = home;
 	cf->lock = -1;
 	cf->mode = 0600;
-	rc = home_make(home, err);
-	if (rc == 0)
+	rc = keep ? home_make(home, err) : config_file_make_scratch(cf, err);
+	if (rc == 0 && keep)
 		rc = config_file_lock(cf, err);
 	if (rc < 0)
 		goto out;
@@ -489,8 +509,10 @@ config_file_edit(struct config_file **out, const struct home *home,
 	cf->dir = mem_strdup(cf->target);
 	slash = strrchr(cf->dir, '/');
 	slash[slash == cf->dir ? 1 : 0] = '\0';
-	cf->draft = mem_alloc(strlen(cf->target) + 7);
-	snprintf(cf->draft, strlen(cf->target) + 7, "%s.draft", cf->target);
+	beside =
+	    keep ? cf->target : arena_printf(&ar, "%s/config", cf->scratch);
+	cf->draft = mem_alloc(strlen(beside) + 7);
+	snprintf(cf->draft, strlen(beside) + 7, "%s.draft", beside);
 	config_file_unlock_draft(cf);
 	if (stat(cf->target, &st) == 0)
 		cf->mode = st.st_mode & 07777;
@@ -508,6 +530,20 @@ out:
 	else
 		*out = cf;
 	return rc;
+}
+
+int
+config_file_edit(struct config_file **out, const struct home *home,
+    struct err *err)
+{
+	return config_file_begin(out, home, true, err);
+}
+
+int
+config_file_try(struct config_file **out, const struct home *home,
+    struct err *err)
+{
+	return config_file_begin(out, home, false, err);
 }
 
 /* The number of values `key` has in the draft. */
@@ -729,7 +765,7 @@ config_file_flush(const char *path, struct err *err)
 }
 
 int
-config_file_save(struct config_file *cf, struct arena *ar,
+config_file_check(struct config_file *cf, struct arena *ar,
     const struct config_mistake **mistakes, size_t *mistake_count,
     struct err *err)
 {
@@ -745,7 +781,21 @@ config_file_save(struct config_file *cf, struct arena *ar,
 		*mistake_count = count;
 	}
 	/* A file that was bad may be made better one mistake at a time. */
-	if (rc < 0 && (cf->mistakes_before == 0 || count > cf->mistakes_before))
+	if (rc < 0 && cf->mistakes_before > 0 && count <= cf->mistakes_before)
+		rc = 0;
+	return rc;
+}
+
+int
+config_file_save(struct config_file *cf, struct arena *ar,
+    const struct config_mistake **mistakes, size_t *mistake_count,
+    struct err *err)
+{
+	int rc;
+
+	ASSERT(cf->scratch == NULL);
+	rc = config_file_check(cf, ar, mistakes, mistake_count, err);
+	if (rc < 0)
 		goto out;
 	(void)!chmod(cf->draft, cf->mode);
 	rc = config_file_flush(cf->draft, err);
@@ -767,6 +817,9 @@ config_file_drop(struct config_file *cf)
 		unlink(cf->draft); /* gone already when it was saved */
 	if (cf->lock >= 0)
 		close(cf->lock);
+	if (cf->scratch != NULL)
+		rmdir(cf->scratch);
+	mem_free(cf->scratch);
 	mem_free(cf->target);
 	mem_free(cf->draft);
 	mem_free(cf->dir);

@@ -43,6 +43,11 @@ def test_everything_is_taken_over(world: World) -> None:
     their_id = theirs.id
     theirs.stop()
     made = bare_node(world, "new")
+    told = made.ctl("import-syncthing", str(theirs.home), "--dry-run",
+                    env={"TMPDIR": str(world.dir("tmp"))})
+    assert f"folder.docs.path={dirs['docs']}\n" in told.out
+    assert not made.home.exists(), "nothing is left"
+    assert not os.listdir(world.dir("tmp"))
     made.ctl("import-syncthing", str(theirs.home))
     assert made.ctl("id").out.strip() == their_id
     devices = {d["name"]: d

@@ -262,6 +262,37 @@ config_file_refuses_an_edit_that_would_break_it(void **state)
 }
 
 static void
+config_file_tries_an_edit_without_a_trace(void **state)
+{
+	const struct slice good = SLICE_LIT("debug"), bad = SLICE_LIT("loud");
+	struct place *p = *state;
+	const struct config_item *item;
+	struct config_file *cf;
+	struct config cfg;
+	size_t count;
+
+	put(p, "[node]\n\tname = hub\n");
+	OK(config_file_try(&cf, &p->home, &p->err));
+	OK(config_file_set(cf, "log.level", &good, 1, &p->err));
+	OK(config_file_items(cf, &p->ar, &item, &count, &p->err));
+	assert_int_equal(count, 2);
+	OK(config_file_check(cf, &p->ar, NULL, NULL, &p->err));
+	OK(config_file_set(cf, "log.level", &bad, 1, &p->err));
+	assert_int_equal(config_file_check(cf, &p->ar, NULL, NULL, &p->err),
+	    ERR_INVALID);
+	config_file_drop(cf);
+	assert_string_equal(got(p), "[node]\n\tname = hub\n");
+	/* The file is all there is: no lock, no draft. */
+	assert_int_equal(unlink(p->home.config), 0);
+	assert_int_equal(rmdir(p->dir), 0);
+	/* It needs no home, and makes none. */
+	OK(config_file_try(&cf, &p->home, &p->err));
+	config_file_drop(cf);
+	assert_int_equal(access(p->dir, F_OK), -1);
+	OK(config_file_load(&p->home, &p->ar, &cfg, NULL, NULL, &p->err));
+}
+
+static void
 config_file_with_mistakes_can_be_mended_one_by_one(void **state)
 {
 	struct place *p = *state;
@@ -374,6 +405,7 @@ main(void)
 		T(config_file_edits_keep_comments_and_mode),
 		T(config_file_makes_sections_with_any_name),
 		T(config_file_refuses_an_edit_that_would_break_it),
+		T(config_file_tries_an_edit_without_a_trace),
 		T(config_file_with_mistakes_can_be_mended_one_by_one),
 		T(config_file_finds_folders_that_are_one_by_links),
 		T(config_file_waits_for_another_writer_but_not_for_ever),
