@@ -180,6 +180,7 @@ cmd_doctor(struct cmd_call *call)
 
 	cmd_doctor_daemon(&d);
 	cmd_doctor_config(&d);
+	cmd_doctor_home(&d);
 	cmd_doctor_keys(&d);
 	cmd_doctor_sandbox(&d);
 	cmd_doctor_clock(&d);

@@ -37,6 +37,7 @@ void cmd_doctor_add(struct cmd_doctor *d, enum doctor_state state,
     ...) __attribute__((format(printf, 6, 7)));
 
 /* cmd_doctor_host.c: this machine and this node */
+void cmd_doctor_home(struct cmd_doctor *d);
 void cmd_doctor_keys(struct cmd_doctor *d);
 void cmd_doctor_sandbox(struct cmd_doctor *d);
 void cmd_doctor_clock(struct cmd_doctor *d);

@@ -205,8 +205,8 @@ cmd_doctor_index(struct cmd_doctor *d, const char *id)
 		    "start syncd: it is set aside and made anew", "%s",
 		    err.text);
 	else if (rc < 0)
-		cmd_doctor_add(d, DOCTOR_WARN, "index", id, NULL, "%s",
-		    err.text);
+		cmd_doctor_add(d, DOCTOR_WARN, "index", id, NULL,
+		    "could not be looked at: %s", err.text);
 	else
 		cmd_doctor_add(d, DOCTOR_OK, "index", id, NULL,
 		    "whole, as far as a second of reading tells");

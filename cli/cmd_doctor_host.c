@@ -1,5 +1,6 @@
 /* This machine and this node, as they are for us.  See cmd_doctor.h. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -19,6 +20,60 @@
  * open files. */
 #define DOCTOR_FDS 200u
 #define DOCTOR_FDS_FOLDER 8u
+
+/* --- The home --- */
+
+/* The directory, or what is there of its path. */
+static const char *
+cmd_doctor_nearest(struct arena *ar, const char *dir)
+{
+	char *at = arena_str(ar, slice_str(dir));
+
+	while (access(at, F_OK) < 0 && errno == ENOENT) {
+		char *slash = strrchr(at, '/');
+
+		if (slash == NULL || slash == at)
+			return "/";
+		*slash = '\0';
+	}
+	return at;
+}
+
+/* Can files be made in `dir`?  Else what that means: `lost`. */
+static bool
+cmd_doctor_writable(struct cmd_doctor *d, const char *dir,
+    enum doctor_state state, const char *lost)
+{
+	const char *there = cmd_doctor_nearest(&d->call->ar, dir);
+	const char *todo = "run this as the user of syncd, or chown it";
+
+	if (faccessat(AT_FDCWD, there, W_OK | X_OK, AT_EACCESS) == 0)
+		return true;
+	if (errno == EROFS)
+		todo = "mount it writable, or name another home: --home DIR";
+	cmd_doctor_add(d, state, "home", dir, todo, "cannot be written: %s; %s",
+	    strerror(errno), lost);
+	return false;
+}
+
+void
+cmd_doctor_home(struct cmd_doctor *d)
+{
+	const struct home *home = &d->call->home;
+	bool good = cmd_doctor_writable(d, home->state_dir, DOCTOR_FAIL,
+	    "syncd can keep neither keys nor what it knows of the folders");
+
+	/* With --home all three are one. */
+	if (strcmp(home->config_dir, home->state_dir) != 0)
+		good &= cmd_doctor_writable(d, home->config_dir, DOCTOR_WARN,
+		    "syncctl and syncd cannot change the configuration");
+	if (strcmp(home->run_dir, home->state_dir) != 0)
+		good &= cmd_doctor_writable(d, home->run_dir, DOCTOR_FAIL,
+		    "syncd can make no socket for syncctl");
+	if (good)
+		cmd_doctor_add(d, DOCTOR_OK, "home", "", NULL, "%s",
+		    home->state_dir);
+}
 
 /* --- Keys --- */
 

@@ -5,8 +5,10 @@ MISSION S135.  The clock of the machine is as it is, so its line is not judged.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
 from typing import Any, Optional
 
 import pytest
@@ -52,7 +54,7 @@ def test_a_node_that_is_well(world: World) -> None:
         pytest.skip(f"no sandbox here: {told.of('sandbox')}")
     assert told.wrong() == set(), told.lines
     assert {line["check"] for line in told.lines} >= {
-        "daemon", "config", "keys", "sandbox", "watches", "descriptors",
+        "daemon", "config", "home", "keys", "sandbox", "watches", "descriptors",
         "ports", "folder", "filesystem", "space", "index", "syncthing",
         "problems"}
     assert "seccomp" in told.of("sandbox")[0]["what"]
@@ -103,6 +105,29 @@ def test_keys_that_others_can_read(world: World) -> None:
     (a.home / "cert.pem").unlink()
     (a.home / "key.pem").unlink()
     assert Doctor(a).of("keys", "warn")
+
+
+@pytest.mark.root
+def test_a_home_that_cannot_be_written(world: World) -> None:
+    """Read-only for us alone: in a mount namespace."""
+    a = world.node("A")
+    a.folder_add(world.dir("a"), "f1")
+    wait_until(lambda: a.in_sync("f1"), 20, "in sync", alive=[a])
+    a.stop()
+    assert Doctor(a).of("home", "ok")
+    script = ('mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" '
+              '|| exit 99; exec "$2" --home "$1" doctor --json')
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, "sh", str(a.home),
+         str(a.ctl_path)], capture_output=True, timeout=60, env=a.env)
+    if done.returncode in (1, 99):
+        pytest.skip(f"no mount namespace: {done.stderr!r}")
+    assert done.returncode == 6, done
+    found = [line for line in json.loads(done.stdout)["checks"]
+             if line["state"] != "ok" and line["check"] in ("home", "index")]
+    assert [(line["check"], line["subject"]) for line in found] == \
+        [("home", str(a.home)), ("index", "f1")]
+    assert all("ead-only" in line["what"] for line in found), found
 
 
 def test_a_sandbox_that_is_off(world: World) -> None:
