@@ -92,6 +92,10 @@ api_path(const struct net_peer_status *p)
 	    json_string(p->relayed ? "relay" : "direct"));
 	json_object_set_new(o, "why",
 	    api_reason_or_null(api_detour(p->detour)));
+	json_object_set_new(o, "reason",
+	    api_reason_or_null(api_detour(p->detour)));
+	if (p->relayed)
+		json_object_set_new(o, "via", api_text(slice_str(p->address)));
 	json_object_set_new(o, "network", json_string(p->lan ? "lan" : "wan"));
 	json_object_set_new(o, "transport", json_string(p->transport));
 	json_object_set_new(o, "address", api_text(slice_str(p->address)));

@@ -205,13 +205,16 @@ cmd_status_rates(struct cmd_call *call, const json_t *d,
 	const int64_t now = cmd_now_ms();
 	struct cmd_status_sample *s;
 
+	*down = *up = "–";
 	if (w == NULL) {
+		/* It was not here since syncd started. */
+		if (in == 0 && out == 0 && !cmd_bool(d, "connected"))
+			return;
 		*down = print_size(&call->ar, in);
 		*up = print_size(&call->ar, out);
 		return;
 	}
 	s = cmd_status_sample_of(w, cmd_text(d, "id"), keep);
-	*down = *up = "–";
 	if (s->at_ms > 0 && now > s->at_ms && in >= s->in && out >= s->out) {
 		const int64_t ms = now - s->at_ms;
 
@@ -333,20 +336,41 @@ cmd_status_wrapped(struct cmd_call *call, const char *head, const char *text)
 	putchar('\n');
 }
 
-/* "folder.disk-full" of a halted folder is "HALTED  disk-full". */
+/* "watch-limit" as a heading: "WATCH LIMIT". */
+static char *
+cmd_status_loud(struct arena *ar, const char *code)
+{
+	char *out = arena_str(ar, slice_str(code));
+
+	for (char *p = out; *p != '\0'; p++)
+		if (*p == '-')
+			*p = ' ';
+		else if (*p >= 'a' && *p <= 'z')
+			*p = (char)(*p - 'a' + 'A');
+	return out;
+}
+
+/*
+ * "folder.disk-full" of a halted folder is "HALTED  disk-full"; what works but
+ * wants a person is its own heading: "STALE".
+ */
 static void
 cmd_status_problem_head(struct cmd_call *call, const json_t *p)
 {
 	const bool stopped = strcmp(cmd_text(p, "severity"), "stopped") == 0;
 	const char *code = cmd_text(p, "code");
 	const char *dot = strchr(code, '.');
+	const char *name = dot == NULL ? code : dot + 1;
 	const char *since = cmd_text(p, "since");
-	const char *what = stopped ? "HALTED" : "WARNING";
-	char *left;
+	const char *what = "HALTED";
+	const char *left = "";
 
-	if (strcmp(code, "folder.mass-change") == 0)
+	if (!stopped)
+		what = cmd_status_loud(&call->ar, name);
+	else if (strcmp(code, "folder.mass-change") == 0)
 		what = "HELD";
-	left = arena_printf(&call->ar, "  %s", dot == NULL ? code : dot + 1);
+	if (stopped)
+		left = arena_printf(&call->ar, "  %s", name);
 	fputs(print_safe(&call->ar, cmd_text(p, "subject")), stdout);
 	fputs("  ", stdout);
 	print_styled(stdout, stopped ? PRINT_BAD : PRINT_WARN, what);
@@ -411,14 +435,18 @@ cmd_status_sum(const json_t *o)
 	const size_t stopped = cmd_status_count(o, "stopped");
 	const size_t warned = cmd_status_count(o, "warning");
 	const size_t good = cmd_status_in_sync(o);
+	const size_t all = json_array_size(json_object_get(o, "folders"));
 
 	if (stopped > 0)
 		printf("%zu problem%s", stopped, stopped == 1 ? "" : "s");
 	if (warned > 0)
 		printf("%s%zu warning%s", stopped > 0 ? ", " : "", warned,
 		    warned == 1 ? "" : "s");
-	printf(". %zu %sfolder%s in sync.\n", good, stopped > 0 ? "other " : "",
-	    good == 1 ? " is" : "s are");
+	if (stopped == 0 && good > 1 && good == all)
+		puts(". All folders are in sync.");
+	else
+		printf(". %zu %sfolder%s in sync.\n", good,
+		    stopped > 0 ? "other " : "", good == 1 ? " is" : "s are");
 }
 
 /* Worst first would scroll away: warnings, then what is stopped. */

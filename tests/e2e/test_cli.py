@@ -554,7 +554,8 @@ def test_status_of_a_halted_folder_is_6(pair: Pair) -> None:
                == STOPPED, 30, "6")
     told = pair.a.ctl("status", "-x", check=False)
     assert told.code == STOPPED
-    for word in (FOLDER, "marker-missing", "What", "Effect", "Do"):
+    for word in (f"{FOLDER}  HALTED  marker-missing", "What", "Effect",
+                 "Do"):
         assert word in told.out, told.out
     check_status(pair.a.status(), STOPPED)
     assert pair.a.problem("marker-missing")
@@ -571,7 +572,10 @@ def test_status_with_a_conflict_is_5(pair: Pair) -> None:
     wait_until(lambda: tree.conflicts(pair.dir_a)
                and tree.conflicts(pair.dir_b), 20, "a copy")
     pair.settle()
-    assert pair.a.ctl("status", "-q", check=False).code == ATTENTION
+    told = pair.a.ctl("status", "-x", check=False)
+    assert told.code == ATTENTION, str(told)
+    assert told.out.startswith(f"{FOLDER}  CONFLICT  "), told.out
+    assert "\n1 warning. 1 folder is in sync.\n" in told.out
     listed = pair.a.ctl("conflict", "list", "--json").json
     assert listed["schema"] == "syncctl/1"
     copies = listed["conflicts"]

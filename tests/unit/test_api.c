@@ -953,6 +953,10 @@ api_ping_says_what_it_measured(void **state)
 	assert_string_equal(text(o, "by"), "transport-to-relay");
 	assert_string_equal(text(json_object_get(o, "path"), "why"),
 	    "direct-failed");
+	assert_string_equal(text(json_object_get(o, "path"), "reason"),
+	    "direct-failed");
+	assert_string_equal(text(json_object_get(o, "path"), "via"),
+	    "192.168.1.23:22000");
 	json_decref(o);
 	expect_failure("POST", "/v1/devices/phone/ping", "", 409, 11);
 	expect_failure("GET", "/v1/ping", "device=phone", 409, 11);
