@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import platform
 import re
@@ -243,6 +244,55 @@ def test_the_package_is_whole(build_dir: Path, tmp_path: Path) -> None:
         assert field in info, field
     for library in ("libuv1", "liblmdb0", "libgnutls30"):
         assert library in info, library
+
+
+@pytest.fixture(scope="module")
+def unpacked(build_dir: Path,
+             tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as dpkg unpacks it, with its control files in DEBIAN."""
+    for tool in ("cpack", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"no {tool}")
+    place = tmp_path_factory.mktemp("deb")
+    old = os.umask(0o077)  # of whoever builds it
+    try:
+        run("cpack", "-G", "DEB", "-B", place, cwd=build_dir)
+    finally:
+        os.umask(old)
+    made, = place.glob("*.deb")
+    run("dpkg-deb", "-R", made, place / "tree")
+    return place / "tree"
+
+
+def test_the_package_is_as_debian_wants_it(unpacked: Path) -> None:
+    doc = unpacked / "usr/share/doc/holdfast"
+    packed = [*(unpacked / "usr/share/man").rglob("*.gz"),
+              doc / "changelog.Debian.gz"]
+    assert len(packed) >= 4
+    assert not list((unpacked / "usr/share/man").rglob("*.[1-9]"))
+    for path in packed:
+        head = path.read_bytes()[:9]
+        assert head[3] == 0 and head[4:8] == bytes(4), \
+            f"{path.name}: a name or a time within"
+        assert head[8] == 2, f"{path.name}: not packed as well as can be"
+    with gzip.open(doc / "changelog.Debian.gz", "rt") as file:
+        newest = re.match(r"holdfast \((\S+)\) ", file.read())
+    control = (unpacked / "DEBIAN/control").read_text()
+    assert newest and f"\nVersion: {newest[1]}\n" in control, control
+    licence = (doc / "copyright").read_text()
+    assert licence.startswith("Format: https://www.debian.org/doc/")
+    for line in (node.ROOT / "LICENSE").read_text().splitlines()[3:]:
+        assert line in licence, line
+    sums = (unpacked / "DEBIAN/md5sums").read_text().splitlines()
+    assert len(sums) == sum(p.is_file() for p in
+                            (unpacked / "usr").rglob("*"))
+    for path in unpacked.rglob("*"):
+        mode = path.stat().st_mode & 0o7777
+        runs = path.is_dir() or path.parent.name in ("bin", "DEBIAN") \
+            and path.name not in ("control", "md5sums")
+        assert mode == (0o755 if runs else 0o644), f"{path}: {mode:o}"
+    for name in ("postinst", "prerm", "postrm"):
+        run("sh", "-n", unpacked / "DEBIAN" / name)
 
 
 def test_the_installed_programs_work_from_there(installed: Path,
