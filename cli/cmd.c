@@ -21,7 +21,7 @@ static const struct cmd cmds[] = {
 	{ "conflict list", "[FOLDER]", 0, 1, "json,jsonl", cmd_conflict_list,
 	    "files that were changed on two devices at once" },
 
-	{ "device add", "ID --name NAME [--addr tcp://HOST:PORT]...", 1, 1,
+	{ "device add", "ID --name NAME [--addr ADDRESS]...", 1, 1,
 	    "name=,addr=*,introducer,auto-accept", cmd_device_add,
 	    "trust a device" },
 	{ "device list", "", 0, 0, "json,jsonl,q", cmd_device_list,
@@ -152,7 +152,7 @@ static const struct cmd cmds[] = {
 	    "is everything around it as it should be?" },
 	{ "import-syncthing", "[DIR]", 0, 1, "force,dry-run", cmd_import,
 	    "take over a Syncthing: identity, devices, folders" },
-	{ "completion", "bash|zsh", 1, 1, "", cmd_completion,
+	{ "completion", "bash|zsh", 1, SIZE_MAX, "", cmd_completion,
 	    "a completion script" },
 	{ "version", "", 0, 0, "json", cmd_version, "the version" },
 	{ "help", "[COMMAND]...", 0, 3, "", cmd_help, "this" },
@@ -165,8 +165,7 @@ cmd_table(void)
 	return cmds;
 }
 
-/* How many of the words are this command's name; 0: it is another one. */
-static size_t
+size_t
 cmd_matches(const struct cmd *cmd, size_t argc, const char *const *argv)
 {
 	const char *name = cmd->name;
@@ -183,87 +182,6 @@ cmd_matches(const struct cmd *cmd, size_t argc, const char *const *argv)
 			return n;
 		name += len + 1;
 	}
-}
-
-/* Does the command's name begin with these words? */
-static bool
-cmd_is_within(const struct cmd *cmd, size_t argc, const char *const *argv)
-{
-	const char *name = cmd->name;
-
-	for (size_t i = 0; i < argc; i++) {
-		const size_t len = strcspn(name, " ");
-
-		if (strlen(argv[i]) != len || memcmp(argv[i], name, len) != 0)
-			return false;
-		name += name[len] == '\0' ? len : len + 1;
-	}
-	return true;
-}
-
-/* Commands that begin with these words; false when there are none. */
-static bool
-cmd_print_list(FILE *f, size_t argc, const char *const *argv)
-{
-	bool any = false;
-
-	for (const struct cmd *cmd = cmds; cmd->name != NULL; cmd++) {
-		if (!cmd_is_within(cmd, argc, argv))
-			continue;
-		fprintf(f, "  %-20s %s\n", cmd->name, cmd->help);
-		any = true;
-	}
-	return any;
-}
-
-static void
-cmd_print_one(FILE *f, const struct cmd *cmd)
-{
-	const char *spec = cmd->options;
-
-	fprintf(f, "usage: syncctl %s%s%s", cmd->name,
-	    cmd->args[0] == '\0' ? "" : " ", cmd->args);
-	while (*spec != '\0') {
-		const size_t n = strcspn(spec, ",=*");
-		char word[64];
-
-		snprintf(word, sizeof(word), "--%.*s", (int)n, spec);
-		/* Those that the arguments show are shown. */
-		if (strstr(cmd->args, word) == NULL)
-			fprintf(f, " [%s%s]", word + (n == 1),
-			    spec[n] == '=' ? " VALUE" : "");
-		spec += strcspn(spec, ",");
-		spec += *spec == ',';
-	}
-	fprintf(f, "\n  %s\n", cmd->help);
-}
-
-static void
-cmd_print_all(FILE *f)
-{
-	fputs("usage: syncctl [--home DIR] COMMAND ...\n\n", f);
-	cmd_print_list(f, 0, NULL);
-	fputs("\nsyncctl COMMAND --help says more; man syncctl says all.\n", f);
-}
-
-int
-cmd_help(struct cmd_call *call)
-{
-	const size_t argc = call->opt.arg_count;
-
-	for (const struct cmd *cmd = cmds; cmd->name != NULL; cmd++) {
-		if (argc > 0 && cmd_matches(cmd, argc, call->opt.arg) == argc) {
-			cmd_print_one(stdout, cmd);
-			return CMD_OK;
-		}
-	}
-	if (argc == 0)
-		cmd_print_all(stdout);
-	else if (!cmd_print_list(stdout, argc, call->opt.arg)) {
-		cmd_say("no command %s", call->opt.arg[0]);
-		return CMD_USAGE;
-	}
-	return CMD_OK;
 }
 
 static int
@@ -294,6 +212,24 @@ cmd_wants_help(int argc, const char *const *argv)
 	return false;
 }
 
+/* Too few words, and which is missing, or too many, and which is too much. */
+static int
+cmd_wrong_count(struct cmd_call *call)
+{
+	const size_t count = call->opt.arg_count;
+	const char *args = call->cmd->args;
+	struct cmd_arg arg;
+
+	if (count > call->cmd->max)
+		return cmd_usage(call, "\"%s\" is one word too many",
+		    call->opt.arg[call->cmd->max]);
+	for (size_t i = 0; cmd_arg_next(&args, &arg); i++)
+		if (i == count || arg.repeats)
+			return cmd_usage(call, "%.*s is missing",
+			    SLICE_FMT(arg.word));
+	return cmd_usage(call, "something is missing");
+}
+
 static int
 cmd_run(const struct cmd *cmd, const char *home_dir, int argc,
     const char *const *argv)
@@ -303,7 +239,7 @@ cmd_run(const struct cmd *cmd, const char *home_dir, int argc,
 	int code;
 
 	if (cmd_wants_help(argc, argv)) {
-		cmd_print_one(stdout, cmd);
+		cmd_print_help(stdout, cmd);
 		return CMD_OK;
 	}
 	if (options_parse(&call.opt, cmd->options, argc, argv, &call.ar, &err) <
@@ -312,9 +248,7 @@ cmd_run(const struct cmd *cmd, const char *home_dir, int argc,
 		goto out;
 	}
 	if (call.opt.arg_count < cmd->min || call.opt.arg_count > cmd->max) {
-		code = cmd_usage(&call, call.opt.arg_count < cmd->min
-					    ? "something is missing"
-					    : "too many words");
+		code = cmd_wrong_count(&call);
 		goto out;
 	}
 	if (home_init(&call.home, home_dir, &err) < 0) {
@@ -343,7 +277,7 @@ cmd_usage(struct cmd_call *call, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	cmd_fail_as(call, CMD_USAGE, NULL, "%s", text);
-	cmd_print_one(stderr, call->cmd);
+	cmd_print_usage(stderr, call->cmd);
 	return CMD_USAGE;
 }
 

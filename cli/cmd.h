@@ -20,6 +20,7 @@
 #include "cli/options.h"
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
+#include "engine/base/slice.h"
 
 struct cmd;
 
@@ -49,8 +50,42 @@ struct cmd {
 
 /* The table; ends with a NULL name. */
 const struct cmd *cmd_table(void);
+/* How many of the words are this command's name; 0: it is another one. */
+size_t cmd_matches(const struct cmd *cmd, size_t argc, const char *const *argv);
+/* Does the command's name begin with these words? */
+bool cmd_is_within(const struct cmd *cmd, size_t argc, const char *const *argv);
 /* The whole program. */
 int cmd_main(int argc, const char *const *argv);
+
+/* --- What there is to type: cmd_help.c --- */
+
+/* What an option is for. */
+struct cmd_option {
+	const char *cmd; /* NULL: of every command that has it */
+	const char *name;
+	const char *value; /* what kind it takes: "DEVICE"; NULL: none */
+	const char *help;
+};
+
+/* NULL: nothing is known of it. */
+const struct cmd_option *cmd_option_find(const struct cmd *cmd,
+    struct slice name);
+/* Goes through cmd->options; false at the end. */
+bool cmd_option_next(const char **spec, struct slice *name, bool *takes_value);
+/* A word of cmd->args that is no option: "[FOLDER]..." */
+struct cmd_arg {
+	struct slice word; /* "FOLDER" */
+	bool optional, repeats;
+};
+
+/* Goes through cmd->args; false at the end. */
+bool cmd_arg_next(const char **args, struct cmd_arg *out);
+/* Commands that begin with these words; false when there are none. */
+bool cmd_print_list(FILE *f, size_t argc, const char *const *argv);
+/* The usage line and what it does; with all options; all commands. */
+void cmd_print_usage(FILE *f, const struct cmd *cmd);
+void cmd_print_help(FILE *f, const struct cmd *cmd);
+void cmd_print_all(FILE *f);
 
 /* --- What commands share: cmd_common.c --- */
 

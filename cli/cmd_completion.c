@@ -1,223 +1,475 @@
 /*
- * syncctl completion: scripts for shells, made from the table of commands, so
- * that they know what this program knows.
+ * syncctl completion: what may stand at the end of a half-typed line.
+ *
+ * The scripts of the shells know nothing: they hand over the words and show
+ * what `syncctl completion words` answers, so all that is known is here, and
+ * no name is ever seen by a shell that would expand it.  The first line says
+ * how to take the others: "words", "part" (no blank comes after them) or
+ * "files" (files fit, too).
  */
 #include "cli/cmd.h"
 
 #include <string.h>
 
-/* The words that may follow these: for each command its next word. */
+#include "cli/events.h"
+#include "engine/base/buf.h"
+
+struct completion {
+	struct cmd_call *call;
+	const char *const *word; /* plain */
+	size_t last;             /* the one that is half typed */
+	const char *begin;       /* of it: what candidates begin with */
+	const char *before;      /* stands before them: "--mode=" */
+	const char *how;
+	struct buf out;    /* a line end, then a line each */
+	struct config cfg; /* empty when it cannot be read */
+};
+
+/* --- Candidates --- */
+
 static void
-cmd_completion_words(const char *prefix)
+completion_put(struct completion *c, struct slice text)
 {
-	const size_t len = strlen(prefix);
-	char last[64] = "";
+	const char *line;
 
-	for (const struct cmd *c = cmd_table(); c->name != NULL; c++) {
-		char word[64];
-		const char *rest = c->name + len;
+	if (!slice_has_prefix(text, slice_str(c->begin)))
+		return;
+	line = arena_printf(&c->call->ar, "\n%s%.*s\n", c->before,
+	    SLICE_FMT(text));
+	if (memmem(c->out.ptr, c->out.len, line, strlen(line)) == NULL)
+		buf_put(&c->out, slice_str(line + 1));
+}
 
-		if (strncmp(c->name, prefix, len) != 0 ||
-		    (len > 0 && *rest != ' '))
-			continue;
-		rest += len > 0;
-		snprintf(word, sizeof(word), "%.*s", (int)strcspn(rest, " "),
-		    rest);
-		/* The table has them together. */
-		if (strcmp(word, last) == 0)
-			continue;
-		printf("%s%s", last[0] == '\0' ? "" : " ", word);
-		snprintf(last, sizeof(last), "%s", word);
+/* Words with `end` between them: "a|b|c". */
+static void
+completion_put_all(struct completion *c, const char *list, char end)
+{
+	struct slice rest = slice_str(list);
+
+	while (rest.len > 0) {
+		const size_t at = slice_find(rest, (uint8_t)end);
+
+		completion_put(c,
+		    slice_to(rest, at == SIZE_MAX ? rest.len : at));
+		rest = slice_from(rest, at == SIZE_MAX ? rest.len : at + 1);
 	}
 }
 
 static void
-cmd_completion_options(const struct cmd *c)
+completion_put_folders(struct completion *c)
 {
-	const char *spec = c->options;
-
-	while (*spec != '\0') {
-		const size_t n = strcspn(spec, ",=*");
-
-		printf(" %s%.*s", n == 1 ? "-" : "--", (int)n, spec);
-		spec += strcspn(spec, ",");
-		spec += *spec == ',';
-	}
-}
-
-/* What names can stand here. */
-static const char *
-cmd_completion_kind(const struct cmd *c)
-{
-	if (strstr(c->args, "PATH") != NULL)
-		return "path";
-	if (strncmp(c->args, "[FOLDER|DEVICE]", 15) == 0)
-		return "both";
-	if (strncmp(c->args, "FOLDER DEVICE", 13) == 0)
-		return "both";
-	if (strstr(c->args, "FOLDER") != NULL)
-		return "folder";
-	if (strncmp(c->args, "DEVICE", 6) == 0)
-		return "device";
-	if (strncmp(c->args, "KEY", 3) == 0)
-		return "key";
-	if (strstr(c->args, "DIR") != NULL || strstr(c->args, "FILE") != NULL)
-		return "path";
-	return "none";
+	for (uint32_t i = 0; i < c->cfg.setup.folder_count; i++)
+		completion_put(c, c->cfg.setup.folder[i].id);
 }
 
 static void
-cmd_completion_keys(void)
+completion_put_devices(struct completion *c)
 {
+	for (uint32_t i = 0; i < c->cfg.setup.device_count; i++)
+		completion_put(c, c->cfg.setup.device[i].name);
+}
+
+/* Every key there is, those of devices and folders by their names. */
+static void
+completion_put_keys(struct completion *c)
+{
+	const struct setup *s = &c->cfg.setup;
+	struct arena *ar = &c->call->ar;
 	size_t count;
 	const struct config_option *opt = config_options(&count);
 
-	for (size_t i = 0; i < count; i++)
-		if (opt[i].section != CONFIG_IN_DEVICE &&
-		    opt[i].section != CONFIG_IN_FOLDER)
-			printf(" %s.%s", config_section_name(opt[i].section),
-			    opt[i].name);
+	for (size_t i = 0; i < count; i++) {
+		const struct config_option *o = &opt[i];
+		const bool is_device = o->section == CONFIG_IN_DEVICE;
+
+		if (!is_device && o->section != CONFIG_IN_FOLDER) {
+			completion_put(c,
+			    slice_str(config_key(ar, o, SLICE_EMPTY)));
+			continue;
+		}
+		for (uint32_t n = 0;
+		     n < (is_device ? s->device_count : s->folder_count); n++)
+			completion_put(c, slice_str(config_key(ar, o,
+					      is_device ? s->device[n].name
+							: s->folder[n].id)));
+	}
 }
 
-static const char cmd_completion_bash_head[] =
+/* What this key of the configuration takes. */
+static void
+completion_put_values(struct completion *c, const char *key)
+{
+	struct slice name;
+	const struct config_option *opt =
+	    config_option(slice_str(key), &name, NULL);
+
+	if (opt == NULL)
+		return;
+	if (opt->choices != NULL)
+		completion_put_all(c, opt->choices, '|');
+	else if (opt->type == CONFIG_BOOL)
+		completion_put_all(c, "true|false", '|');
+	else if (opt->type == CONFIG_DEVICE)
+		completion_put_devices(c);
+	else if (opt->type == CONFIG_PATH)
+		c->how = "files";
+}
+
+/* Types of events, one after another: "change,folder.st". */
+static void
+completion_put_types(struct completion *c)
+{
+	const char *comma = strrchr(c->begin, ',');
+
+	if (comma != NULL) {
+		c->before = arena_printf(&c->call->ar, "%s%.*s", c->before,
+		    (int)(comma + 1 - c->begin), c->begin);
+		c->begin = comma + 1;
+	}
+	for (int t = 0; t < EVENTS_TYPE_COUNT; t++)
+		completion_put(c,
+		    slice_str(events_type_name((enum events_type)t)));
+}
+
+/* What the help calls `kind`; `key` is the word before it. */
+static void
+completion_put_kind(struct completion *c, struct slice kind, const char *key)
+{
+	static const char addresses[] = "tcp://|quic://|relay://|dynamic";
+	const char *word = arena_printf(&c->call->ar, "%.*s", SLICE_FMT(kind));
+
+	if (strcmp(word, "FOLDER") == 0)
+		completion_put_folders(c);
+	else if (strcmp(word, "DEVICE") == 0 || strcmp(word, "FROM") == 0 ||
+		 strcmp(word, "TO") == 0)
+		completion_put_devices(c);
+	else if (strcmp(word, "PATH") == 0 || strcmp(word, "DIR") == 0 ||
+		 strcmp(word, "FILE") == 0)
+		c->how = "files";
+	else if (strcmp(word, "MODE") == 0)
+		completion_put_values(c, "folder.x.mode");
+	else if (strcmp(word, "KEY") == 0)
+		completion_put_keys(c);
+	else if (strcmp(word, "VALUE") == 0)
+		completion_put_values(c, key);
+	else if (strcmp(word, "SERVICE") == 0)
+		completion_put_all(c, "sync|drop|diag|all", '|');
+	else if (strcmp(word, "TYPE,...") == 0)
+		completion_put_types(c);
+	else if (strcmp(word, "ADDRESS") == 0) {
+		completion_put_all(c, addresses, '|');
+		c->how = "part";
+	} else if (word[0] >= 'a' && word[0] <= 'z') {
+		completion_put(c, kind);
+	}
+}
+
+/* --- The line --- */
+
+static void
+completion_put_options(struct completion *c, const struct cmd *cmd)
+{
+	const char *spec = cmd->options;
+	struct slice name;
+	bool takes_value;
+
+	while (cmd_option_next(&spec, &name, &takes_value))
+		completion_put(c,
+		    slice_str(arena_printf(&c->call->ar, "%s%.*s",
+			name.len == 1 ? "-" : "--", SLICE_FMT(name))));
+	completion_put(c, SLICE_LIT("--help"));
+}
+
+/* The value of an option of `cmd`. */
+static void
+completion_put_option_value(struct completion *c, const struct cmd *cmd,
+    struct slice name)
+{
+	const struct cmd_option *o = cmd_option_find(cmd, name);
+
+	if (o != NULL && o->value != NULL)
+		completion_put_kind(c, slice_str(o->value), "");
+}
+
+/* Does the option take a value?  `word` as typed, up to "=" or its end. */
+static bool
+completion_takes_value(const struct cmd *cmd, const char *word,
+    struct slice *name)
+{
+	const char *spec = cmd->options;
+	const size_t dashes = strncmp(word, "--", 2) == 0 ? 2 : 1;
+	const struct slice typed =
+	    slice_of(word + dashes, strcspn(word + dashes, "="));
+	bool takes_value;
+
+	while (cmd_option_next(&spec, name, &takes_value))
+		if (slice_equal(*name, typed))
+			return takes_value;
+	return false;
+}
+
+/* The word number `at` that is no option, and what may follow an optional. */
+static void
+completion_put_arg(struct completion *c, const struct cmd *cmd, size_t at,
+    const char *key)
+{
+	const char *args = cmd->args;
+	bool after_folder = false;
+	struct cmd_arg arg;
+
+	for (size_t i = 0; cmd_arg_next(&args, &arg); i++) {
+		const bool is_path = slice_equal(arg.word, SLICE_LIT("PATH"));
+
+		if (i == at || (i < at && arg.repeats)) {
+			struct slice rest = arg.word;
+
+			/* In a folder's trash can, not where the shell is. */
+			while (rest.len > 0 && !(is_path && after_folder)) {
+				const size_t bar = slice_find(rest, '|');
+				const size_t n =
+				    bar == SIZE_MAX ? rest.len : bar;
+
+				completion_put_kind(c, slice_to(rest, n), key);
+				rest =
+				    slice_from(rest, n == rest.len ? n : n + 1);
+			}
+			if (!arg.optional)
+				return;
+			at = i + 1;
+		}
+		after_folder =
+		    !arg.optional && slice_equal(arg.word, SLICE_LIT("FOLDER"));
+	}
+}
+
+/* Behind the name of `cmd`, whose first own word is number `i`. */
+static void
+completion_in(struct completion *c, const struct cmd *cmd, size_t i)
+{
+	const char *key = "";
+	struct slice name;
+	size_t args = 0;
+
+	for (; i < c->last; i++) {
+		const char *word = c->word[i];
+
+		if (word[0] != '-' || word[1] == '\0') {
+			key = args++ == 0 ? word : key;
+			continue;
+		}
+		if (!completion_takes_value(cmd, word, &name) ||
+		    strchr(word, '=') != NULL)
+			continue;
+		/* bash makes three words of --mode=sendonly. */
+		if (strcmp(c->word[i + 1], "=") == 0 && i + 1 < c->last)
+			i++;
+		if (++i < c->last)
+			continue;
+		if (strcmp(c->begin, "=") == 0)
+			c->begin = "";
+		completion_put_option_value(c, cmd, name);
+		return;
+	}
+	if (c->begin[0] == '-' && strchr(c->begin, '=') != NULL) {
+		const char *value = strchr(c->begin, '=') + 1;
+
+		if (!completion_takes_value(cmd, c->begin, &name))
+			return;
+		c->before = arena_printf(&c->call->ar, "%.*s",
+		    (int)(value - c->begin), c->begin);
+		c->begin = value;
+		completion_put_option_value(c, cmd, name);
+	} else if (c->begin[0] == '-') {
+		completion_put_options(c, cmd);
+	} else {
+		completion_put_arg(c, cmd, args, key);
+	}
+}
+
+/* The next words of the commands that begin with those from `i` on. */
+static void
+completion_put_commands(struct completion *c, size_t i)
+{
+	for (const struct cmd *cmd = cmd_table(); cmd->name != NULL; cmd++) {
+		const char *next = cmd->name;
+		struct slice word;
+
+		if (!cmd_is_within(cmd, c->last - i, c->word + i))
+			continue;
+		for (size_t n = i; n < c->last; n++) {
+			next += strcspn(next, " ");
+			next += *next == ' ';
+		}
+		word = slice_of(next, strcspn(next, " "));
+		if (word.len > 0)
+			completion_put(c, word);
+	}
+}
+
+/* The command's options before its name: --home DIR; the first word behind. */
+static size_t
+completion_skip_home(struct completion *c, const char **home)
+{
+	size_t i = 0;
+
+	while (i < c->last && c->word[i][0] == '-') {
+		if (strncmp(c->word[i], "--home=", 7) == 0) {
+			*home = c->word[i] + 7;
+		} else if (strcmp(c->word[i], "--home") == 0) {
+			i +=
+			    strcmp(c->word[i + 1], "=") == 0 && i + 1 < c->last;
+			if (++i < c->last)
+				*home = c->word[i];
+		}
+		i++;
+	}
+	return i;
+}
+
+static void
+completion_line(struct completion *c)
+{
+	const struct cmd *best = NULL;
+	const char *home = NULL;
+	struct err err = { 0 };
+	size_t words = 0, i = completion_skip_home(c, &home);
+
+	if (home != NULL) {
+		home_fini(&c->call->home);
+		if (home_init(&c->call->home, home, &err) < 0)
+			return;
+	}
+	if (config_file_load(&c->call->home, &c->call->ar, &c->cfg, NULL, NULL,
+		&err) < 0)
+		memset(&c->cfg, 0, sizeof(c->cfg));
+	if (i > c->last) {
+		c->how = "files"; /* of --home */
+		return;
+	}
+	for (const struct cmd *cmd = cmd_table(); cmd->name != NULL; cmd++) {
+		const size_t n = cmd_matches(cmd, c->last - i, c->word + i);
+
+		if (n > words) {
+			words = n;
+			best = cmd;
+		}
+	}
+	if (best != NULL && strcmp(best->name, "help") != 0)
+		completion_in(c, best, i + words);
+	else if (best == NULL && i == c->last && c->begin[0] == '-')
+		completion_put_all(c, "--home|--help|--version", '|');
+	else
+		completion_put_commands(c, i + words);
+}
+
+/* What the shell would make of a word: without quotes and backslashes. */
+static const char *
+completion_plain(struct cmd_call *call, const char *typed)
+{
+	char *out, *to, quote = '\0';
+
+	if (strncmp(typed, "~/", 2) == 0)
+		typed = arena_printf(&call->ar, "%s%s", call->home.user_home,
+		    typed + 1);
+	out = to = arena_str(&call->ar, slice_str(typed));
+	for (; *typed != '\0'; typed++) {
+		if (*typed == quote) {
+			quote = '\0';
+		} else if (quote == '\0' && (*typed == '\'' || *typed == '"')) {
+			quote = *typed;
+		} else {
+			if (*typed == '\\' && quote != '\'' && typed[1] != '\0')
+				typed++;
+			*to++ = *typed;
+		}
+	}
+	*to = '\0';
+	return out;
+}
+
+static int
+completion_words(struct cmd_call *call)
+{
+	const size_t count = call->opt.arg_count - 1;
+	const char **word = arena_array(&call->ar, count + 1, sizeof(*word));
+	struct completion c = { .call = call,
+		.word = word,
+		.last = count == 0 ? 0 : count - 1,
+		.before = "",
+		.how = "words" };
+
+	word[0] = "";
+	for (size_t i = 0; i < count; i++)
+		word[i] = completion_plain(call, call->opt.arg[i + 1]);
+	c.begin = word[c.last];
+	buf_put_u8(&c.out, '\n');
+	completion_line(&c);
+	printf("%s%.*s", c.how, (int)c.out.len, (const char *)c.out.ptr);
+	buf_fini(&c.out);
+	return CMD_OK;
+}
+
+/* --- The scripts --- */
+
+static const char completion_bash[] =
     "# bash completion of syncctl; made by `syncctl completion bash`.\n"
     "_syncctl()\n"
     "{\n"
-    "\tlocal cur=${COMP_WORDS[COMP_CWORD]} words=() home=() i=1 w\n"
-    "\tlocal line='' list='' kind=none opts=''\n"
+    "\tlocal how='' word\n"
     "\tCOMPREPLY=()\n"
-    "\twhile [ \"$i\" -lt \"$COMP_CWORD\" ]; do\n"
-    "\t\tw=${COMP_WORDS[i]}\n"
-    "\t\tif [ \"$w\" = --home ]; then\n"
-    "\t\t\ti=$((i + 1))\n"
-    "\t\t\thome=(--home \"${COMP_WORDS[i]}\")\n"
-    "\t\telif [ \"${w#-}\" = \"$w\" ]; then\n"
-    "\t\t\twords+=(\"$w\")\n"
-    "\t\tfi\n"
-    "\t\ti=$((i + 1))\n"
-    "\tdone\n"
-    "\tline=\"${words[*]}\"\n"
-    "\tcase \"$line\" in\n";
-
-static const char cmd_completion_bash_tail[] =
+    "\t{\n"
+    "\t\tIFS= read -r how\n"
+    "\t\twhile IFS= read -r word; do\n"
+    "\t\t\tcase ${COMP_WORDS[COMP_CWORD]} in\n"
+    "\t\t\t[\\'\\\"]*) ;;\n"
+    "\t\t\t*) printf -v word %q \"$word\" ;;\n"
+    "\t\t\tesac\n"
+    "\t\t\tCOMPREPLY+=(\"$word\")\n"
+    "\t\tdone\n"
+    "\t} < <(\"${1/#\\~\\//$HOME/}\" completion words -- \\\n"
+    "\t\t\"${COMP_WORDS[@]:1:COMP_CWORD}\" 2>/dev/null)\n"
+    "\tcase $how in\n"
+    "\tfiles) compopt -o default 2>/dev/null ;;\n"
+    "\tpart) compopt -o nospace 2>/dev/null ;;\n"
     "\tesac\n"
-    "\tcase \"$kind\" in\n"
-    "\tfolder|both)\n"
-    "\t\tlist+=\" $(syncctl \"${home[@]}\" folder list -q 2>/dev/null)\" ;;\n"
-    "\tesac\n"
-    "\tcase \"$kind\" in\n"
-    "\tdevice|both)\n"
-    "\t\tlist+=\" $(syncctl \"${home[@]}\" device list -q 2>/dev/null)\" ;;\n"
-    "\tpath)\n"
-    "\t\tmapfile -t COMPREPLY < <(compgen -f -- \"$cur\") ;;\n"
-    "\tesac\n"
-    "\tcase \"$cur\" in\n"
-    "\t-*) list=$opts ;;\n"
-    "\tesac\n"
-    "\tif [ -n \"$list\" ]; then\n"
-    "\t\tmapfile -t -O \"${#COMPREPLY[@]}\" COMPREPLY < \\\n"
-    "\t\t\t<(compgen -W \"$list\" -- \"$cur\")\n"
-    "\tfi\n"
     "}\n"
-    "complete -o filenames -F _syncctl syncctl\n";
+    "complete -F _syncctl syncctl\n";
 
-/* A pattern for each command, the longest first in the table's own order. */
-static void
-cmd_completion_bash(void)
-{
-	static const char *const groups[] = { "device", "folder ignore",
-		"folder", "config", "conflict" };
-
-	fputs(cmd_completion_bash_head, stdout);
-	for (const struct cmd *c = cmd_table(); c->name != NULL; c++) {
-		printf("\t\"%s\"|\"%s \"*)\n\t\tkind=%s\n\t\topts=\"", c->name,
-		    c->name, cmd_completion_kind(c));
-		cmd_completion_options(c);
-		fputs("\"", stdout);
-		if (strcmp(cmd_completion_kind(c), "key") == 0) {
-			fputs("\n\t\tlist=\"", stdout);
-			cmd_completion_keys();
-			fputs("\"", stdout);
-		}
-		if (strcmp(c->name, "completion") == 0)
-			fputs("\n\t\tlist=\"bash zsh\"", stdout);
-		fputs(" ;;\n", stdout);
-	}
-	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
-		printf("\t\"%s\")\n\t\tlist=\"", groups[i]);
-		cmd_completion_words(groups[i]);
-		fputs("\" ;;\n", stdout);
-	}
-	fputs("\t\"\")\n\t\tlist=\"", stdout);
-	cmd_completion_words("");
-	fputs("\"\n\t\topts=\"--home --help --version\" ;;\n", stdout);
-	fputs(cmd_completion_bash_tail, stdout);
-}
-
-/* zsh runs the bash one through its own bridge. */
-static void
-cmd_completion_zsh(void)
-{
-	fputs("#compdef syncctl\n"
-	      "# zsh completion of syncctl; made by `syncctl completion "
-	      "zsh`.\n"
-	      "_syncctl_list()\n"
-	      "{\n"
-	      "\tlocal -a list\n"
-	      "\tlist=(${(f)\"$(syncctl $1 list -q 2>/dev/null)\"})\n"
-	      "\tcompadd -a list\n"
-	      "}\n"
-	      "_syncctl()\n"
-	      "{\n"
-	      "\tlocal -a words_only\n"
-	      "\tlocal line w\n"
-	      "\tfor w in ${words[2,CURRENT-1]}; do\n"
-	      "\t\t[[ $w == -* ]] || words_only+=($w)\n"
-	      "\tdone\n"
-	      "\tline=\"${words_only[*]}\"\n"
-	      "\tcase \"$line\" in\n",
-	    stdout);
-	for (const struct cmd *c = cmd_table(); c->name != NULL; c++) {
-		const char *kind = cmd_completion_kind(c);
-
-		printf("\t\"%s\"|\"%s \"*)\n\t\tcompadd --", c->name, c->name);
-		cmd_completion_options(c);
-		if (strcmp(kind, "key") == 0)
-			cmd_completion_keys();
-		if (strcmp(c->name, "completion") == 0)
-			fputs(" bash zsh", stdout);
-		if (strcmp(kind, "folder") == 0 || strcmp(kind, "both") == 0)
-			fputs("\n\t\t_syncctl_list folder", stdout);
-		if (strcmp(kind, "device") == 0 || strcmp(kind, "both") == 0)
-			fputs("\n\t\t_syncctl_list device", stdout);
-		if (strcmp(kind, "path") == 0)
-			fputs("\n\t\t_files", stdout);
-		fputs(" ;;\n", stdout);
-	}
-	for (size_t i = 0; i < 5; i++) {
-		static const char *const groups[] = { "device", "folder ignore",
-			"folder", "config", "conflict" };
-
-		printf("\t\"%s\") compadd -- ", groups[i]);
-		cmd_completion_words(groups[i]);
-		fputs(" ;;\n", stdout);
-	}
-	fputs("\t\"\") compadd -- --home --help --version ", stdout);
-	cmd_completion_words("");
-	fputs(" ;;\n\tesac\n}\n_syncctl \"$@\"\n", stdout);
-}
+static const char completion_zsh[] =
+    "#compdef syncctl\n"
+    "# zsh completion of syncctl; made by `syncctl completion zsh`.\n"
+    "_syncctl()\n"
+    "{\n"
+    "\tlocal how\n"
+    "\tlocal -a found\n"
+    "\tfound=(\"${(@f)$(\"${(Q)words[1]}\" completion words -- \\\n"
+    "\t\t\"${(@)words[2,CURRENT]}\" 2>/dev/null)}\")\n"
+    "\thow=$found[1]\n"
+    "\tshift found\n"
+    "\tcase $how in\n"
+    "\tfiles) _files ;;\n"
+    "\tpart) compadd -S '' -a found; return ;;\n"
+    "\tesac\n"
+    "\tcompadd -a found\n"
+    "}\n"
+    "_syncctl \"$@\"\n";
 
 int
 cmd_completion(struct cmd_call *call)
 {
-	const char *shell = call->opt.arg[0];
+	const char *what = call->opt.arg[0];
 
-	if (strcmp(shell, "bash") == 0)
-		cmd_completion_bash();
-	else if (strcmp(shell, "zsh") == 0)
-		cmd_completion_zsh();
+	if (strcmp(what, "words") == 0)
+		return completion_words(call);
+	if (call->opt.arg_count > 1)
+		return cmd_usage(call, "\"%s\" is one word too many",
+		    call->opt.arg[1]);
+	if (strcmp(what, "bash") == 0)
+		fputs(completion_bash, stdout);
+	else if (strcmp(what, "zsh") == 0)
+		fputs(completion_zsh, stdout);
 	else
 		return cmd_usage(call, "no completion for %s; bash or zsh",
-		    shell);
+		    what);
 	return CMD_OK;
 }

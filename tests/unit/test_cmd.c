@@ -312,10 +312,115 @@ cmd_completion_is_for_two_shells(void **state)
 {
 	(void)state;
 	must("completion|bash");
-	has("import-syncthing");
-	has("mesh.listen");
+	has("complete -F _syncctl syncctl");
 	must("completion|zsh");
 	has("#compdef syncctl");
+}
+
+/* What may stand at the end of these words; '' is an empty one. */
+static void
+completes(const char *typed, const char *want)
+{
+	char words[256];
+
+	snprintf(words, sizeof(words), "completion|words|--|%s", typed);
+	must(words);
+	if (strcmp(out, want) != 0)
+		fail_msg("%s: \"%s\" instead of \"%s\"", typed, out, want);
+}
+
+static void
+cmd_completion_knows_commands_options_and_values(void **state)
+{
+	(void)state;
+	completes("st", "words\nstatus\n");
+	completes("device|re", "words\nrename\nremove\nresume\nrevoke\n");
+	completes("conflict|''", "words\nlist\n");
+	completes("folder|ignore|''", "words\nlist\ntest\n");
+	completes("help|folder|ig", "words\nignore\n");
+	completes("-", "words\n--home\n--help\n--version\n");
+	completes("nonsense|''", "words\n");
+	completes("folder|add|--sh", "words\n--share\n");
+	completes("folder|add|/x|--mode|se", "words\nsendreceive\nsendonly\n");
+	completes("folder|add|--mode=r", "words\n--mode=receiveonly\n");
+	/* As bash takes it apart. */
+	completes("folder|add|--mode|=|r", "words\nreceiveonly\n");
+	completes("folder|add|--mode|=",
+	    "words\nsendreceive\nsendonly\nreceiveonly\n");
+	completes("folder|add|--id|''", "words\n");
+	completes("device|add|ID|--addr|q", "part\nquic://\n");
+	completes("completion|''", "words\nbash\nzsh\n");
+	completes("domain|allow|a|b|d", "words\ndrop\ndiag\n");
+	completes("config|set|log.level|w", "words\nwarn\n");
+	completes("config|set|mesh.announce|''", "words\ntrue\nfalse\n");
+	completes("events|--type|change.local,change.r",
+	    "words\nchange.local,change.remote\n");
+	completes("explain|''", "files\n");
+	completes("--home|''", "files\n");
+	completes("import-syncthing|--dry-run|''", "files\n");
+}
+
+static void
+cmd_completion_knows_names(void **state)
+{
+	char words[256];
+
+	(void)state;
+	must("device|add|" ID_A "|--name|lap top");
+	snprintf(words, sizeof(words), "folder|add|%s/a|--id|$(docs)", home);
+	must(words);
+	completes("status|''", "words\n$(docs)\nlap top\n");
+	completes("wait|--with|''", "words\nlap top\n");
+	completes("wait|--with|lap\\ t", "words\nlap top\n");
+	completes("wait|--with|'lap t", "words\nlap top\n");
+	completes("wait|--with|lap top|''", "words\n$(docs)\n");
+	completes("wait|x|y|''", "words\n$(docs)\n");
+	completes("folder|add|/x|--share|''", "words\nlap top\n");
+	completes("folder|share|''", "words\n$(docs)\n");
+	completes("folder|share|x|''", "words\nlap top\n");
+	completes("folder|share|x|y|''", "words\n");
+	completes("device|show|''", "words\nlap top\n");
+	completes("trash|list|x|''", "words\n");
+	completes("folder|ignore|test|''", "files\n$(docs)\n");
+	completes("config|get|device.lap top.pa",
+	    "words\ndevice.lap top.paused\n");
+	completes("config|set|folder.x.share|''", "words\nlap top\n");
+	completes("--home|/nowhere|status|''", "words\n");
+	snprintf(words, sizeof(words), "--home=%s|device|show|''", home);
+	completes(words, "words\nlap top\n");
+	/* A configuration that is broken has no names, and is no failure. */
+	snprintf(words, sizeof(words), "echo nonsense >>%s/config", home);
+	assert_int_equal(system(words), 0);
+	completes("status|''", "words\n");
+}
+
+static void
+cmd_help_tells_options(void **state)
+{
+	(void)state;
+	must("device|add|--help");
+	has("--addr ADDRESS");
+	has("quic://HOST:PORT, relay://");
+	must("help|events");
+	has("[--since TIME]");
+	assert_int_equal(run("folder|share|x"), CMD_USAGE);
+	has("DEVICE is missing");
+	assert_int_equal(run("version|surplus"), CMD_USAGE);
+	has("\"surplus\" is one word too many");
+	for (const struct cmd *c = cmd_table(); c->name != NULL; c++) {
+		const char *spec = c->options;
+		struct slice name;
+		bool takes_value;
+
+		while (cmd_option_next(&spec, &name, &takes_value)) {
+			const struct cmd_option *o = cmd_option_find(c, name);
+
+			if (o == NULL)
+				fail_msg("%s: nothing is said of --%.*s",
+				    c->name, SLICE_FMT(name));
+			assert_int_equal(takes_value, o->value != NULL);
+		}
+	}
 }
 
 static void
@@ -472,6 +577,9 @@ main(void)
 		T(cmd_config_is_changed_value_by_value),
 		T(cmd_devices_and_folders_without_a_daemon),
 		T(cmd_completion_is_for_two_shells),
+		T(cmd_completion_knows_commands_options_and_values),
+		T(cmd_completion_knows_names),
+		T(cmd_help_tells_options),
 		cmocka_unit_test(options_take_values_in_both_ways),
 		cmocka_unit_test(names_are_found_by_their_beginning),
 		cmocka_unit_test(print_says_sizes_and_ages_as_people_do),
