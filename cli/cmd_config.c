@@ -252,7 +252,8 @@ cmd_config_list(struct cmd_call *call)
 	code = cmd_config_items(call, &item, &count);
 	if (code != CMD_OK)
 		return code;
-	if (options_has(&call->opt, "json")) {
+	if (options_has(&call->opt, "json") ||
+	    options_has(&call->opt, "jsonl")) {
 		list = json_array();
 		for (size_t i = 0; i < count; i++)
 			json_array_append_new(list,
@@ -263,7 +264,9 @@ cmd_config_list(struct cmd_call *call)
 		o = cmd_object();
 		json_object_set_new(o, "file", json_string(call->home.config));
 		json_object_set_new(o, "values", list);
-		return cmd_print_json(o, CMD_OK);
+		return options_has(&call->opt, "jsonl")
+			   ? cmd_print_jsonl(o, "values", CMD_OK)
+			   : cmd_print_json(o, CMD_OK);
 	}
 	for (size_t i = 0; i < count; i++)
 		printf("%s=%s\n", cmd_config_canonical(call, item[i].key),

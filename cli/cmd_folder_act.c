@@ -183,17 +183,18 @@ cmd_folder_ignore_list(struct cmd_call *call)
 		return code;
 	file = arena_printf(&call->ar, "%.*s/.stignore",
 	    SLICE_FMT(cfg.setup.folder[i].path));
-	cmd_try(call, "GET",
+	code = cmd_try(call, "GET",
 	    cmd_query(call, "/v1/ignores", "folder",
 		(const char *)cfg.setup.folder[i].id.ptr),
 	    5, &o, &err);
-	if (options_has(&call->opt, "json")) {
-		if (o == NULL) {
-			o = cmd_object();
-			json_object_set_new(o, "file", json_string(file));
-		}
-		return cmd_print_json(o, CMD_OK);
-	}
+	/* Lines of a file are no rules: those only the daemon has. */
+	if (options_has(&call->opt, "json"))
+		return code != CMD_OK ? cmd_fail_try(call, code, &err)
+				      : cmd_print_json(o, CMD_OK);
+	if (options_has(&call->opt, "jsonl"))
+		return code != CMD_OK ? cmd_fail_try(call, code, &err)
+				      : cmd_print_jsonl(o, "list", CMD_OK);
+	code = CMD_OK;
 	printf("%s\n", file);
 	list = json_object_get(o, "list");
 	if (json_array_size(list) > 0) {

@@ -200,6 +200,10 @@ def test_config_get_set_unset_list(alone: Node, up: bool) -> None:
     assert alone.ctl("config", "get", "log.level").out.strip() == "debug"
     listed = alone.ctl("config", "list").out
     assert "mesh.announce" in listed and alone.addr in listed
+    lines = [json.loads(line) for line in
+             alone.ctl("config", "list", "--jsonl").out.splitlines()]
+    assert {line["key"]: line["value"] for line in lines}["mesh.listen"] == \
+        alone.addr
     alone.ctl("config", "unset", "log.level")
     told = alone.ctl("config", "get", "log.level", check=False)
     assert told.out.strip() in ("", "info")
@@ -782,8 +786,13 @@ def test_folder_ignore_list_shows_included_files(pair: Pair) -> None:
     told = pair.a.ctl("folder", "ignore", "list", FOLDER, "--json").json
     assert [(r["file"], r["line"]) for r in told["list"]] == \
         [(".stignore", 1), ("rules/more", 1), (".stignore", 4)]
+    lines = pair.a.ctl("folder", "ignore", "list", FOLDER, "--jsonl").out
+    assert [json.loads(line)["pattern"] for line in lines.splitlines()] == \
+        [r["pattern"] for r in told["list"]]
     pair.a.stop()
     assert "#include rules/more" in listed(), "the file, without the daemon"
+    assert pair.a.ctl("folder", "ignore", "list", FOLDER, "--json",
+                      check=False).code == NO_DAEMON
 
 
 def test_events_are_told_as_lines(pair: Pair) -> None:
