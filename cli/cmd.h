@@ -23,6 +23,7 @@
 #include "engine/base/slice.h"
 
 struct cmd;
+struct print_table;
 
 /* One call of a command. */
 struct cmd_call {
@@ -155,6 +156,8 @@ int cmd_set(struct config_file *cf, const char *key, const char *value,
  */
 char *cmd_absolute(struct cmd_call *call, const char *path);
 
+/* The table of a list, with the columns of --columns; an exit code. */
+int cmd_print_table(struct cmd_call *call, struct print_table *t);
 /* JSON of an answer, for --json; takes it.  Exit code as given. */
 int cmd_print_json(json_t *o, int exit_code);
 /* An item on a line of its own, for --jsonl: each has the schema. */

@@ -404,6 +404,25 @@ cmd_absolute(struct cmd_call *call, const char *path)
 	    strcmp(real, "/") == 0 ? "" : real, base);
 }
 
+/* --- Tables --- */
+
+int
+cmd_print_table(struct cmd_call *call, struct print_table *t)
+{
+	const char *columns = options_value(&call->opt, "columns");
+	const char *all = t->cell[0];
+
+	if (columns != NULL && !print_table_pick(t, columns)) {
+		for (size_t i = 1; i < t->columns; i++)
+			all =
+			    arena_printf(&call->ar, "%s, %s", all, t->cell[i]);
+		return cmd_usage(call, "--columns \"%s\": there are %s",
+		    columns, all);
+	}
+	print_table(t, stdout);
+	return CMD_OK;
+}
+
 /* --- JSON --- */
 
 json_t *

@@ -383,7 +383,7 @@ cmd_device_words(struct arena *ar, const json_t *list)
 	return out == NULL ? "–" : out;
 }
 
-static void
+static int
 cmd_device_print(struct cmd_call *call, const json_t *list)
 {
 	struct print_table t;
@@ -413,7 +413,7 @@ cmd_device_print(struct cmd_call *call, const json_t *list)
 		print_cell(&t, cmd_device_words(&call->ar,
 				   json_object_get(o, "configured")));
 	}
-	print_table(&t, stdout);
+	return cmd_print_table(call, &t);
 }
 
 int
@@ -445,9 +445,9 @@ cmd_device_list(struct cmd_call *call)
 		puts("No devices.  Add one:  syncctl device add ID --name "
 		     "NAME");
 	else
-		cmd_device_print(call, list);
+		code = cmd_device_print(call, list);
 	json_decref(o);
-	return CMD_OK;
+	return code;
 }
 
 static void

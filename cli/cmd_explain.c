@@ -187,8 +187,10 @@ cmd_conflict_list(struct cmd_call *call)
 		print_cell(&t, print_safe(ar, cmd_text(c, "modified_by")));
 		print_cell(&t, print_safe(ar, cmd_text(c, "path")));
 	}
-	print_table(&t, stdout);
-	puts("Keep what you want under the first name and delete the copy.");
+	code = cmd_print_table(call, &t);
+	if (!options_has(&call->opt, "columns"))
+		puts("Keep what you want under the first name and delete the "
+		     "copy.");
 	json_decref(o);
-	return CMD_OK;
+	return code;
 }

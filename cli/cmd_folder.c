@@ -359,7 +359,7 @@ cmd_folder_state(const json_t *o)
 	return state[0] == '\0' ? "–" : state;
 }
 
-static void
+static int
 cmd_folder_print(struct cmd_call *call, const json_t *list)
 {
 	struct print_table t;
@@ -383,7 +383,7 @@ cmd_folder_print(struct cmd_call *call, const json_t *list)
 		print_cell(&t, print_safe(&call->ar, cmd_text(o, "label")));
 		print_cell(&t, print_safe(&call->ar, cmd_text(o, "path")));
 	}
-	print_table(&t, stdout);
+	return cmd_print_table(call, &t);
 }
 
 int
@@ -414,9 +414,9 @@ cmd_folder_list(struct cmd_call *call)
 	else if (cfg.setup.folder_count == 0)
 		puts("No folders.  Add one:  syncctl folder add PATH --id ID");
 	else
-		cmd_folder_print(call, list);
+		code = cmd_folder_print(call, list);
 	json_decref(o);
-	return CMD_OK;
+	return code;
 }
 
 static void

@@ -62,6 +62,8 @@ static const struct cmd_option cmd_help_options[] = {
 	{ "doctor", "x", NULL, "only what is not well" },
 	{ "import-syncthing", "force", NULL,
 	    "move this home's identity aside, add to its configuration" },
+	{ NULL, "columns", "NAME,...",
+	    "only these columns, in this order, such as path,size" },
 	{ NULL, "json", NULL, "as one JSON document" },
 	{ NULL, "jsonl", NULL, "as one JSON object a line" },
 	{ NULL, "q", NULL, "say nothing; the exit code tells" },

@@ -131,7 +131,7 @@ cmd_trash_list(struct cmd_call *call)
 	int64_t bytes = 0;
 	json_t *o;
 	size_t i;
-	const int code = cmd_trash_open(call, &t);
+	int code = cmd_trash_open(call, &t);
 
 	if (code != CMD_OK)
 		return code;
@@ -156,14 +156,15 @@ cmd_trash_list(struct cmd_call *call)
 	if (json_array_size(list) == 0) {
 		puts("Nothing is in the trash can.");
 	} else {
-		print_table(&pt, stdout);
-		printf("%s %s, %s, in %s\n",
-		    print_count(ar, (int64_t)json_array_size(list)),
-		    json_array_size(list) == 1 ? "file" : "files",
-		    print_size(ar, bytes), print_safe(ar, t.dir));
+		code = cmd_print_table(call, &pt);
+		if (!options_has(&call->opt, "columns"))
+			printf("%s %s, %s, in %s\n",
+			    print_count(ar, (int64_t)json_array_size(list)),
+			    json_array_size(list) == 1 ? "file" : "files",
+			    print_size(ar, bytes), print_safe(ar, t.dir));
 	}
 	json_decref(o);
-	return CMD_OK;
+	return code;
 }
 
 /* --- Restoring --- */

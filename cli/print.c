@@ -102,6 +102,65 @@ print_cell(struct print_table *t, const char *text)
 	print_cell_styled(t, text, PRINT_PLAIN);
 }
 
+/* "shared-with" is what "SHARED WITH" is called. */
+static bool
+print_is_heading(const char *heading, const char *name, size_t len)
+{
+	if (strlen(heading) != len)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		const char c = name[i] == '-' ? ' ' : name[i];
+
+		if (heading[i] != (c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c))
+			return false;
+	}
+	return true;
+}
+
+bool
+print_table_pick(struct print_table *t, const char *names)
+{
+	size_t *pick = arena_array(t->ar, strlen(names) + 1, sizeof(*pick));
+
+	t->pick = pick;
+	t->picks = 0;
+	do {
+		const size_t len = strcspn(names, ",");
+		size_t i = 0;
+
+		while (
+		    i < t->columns && !print_is_heading(t->cell[i], names, len))
+			i++;
+		if (i == t->columns)
+			return false;
+		pick[t->picks++] = i;
+		names += len;
+	} while (*names++ == ',');
+	return true;
+}
+
+static void
+print_table_row(const struct print_table *t, size_t first, const size_t *width,
+    FILE *f)
+{
+	const size_t count = t->pick == NULL ? t->columns : t->picks;
+
+	for (size_t n = 0; n < count; n++) {
+		const size_t column = t->pick == NULL ? n : t->pick[n];
+		const char *text = t->cell[first + column];
+		const bool right = (t->right >> column & 1) != 0;
+		const int pad = (int)(width[column] - print_width(text));
+
+		if (right)
+			fprintf(f, "%*s", pad, "");
+		print_styled(f,
+		    first == 0 ? PRINT_DIM : t->style[first + column], text);
+		if (n + 1 < count)
+			fprintf(f, "%*s", right ? 2 : pad + 2, "");
+	}
+	fputc('\n', f);
+}
+
 void
 print_table(const struct print_table *t, FILE *f)
 {
@@ -113,21 +172,8 @@ print_table(const struct print_table *t, FILE *f)
 		if (w > width[i % t->columns])
 			width[i % t->columns] = w;
 	}
-	for (size_t i = 0; i < t->cells; i++) {
-		const size_t column = i % t->columns;
-		const bool is_last = column + 1 == t->columns;
-		const bool right = (t->right >> column & 1) != 0;
-		const int pad = (int)(width[column] - print_width(t->cell[i]));
-
-		if (right)
-			fprintf(f, "%*s", pad, "");
-		print_styled(f, i < t->columns ? PRINT_DIM : t->style[i],
-		    t->cell[i]);
-		if (is_last)
-			fputc('\n', f);
-		else
-			fprintf(f, "%*s", right ? 2 : pad + 2, "");
-	}
+	for (size_t i = 0; i < t->cells; i += t->columns)
+		print_table_row(t, i, width, f);
 }
 
 const char *

@@ -25,7 +25,9 @@ struct print_table {
 	const char **cell; /* row by row, the first is the heading */
 	enum print_style *style;
 	size_t cells, cap;
-	uint32_t right; /* bit i: column i is aligned to the right */
+	uint32_t right;     /* bit i: column i is aligned to the right */
+	const size_t *pick; /* the columns shown, in this order; NULL: all */
+	size_t picks;
 };
 
 void print_table_init(struct print_table *t, struct arena *ar, size_t columns,
@@ -33,6 +35,11 @@ void print_table_init(struct print_table *t, struct arena *ar, size_t columns,
 void print_cell(struct print_table *t, const char *text);
 void print_cell_styled(struct print_table *t, const char *text,
     enum print_style style);
+/*
+ * Show these columns only, by the names in their headings, which must be put
+ * already: "state,shared-with".  False when there is no such column.
+ */
+bool print_table_pick(struct print_table *t, const char *names);
 /* The last column is not padded. */
 void print_table(const struct print_table *t, FILE *f);
 

@@ -293,6 +293,13 @@ cmd_devices_and_folders_without_a_daemon(void **state)
 	must("device|list|--json");
 	has("\"paused\": true");
 	must("device|resume|note");
+	must("device|list|--columns|folders,device");
+	assert_string_equal(out, "FOLDERS  DEVICE\ndocs     note.book\n");
+	assert_int_equal(run("folder|list|--columns|id,shared-with"),
+	    CMD_USAGE);
+	has("there are FOLDER, STATE, MODE, SHARED WITH");
+	must("folder|list|--columns=folder,shared-with");
+	assert_string_equal(out, "FOLDER  SHARED WITH\ndocs    note.book\n");
 	must("folder|pause|docs");
 	must("folder|show|docs");
 	has("paused");
