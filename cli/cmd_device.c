@@ -236,6 +236,20 @@ cmd_device_rename(struct cmd_call *call)
 	return cmd_edit_end(call, cf, rc, &err);
 }
 
+/* For --dry-run. */
+static void
+cmd_device_tell_remove(struct cmd_call *call, const struct config *cfg,
+    const struct setup_device *dev)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < cfg->setup.folder_count; i++)
+		count += setup_is_shared(&cfg->setup.folder[i], &dev->id);
+	printf("%s would be trusted no longer; %u folder%s shared with it.\n",
+	    print_safe(&call->ar, (const char *)dev->name.ptr), count,
+	    count == 1 ? " is" : "s are");
+}
+
 int
 cmd_device_remove(struct cmd_call *call)
 {
@@ -256,6 +270,11 @@ cmd_device_remove(struct cmd_call *call)
 		    "%.*s is a member of the domain; it can be put out on "
 		    "every device",
 		    SLICE_FMT(dev->name));
+	}
+	if (options_has(&call->opt, "dry-run")) {
+		config_file_drop(cf);
+		cmd_device_tell_remove(call, &cfg, dev);
+		return CMD_OK;
 	}
 	rc = cmd_device_replace_shares(call, &cfg, dev, cf, NULL, &err);
 	if (rc == 0)

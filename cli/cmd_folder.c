@@ -193,6 +193,13 @@ cmd_folder_remove(struct cmd_call *call)
 	code = cmd_folder_edit(call, &cfg, &f, &cf);
 	if (code != CMD_OK)
 		return code;
+	if (options_has(&call->opt, "dry-run")) {
+		config_file_drop(cf);
+		printf("%s would be synced no longer; the files stay in %s.\n",
+		    print_safe(&call->ar, (const char *)f->id.ptr),
+		    print_safe(&call->ar, (const char *)f->path.ptr));
+		return CMD_OK;
+	}
 	rc = config_file_remove(cf, "folder", f->id, &err);
 	code = cmd_edit_end(call, cf, rc, &err);
 	if (code == CMD_OK && !client_is_up(call->client)) {

@@ -305,6 +305,11 @@ cmd_devices_and_folders_without_a_daemon(void **state)
 	has("paused");
 	must("folder|list|-q");
 	assert_string_equal(out, "docs\n");
+	must("device|remove|note|--dry-run");
+	has("note.book would be trusted no longer; 1 folder is shared");
+	must("folder|remove|docs|--dry-run");
+	has("docs would be synced no longer; the files stay in /");
+	must("device|show|note");
 	must("device|remove|note");
 	must("folder|show|docs");
 	assert_null(strstr(out, "note.book"));
