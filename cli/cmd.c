@@ -194,11 +194,16 @@ cmd_unknown(size_t argc, const char *const *argv)
 	for (const struct cmd *cmd = cmds; cmd->name != NULL; cmd++)
 		while (known < argc && cmd_is_within(cmd, known + 1, argv))
 			known++;
-	if (known == argc)
+	if (known == argc) {
 		cmd_say("one word is missing: which of these?");
-	else
-		cmd_say("no command %s%s%s", known > 0 ? argv[0] : "",
-		    known > 0 ? " " : "", argv[known]);
+	} else if (known > 0) {
+		cmd_say("no command %s%s%s %s", argv[0], known > 1 ? " " : "",
+		    known > 1 ? argv[1] : "", argv[known]);
+	} else {
+		cmd_say("no command \"%s\"", argv[0]);
+		cmd_print_near(stderr, argv[0]);
+		return CMD_USAGE;
+	}
 	cmd_print_list(stderr, known, argv);
 	return CMD_USAGE;
 }

@@ -83,6 +83,8 @@ struct cmd_arg {
 bool cmd_arg_next(const char **args, struct cmd_arg *out);
 /* Commands that begin with these words; false when there are none. */
 bool cmd_print_list(FILE *f, size_t argc, const char *const *argv);
+/* Commands that a mistyped one may mean, or where all are. */
+void cmd_print_near(FILE *f, const char *typed);
 /* The usage line and what it does; with all options; all commands. */
 void cmd_print_usage(FILE *f, const struct cmd *cmd);
 void cmd_print_help(FILE *f, const struct cmd *cmd);

@@ -108,6 +108,8 @@ cmd_config_get(struct cmd_call *call)
 		json_object_set_new(o, "values", list);
 		return cmd_print_json(o, code);
 	}
+	if (code != CMD_OK)
+		code = cmd_fail_as(call, code, NULL, "%s is not set", key);
 	for (size_t i = 0; i < json_array_size(list); i++)
 		puts(json_string_value(json_array_get(list, i)));
 	json_decref(list);

@@ -175,6 +175,46 @@ cmd_print_list(FILE *f, size_t argc, const char *const *argv)
 	return any;
 }
 
+/* One letter wrong, missing, too many or two swapped, or a beginning. */
+static bool
+cmd_help_is_near(struct slice name, struct slice typed)
+{
+	size_t head = 0, tail = 0, a, b;
+
+	if (slice_has_prefix(name, typed))
+		return typed.len >= 2;
+	while (head < name.len && head < typed.len &&
+	       name.ptr[head] == typed.ptr[head])
+		head++;
+	while (tail < name.len - head && tail < typed.len - head &&
+	       name.ptr[name.len - 1 - tail] == typed.ptr[typed.len - 1 - tail])
+		tail++;
+	a = name.len - head - tail;
+	b = typed.len - head - tail;
+	if (a <= 1 && b <= 1)
+		return name.len > 2;
+	return a == 2 && b == 2 && name.ptr[head] == typed.ptr[head + 1] &&
+	       name.ptr[head + 1] == typed.ptr[head];
+}
+
+void
+cmd_print_near(FILE *f, const char *typed)
+{
+	bool any = false;
+
+	for (const struct cmd *cmd = cmd_table(); cmd->name != NULL; cmd++) {
+		const struct slice name =
+		    slice_of(cmd->name, strcspn(cmd->name, " "));
+
+		if (!cmd_help_is_near(name, slice_str(typed)))
+			continue;
+		fprintf(f, "  %-20s %s\n", cmd->name, cmd->help);
+		any = true;
+	}
+	if (!any)
+		fputs("  next:  syncctl help\n", f);
+}
+
 void
 cmd_print_usage(FILE *f, const struct cmd *cmd)
 {

@@ -201,21 +201,28 @@ config_check_text(struct slice text, size_t min, size_t max, struct err *err)
 static int
 config_check_address(struct slice text, bool listen, struct err *err)
 {
+	static const char listens[] = "must be tcp://HOST:PORT, "
+				      "quic://HOST:PORT (HOST may be left out) "
+				      "or relay://HOST:PORT/?id=DEVICE-ID";
+	static const char dials[] =
+	    "must be tcp://HOST:PORT, quic://HOST:PORT, "
+	    "relay://HOST:PORT/?id=DEVICE-ID or "
+	    "dynamic";
 	struct addr addr;
 	int rc;
 
 	rc = addr_parse(&addr, text, err);
+	/* Not even the form of one: then what there is, not how it is meant. */
+	if (rc < 0 && slice_find(text, '/') == SIZE_MAX)
+		return err_set(err, ERR_INVALID, "%s",
+		    listen ? listens : dials);
 	if (rc < 0)
 		return rc;
 	if (addr.scheme == ADDR_RELAY && !addr_is_dialable(&addr))
 		return err_set(err, ERR_INVALID,
 		    "must name a relay: relay://HOST:PORT/?id=DEVICE-ID");
 	if (addr.scheme == ADDR_DYNAMIC)
-		return listen ? err_set(err, ERR_INVALID,
-				    "must be tcp://HOST:PORT, "
-				    "quic://HOST:PORT (HOST may be left out) "
-				    "or relay://HOST:PORT/?id=DEVICE-ID")
-			      : 0;
+		return listen ? err_set(err, ERR_INVALID, "%s", listens) : 0;
 	if (!listen && addr_is_unspecified(&addr))
 		return err_set(err, ERR_INVALID,
 		    "must name a host: tcp://HOST:PORT, quic://HOST:PORT or "

@@ -417,6 +417,20 @@ cmd_help_tells_options(void **state)
 	has("[--since TIME]");
 	assert_int_equal(run("folder|share|x"), CMD_USAGE);
 	has("DEVICE is missing");
+	assert_int_equal(run("frob"), CMD_USAGE);
+	assert_string_equal(out,
+	    "syncctl: no command \"frob\"\n  next:  syncctl help\n");
+	assert_int_equal(run("stauts"), CMD_USAGE);
+	has("\"stauts\"\n  status  ");
+	assert_int_equal(run("folders|list"), CMD_USAGE);
+	has("  folder list  ");
+	assert_int_equal(run("folder|ignore|frob"), CMD_USAGE);
+	has("no command folder ignore frob\n  folder ignore list");
+	assert_int_equal(run("device|add|" ID_A "|--name|x|--addr|h"),
+	    CMD_USAGE);
+	has("must be tcp://HOST:PORT, quic://HOST:PORT, relay://HOST:PORT/");
+	assert_int_equal(run("config|get|node.name"), CMD_NOT_FOUND);
+	has("node.name is not set");
 	assert_int_equal(run("version|surplus"), CMD_USAGE);
 	has("\"surplus\" is one word too many");
 	for (const struct cmd *c = cmd_table(); c->name != NULL; c++) {
