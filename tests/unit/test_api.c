@@ -275,7 +275,7 @@ fake_netcheck(void *arg, struct arena *ar, struct net_netcheck *out)
 	*out = (struct net_netcheck){ .socket = true,
 		.rounds = fake.checks,
 		.v4 = { 3, 1, "203.0.113.5:1000", NATCHECK_BY_PORT,
-		    NATCHECK_HAIRPIN_NO, 12500000, 7 * CLOCK_S },
+		    NATCHECK_HAIRPIN_NO, 12500000, 7 * CLOCK_S, { 0 } },
 		.v6 = { .mapped = "" },
 		.server = server,
 		.server_count = 2,
