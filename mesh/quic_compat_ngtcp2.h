@@ -23,6 +23,9 @@ typedef ngtcp2_connection_close_error ngtcp2_ccerr;
 #define NGTCP2_CCERR_TYPE_APPLICATION                                          \
 	NGTCP2_CONNECTION_CLOSE_ERROR_CODE_TYPE_APPLICATION
 
+/* The second version of BBR, which is the only one that 1.x has. */
+#define QUIC_COMPAT_BBR NGTCP2_CC_ALGO_BBR2
+
 static inline void
 quic_compat_ccerr(ngtcp2_conn *conn, ngtcp2_ccerr *out)
 {
@@ -61,6 +64,8 @@ quic_compat_set_token(ngtcp2_settings *settings, const ngtcp2_pkt_hd *hd)
 }
 
 #else
+
+#define QUIC_COMPAT_BBR NGTCP2_CC_ALGO_BBR
 
 static inline void
 quic_compat_ccerr(ngtcp2_conn *conn, ngtcp2_ccerr *out)

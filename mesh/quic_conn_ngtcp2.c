@@ -399,7 +399,7 @@ quic_conn_settings(struct quic_conn *c, ngtcp2_settings *settings,
 	}
 	/* Where packets get lost by chance, CUBIC starves; 0011-quic.md. */
 	settings->cc_algo = addr_is_loopback(&c->address) ? NGTCP2_CC_ALGO_CUBIC
-							  : NGTCP2_CC_ALGO_BBR;
+							  : QUIC_COMPAT_BBR;
 	ngtcp2_transport_params_default(params);
 	params->initial_max_data = LIMIT_QUIC_EARLY;
 	params->initial_max_stream_data_bidi_local = LIMIT_QUIC_EARLY;

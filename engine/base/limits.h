@@ -78,7 +78,7 @@
 #define LIMIT_DIAL_NS 10000000000ull  /* to connect one address */
 #define LIMIT_QUIC_UNPROVEN 8u        /* a second, or half-open at once */
 #define LIMIT_QUIC_EARLY (64 * KIB)   /* bytes of who is not known yet */
-#define LIMIT_QUIC_WINDOW (8 * MIB)   /* bytes in, not read yet; one peer */
+#define LIMIT_QUIC_WINDOW (16 * MIB)  /* bytes in, not read yet; one peer */
 #define LIMIT_QUIC_UNSENT (256 * KIB) /* bytes taken to be sent, */
 #define LIMIT_QUIC_UNACKED (16 * MIB) /* and sent, not acknowledged */
 /* Silence, as Syncthing has it. */
