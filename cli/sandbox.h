@@ -95,7 +95,10 @@ void sandbox_landlock_put(struct sandbox *sb, uint32_t folder, int fd);
 /* The folder was closed: hold its root no more, so that it can be unmounted.
  * With the next renewal it is out of bounds. */
 void sandbox_landlock_remove(struct sandbox *sb, uint32_t folder);
-/* Threads made from now on may enter all roots put and not removed. */
+/*
+ * Threads made from now on may enter all roots put and not removed.  When it
+ * fails, for want of descriptors or memory, they may enter what they could.
+ */
 int sandbox_landlock_renew(struct sandbox *sb, struct err *err);
 
 #endif

@@ -157,14 +157,22 @@ sandbox_rules_new(const struct sandbox *sb, struct err *err)
 	return rules;
 }
 
-/* What is not there needs no rule. */
+/*
+ * What is not there needs no rule.  That we lack what it takes to look says
+ * nothing of what is there: threads without the rule would be shut out.
+ */
 static int
 sandbox_rule_path(const struct sandbox *sb, int rules, const char *path,
     uint64_t rights, struct err *err)
 {
-	const int fd = open(path, O_PATH | O_CLOEXEC);
 	int rc = 0;
+	int fd;
 
+	do
+		fd = open(path, O_PATH | O_CLOEXEC);
+	while (fd < 0 && errno == EINTR);
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
+		return err_sys(err, errno, "open %s", path);
 	if (fd < 0)
 		return 0;
 	if (sandbox_rule(sb, rules, fd, rights) < 0)

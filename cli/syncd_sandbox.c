@@ -7,6 +7,7 @@
  * SYNCD_ADMIT_MS share one renewal, so a start with many folders needs few.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -83,7 +84,9 @@ syncd_admit_run(struct job *job)
 {
 	struct syncd_admit *ad = (struct syncd_admit *)(void *)job;
 
-	ad->fd = open(ad->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	do
+		ad->fd = open(ad->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	while (ad->fd < 0 && errno == EINTR);
 }
 
 /* On to the disk, with all that was seen. */

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -186,6 +187,24 @@ old_thread_run(void *arg)
 		}                                                              \
 	} while (0)
 
+/* Renew with one descriptor, which the new rules take themselves. */
+static int
+renew_with_one_descriptor(struct sandbox *sb, struct err *err)
+{
+	struct rlimit limit, tight;
+	const int free_fd = dup(0);
+	int rc;
+
+	close(free_fd);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	tight = limit;
+	tight.rlim_cur = (rlim_t)free_fd + 1;
+	setrlimit(RLIMIT_NOFILE, &tight);
+	rc = sandbox_landlock_renew(sb, err);
+	setrlimit(RLIMIT_NOFILE, &limit);
+	return rc;
+}
+
 static const unsigned in_a = SEES_A | WRITES_A | MOVES_IN_A;
 
 static int
@@ -229,6 +248,10 @@ body(void)
 	/* Another directory in the place of the first. */
 	put(sb, 0, "b");
 	CHECK(sandbox_landlock_renew(sb, &err) == 0);
+	CHECK(look_from(sb) == (SEES_INDEX | SEES_B | WRITES_B));
+
+	/* Without descriptors the rules stay what they were. */
+	CHECK(renew_with_one_descriptor(sb, &err) == ERR_BUSY);
 	CHECK(look_from(sb) == (SEES_INDEX | SEES_B | WRITES_B));
 	sandbox_landlock_free(sb);
 	home_fini(&home);
