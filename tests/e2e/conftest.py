@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -21,6 +22,10 @@ from lib.world import FOLDER, Pair, World  # noqa: E402
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell that starts us behind its back ignores Ctrl-C for us, and what
+    # we start would inherit it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "slow: takes more than some seconds")
     config.addinivalue_line("markers", "root: needs root, for mounts")
     config.addinivalue_line("markers", "tools: judges the tools themselves")
