@@ -245,6 +245,8 @@ exchange_send_index(struct folder *f, struct share *sh)
 		if (row == NULL || row->seq > f->committed_seq)
 			break;
 		sh->sent_seq = row->seq;
+		if (f->told_seq < row->seq)
+			f->told_seq = row->seq;
 		if (row_local(row) == NULL)
 			continue;
 		if (exchange_entry(f, row, sh->slot, e, scratch, &err) < 0) {
@@ -373,6 +375,22 @@ exchange_index_revive(struct folder *f, struct slice path)
 }
 
 /*
+ * Can `theirs` not have been made from ours, though its numbers say so?  It
+ * knows a later word of ours than we do; or as late a one, and of this one
+ * nobody heard yet.
+ */
+static bool
+exchange_is_older_word(const struct folder *f, const struct row *row,
+    const struct entry *ours, const struct entry *theirs)
+{
+	const uint64_t self = core_self_short(f->en);
+	const uint64_t mine = version_counter(ours->version, self);
+	const uint64_t known = version_counter(theirs->version, self);
+
+	return known > mine || (known == mine && row->seq > f->told_seq);
+}
+
+/*
  * Others know a later word of ours than we do: our index was lost, and the
  * clock went back, too.  What a person wrote here since was not made before
  * that word because its number is lower.  It goes above what we said ourselves,
@@ -397,8 +415,7 @@ exchange_reclaim(struct folder *f, struct slice path)
 	e = row_local(row)->entry;
 	theirs = &row_global(row)->entry;
 	if (e.modified_by != self || decide_same_content(&e, theirs) ||
-	    version_counter(theirs->version, self) <=
-		version_counter(e.version, self) ||
+	    !exchange_is_older_word(f, row, &e, theirs) ||
 	    version_compare(theirs->version, e.version) != VERSION_NEWER)
 		return;
 	e.version = version_merge(e.version,

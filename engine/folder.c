@@ -693,7 +693,7 @@ folder_on_open(struct folder *f, void *arg, const struct event *ev)
 	}
 	/* Of an old index that came back peers have heard later sequences. */
 	index_advance_seq(f->ix, folder_seq_of(core_now(f->en)));
-	f->committed_seq = f->opened_seq = index_seq(f->ix);
+	f->committed_seq = f->opened_seq = f->told_seq = index_seq(f->ix);
 	f->settled = false;
 	f->scan = scan_new(f);
 	f->pull = pull_new(f);

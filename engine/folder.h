@@ -115,6 +115,7 @@ struct folder {
 	uint64_t committed_seq;  /* durable: may be announced */
 	uint64_t asked_again_ns; /* all indexes; exchange_index.c */
 	uint64_t opened_seq;     /* what is later was put since it opened */
+	uint64_t told_seq;       /* ... nobody has heard of yet */
 	VEC(struct folder_waiter) commit_wait; /* for the next one */
 	VEC(struct folder_waiter) commit_now;  /* for the one on its way */
 	struct core_timer commit_timer;

@@ -11,11 +11,12 @@
  * Revert (receive-only): what people changed here is undone.  What another
  * device has is given an empty vector, older than anything, and the pull
  * replaces it; what nobody else has is removed, files first and directories at
- * the end, deepest first.  BEP-FACTS.md 9.5.
+ * the end, deepest first.  What is written since stays.  BEP-FACTS.md 9.5.
  *
  * Settle: what is marked as ignored and is not any more is forgotten, so that
  * scan and pull meet it as new; what a person changed while the folder only
- * received becomes a version like any other when it does more than that.  Which
+ * received becomes a version like any other when it does more than that, and
+ * what met a deletion while the folder made no versions is revived now.  Which
  * rules and mode the marks belong to is a fact of the index.
  *
  * All walk the index a bounded number of rows a step.  Override and revert
@@ -32,6 +33,7 @@
 #include "engine/base/path.h"
 #include "engine/brake.h"
 #include "engine/decide.h"
+#include "engine/exchange_index.h"
 #include "engine/pull.h"
 #include "engine/removal.h"
 #include "engine/scan.h"
@@ -45,7 +47,9 @@ enum walk_kind { WALK_OVERRIDE, WALK_REJECT, WALK_REVERT, WALK_SETTLE };
 struct folder_walk {
 	struct folder *f;
 	enum walk_kind kind;
-	uint64_t digest;       /* SETTLE: rules and mode it is for */
+	uint64_t digest;   /* SETTLE: rules and mode it is for */
+	uint64_t told_seq; /* of the index, when it was asked for */
+	int64_t told_wall_ns;
 	bool listed;           /* every row has been looked at */
 	struct buf cursor;     /* path of the last row looked at */
 	VEC(struct slice) dir; /* to be removed, parents first; owned */
@@ -84,8 +88,13 @@ folder_walk_later(struct folder_walk *w, uint64_t after_ns)
 static uint64_t
 folder_digest(const struct folder *f)
 {
-	return ignore_digest(f->ignore) ^
-	       (f->cfg.mode == FOLDER_RECEIVE_ONLY ? UINT64_MAX : 0);
+	static const uint64_t mode[] = {
+		[FOLDER_SEND_RECEIVE] = 0,
+		[FOLDER_SEND_ONLY] = UINT64_C(0x5555555555555555),
+		[FOLDER_RECEIVE_ONLY] = UINT64_MAX,
+	};
+
+	return ignore_digest(f->ignore) ^ mode[f->cfg.mode];
 }
 
 static void
@@ -235,6 +244,24 @@ folder_remove(struct folder_walk *w, const struct row *row)
 	removal_start(w->f, row, &w->removing, folder_on_removed, w);
 }
 
+/*
+ * Has somebody written it since the word was given?  That is not what was
+ * meant.  (A clock that was wrong may say so of an older file: the next word
+ * reaches it, for the index knows it by then.)
+ */
+static bool
+folder_is_later(const struct folder_walk *w, const struct row *row)
+{
+	const struct identity *seen = &row->seen;
+	const int64_t told_s = w->told_wall_ns / (int64_t)CLOCK_S;
+
+	if (row->seq <= w->told_seq || seen->type == IDENTITY_ABSENT)
+		return false;
+	return seen->ctime_s != told_s
+		   ? seen->ctime_s > told_s
+		   : seen->ctime_ns > w->told_wall_ns % (int64_t)CLOCK_S;
+}
+
 static void
 folder_revert_row(struct folder_walk *w, const struct row *row,
     struct arena *arena)
@@ -244,7 +271,8 @@ folder_revert_row(struct folder_walk *w, const struct row *row,
 	const struct row_version *global = row_global(row);
 	struct entry e;
 
-	if ((row->flags & ROW_LOCAL_CHANGED) == 0 || ours == NULL)
+	if ((row->flags & ROW_LOCAL_CHANGED) == 0 || ours == NULL ||
+	    folder_is_later(w, row))
 		return;
 	if (ours->entry.deleted) {
 		index_forget_local(f->ix, row->path);
@@ -346,6 +374,9 @@ folder_settle_row(struct folder_walk *w, const struct row *row,
 		e.modified_by = core_self_short(f->en);
 		index_put_local(f->ix, &e, &row->seen, 0);
 	} else {
+		/* Nothing else meets a row whose winner is ours. */
+		if (row->version_count > 1)
+			exchange_index_revive(f, row->path);
 		return;
 	}
 	pull_local_changed(f, row->path);
@@ -458,6 +489,8 @@ folder_walk_start(struct folder *f, enum walk_kind kind)
 	w->f = f;
 	w->kind = kind;
 	w->digest = folder_digest(f);
+	w->told_seq = index_seq(f->ix);
+	w->told_wall_ns = core_now(f->en).wall_ns;
 	list_init(&w->removing);
 	core_timer_init(&w->timer, folder_on_walk, w);
 	f->walk = w;

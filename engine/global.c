@@ -17,8 +17,7 @@ global_is_valid(const struct row_version *v)
 	return !devset_is_empty(&v->holders);
 }
 
-/* The tie-breaks, for two versions neither of which dominates. */
-static bool
+bool
 global_wins_tie(const struct entry *a, const struct entry *b)
 {
 	if (a->deleted != b->deleted)

@@ -18,5 +18,8 @@ int32_t global_pick(const struct row_version *version, uint32_t count);
 /* Would `a` be preferred to `b`, were there no others?  Strict; a chain of
  * it may close where some dominate each other, so sort nothing by it. */
 bool global_beats(const struct row_version *a, const struct row_version *b);
+/* ... of two neither of which dominates, and that somebody has: the
+ * tie-breaks, which are a total order of such. */
+bool global_wins_tie(const struct entry *a, const struct entry *b);
 
 #endif

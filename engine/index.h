@@ -148,7 +148,8 @@ struct row *index_next_below(struct index *ix, struct slice dir,
  * What this device has at a path is now `e` (its name is the path), found on
  * disk as `seen`.  Gives it the next local sequence, moves this device to that
  * version's holders (or makes the version), recomputes global, need, totals.
- * Where what we had was a deletion the version becomes one that covers it, too.
+ * Where what we had was a deletion, or loses to `e` without having been seen by
+ * it, the version becomes one that covers it, too.
  * `e->block` must hold the whole list.  With ROW_LOCAL_CHANGED, ROW_IGNORED or
  * ROW_UNSUPPORTED in `flags` this device goes to the shadows.
  *

@@ -627,18 +627,32 @@ put_own(struct put *p, const struct entry *e, uint32_t flags)
 	    ROW_SELF);
 }
 
+/* Is `e`, which has not seen ours, what all come to who put the two together?
+ */
+static bool
+put_yields(const struct entry *ours, const struct entry *e)
+{
+	if (ours->deleted)
+		return !MUTANT(MUTANT_DELETION_DROPPED);
+	return !e->deleted &&
+	       version_compare(ours->version, e->version) ==
+		   VERSION_CONCURRENT &&
+	       global_wins_tie(e, ours) && !MUTANT(MUTANT_LOSER_FORGOTTEN);
+}
+
 /*
  * What we deleted we go on knowing, whatever comes there instead that had not
- * seen it: we may be the only one who can tell those that still have it.
+ * seen it: we may be the only one who can tell those that still have it.  And
+ * so we do of what we had, when it loses to an edit: who still has what ours
+ * was made from must not take that for the later one.
  */
 static struct version
-put_above_deletion(const struct put *p, const struct entry *e, uint32_t flags)
+put_above_ours(const struct put *p, const struct entry *e, uint32_t flags)
 {
 	const struct row_version *ours = row_local(&p->row);
 
-	if (ours == NULL || !ours->entry.deleted ||
-	    ((flags | p->row.flags) & PUT_FLAGS) != 0 ||
-	    MUTANT(MUTANT_DELETION_DROPPED))
+	if (ours == NULL || ((flags | p->row.flags) & PUT_FLAGS) != 0 ||
+	    !put_yields(&ours->entry, e))
 		return e->version;
 	return version_merge(e->version, ours->entry.version, &p->ix->scratch);
 }
@@ -654,7 +668,7 @@ index_put_local(struct index *ix, const struct entry *e,
 	ASSERT(e->block_count == 0 || e->block != NULL);
 	if (!put_open(&p, ix, e->name))
 		return;
-	own.version = put_above_deletion(&p, e, flags);
+	own.version = put_above_ours(&p, e, flags);
 	put_leave(&p, ROW_SELF);
 	p.row.flags = flags;
 	if (p.row.seq == 0 || !MUTANT(MUTANT_SEQUENCE_REUSED))

@@ -389,6 +389,10 @@ recover_put(struct recovery *rc, struct slice path, struct version target,
 			continue;
 		if ((int32_t)i == row->local)
 			return true;
+		/* Who had it ignores it now, and says no more than its name. */
+		if (e.type == ENTRY_FILE && !e.deleted && e.size > 0 &&
+		    e.block_count == 0)
+			return false;
 		if (e.type == ENTRY_FILE && !e.deleted && block == NULL &&
 		    e.block_count > 0 &&
 		    index_blocks(pl->f->ix, &e, &block, &pl->row, &err) < 0)

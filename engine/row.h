@@ -65,14 +65,23 @@ row_global(const struct row *r)
 	return r->global < 0 ? NULL : &r->version[r->global];
 }
 
-/* Does some device have something here, whatever the global version is? */
+/*
+ * Does some device have something here, whatever the global version is?  Of a
+ * version of two contents those who have the other are among the shadows.
+ */
 static inline bool
 row_is_alive(const struct row *r)
 {
-	for (uint32_t i = 0; i < r->version_count; i++)
-		if (!r->version[i].entry.deleted &&
-		    !devset_is_empty(&r->version[i].holders))
+	const bool two = (r->flags & ROW_EQUIVOCAL) != 0;
+
+	for (uint32_t i = 0; i < r->version_count; i++) {
+		const struct row_version *v = &r->version[i];
+
+		if (!v->entry.deleted &&
+		    (!devset_is_empty(&v->holders) ||
+			(two && !devset_is_empty(&v->shadows))))
 			return true;
+	}
 	return false;
 }
 

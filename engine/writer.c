@@ -906,8 +906,7 @@ batch_is_wanted(struct pull *pl, struct slice path, struct version target,
 		((row->flags & ROW_IGNORED) == 0 && row->local != row->global));
 
 	arena_reset(&pl->row, mark);
-	return is || MUTANT(MUTANT_TARGET_UNCHECKED) ||
-	       MUTANT(MUTANT_PLAN_NOT_REVALIDATED);
+	return is || MUTANT(MUTANT_TARGET_UNCHECKED);
 }
 
 static bool
@@ -933,7 +932,8 @@ batch_base_is_same(struct pull *pl, struct slice path, bool had,
 		return false;
 	if (local == NULL)
 		return true;
-	if (!version_equal(local->entry.version, base))
+	if (!version_equal(local->entry.version, base) &&
+	    !MUTANT(MUTANT_PLAN_NOT_REVALIDATED))
 		return false;
 	*want = row->seen;
 	return true;
@@ -951,8 +951,7 @@ batch_item_is_current(struct item *it)
 		return false;
 	if (!batch_item_is_wanted(it))
 		return false;
-	if (MUTANT(MUTANT_PLAN_NOT_REVALIDATED) || it->acted ||
-	    it->kind == ITEM_MOVE)
+	if (it->acted || it->kind == ITEM_MOVE)
 		return true; /* a scan would have made it stale */
 	same = batch_base_is_same(pl, it->path, it->had, it->base, &want);
 	arena_reset(&pl->row, mark);

@@ -42,7 +42,7 @@ enum mutant {
 	MUTANT_NO_MARKER_CHECK,
 	/* Rows are committed before the names are flushed. */
 	MUTANT_NO_DIR_FLUSH,
-	/* A plan is carried out though its row has changed. */
+	/* A plan is carried out on what its row has come to be. */
 	MUTANT_PLAN_NOT_REVALIDATED,
 	/* The name in the staging directory is not flushed. */
 	MUTANT_STAGE_DIR_UNFLUSHED,
@@ -134,6 +134,8 @@ enum mutant {
 	MUTANT_TARGET_UNCHECKED,
 	/* What nobody has any more is waited for. */
 	MUTANT_NOWHERE_AWAITED,
+	/* An edit that lost to another is forgotten, and what it replaced. */
+	MUTANT_LOSER_FORGOTTEN,
 };
 
 #ifdef HOLDFAST_MUTANTS

@@ -263,6 +263,37 @@ a_later_word_of_ours_does_not_make_what_we_wrote_older(void **state)
 	arena_fini(&arena);
 }
 
+/* The clock went back to the second of an older word: the numbers are the
+ * same, and yet nobody can have gone on from what nobody has heard of. */
+static void
+what_nobody_heard_of_was_not_gone_on_from(void **state)
+{
+	(void)state;
+	for (int told = 0; told < 2; told++) {
+		struct testlib_world *w = pair();
+		struct folder *f = folder_of(w);
+		struct counter counter[2] = { { 0 }, { UINT64_MAX, 7 } };
+		struct entry e, now;
+
+		testlib_world_write(w, 0, "b", "written since");
+		assert_true(testlib_world_settle(w));
+		counter[0] = ours_at(w, "b", &now).counter[0];
+		assert_int_equal(f->told_seq, index_seq(f->ix));
+		if (!told)
+			f->told_seq--;
+		e = held(w, "a");
+		e.name = SLICE_LIT("b");
+		e.sequence = known(w) + 1;
+		e.version = (struct version){ counter, 2 };
+		say(w, &e, known(w));
+		ours_at(w, "b", &now);
+		assert_int_equal(version_compare(now.version, e.version),
+		    told ? VERSION_OLDER : VERSION_CONCURRENT);
+		testlib_world_free(w);
+		arena_fini(&arena);
+	}
+}
+
 /* It, or somebody else, lied: there is no telling which is the true one. */
 static void
 another_content_by_the_same_version_has_ours_announced_anew(void **state)
@@ -382,6 +413,7 @@ main(void)
 		cmocka_unit_test(what_one_without_numbers_said_goes_with_it),
 		cmocka_unit_test(
 		    a_later_word_of_ours_does_not_make_what_we_wrote_older),
+		cmocka_unit_test(what_nobody_heard_of_was_not_gone_on_from),
 		cmocka_unit_test(
 		    another_content_by_the_same_version_has_ours_announced_anew),
 		cmocka_unit_test(what_everybody_gave_away_is_not_waited_for),

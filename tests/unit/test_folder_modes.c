@@ -238,6 +238,33 @@ revert_leaves_what_was_saved_meanwhile(void **state)
 	testlib_world_free(w);
 }
 
+/* It takes a while, and what was not there when the word was given stays. */
+static void
+revert_leaves_what_was_written_since(void **state)
+{
+	struct testlib_world *w =
+	    world(FOLDER_SEND_RECEIVE, FOLDER_RECEIVE_ONLY);
+	char path[32];
+
+	(void)state;
+	for (int i = 0; i < 300; i++) {
+		snprintf(path, sizeof(path), "f%03d", i);
+		testlib_world_write(w, B, path, path);
+	}
+	settle(w);
+	testlib_world_command(w, B, COMMAND_REVERT);
+	testlib_world_write(w, B, "zz", "written since");
+	settle(w);
+	check_holds(w, B, "zz", "written since");
+	check_gone(w, B, "f000");
+	check_gone(w, B, "f299");
+	testlib_world_command(w, B, COMMAND_REVERT);
+	settle(w);
+	check_gone(w, B, "zz");
+	testlib_world_check_same(w);
+	testlib_world_free(w);
+}
+
 static void
 revert_leaves_directories_that_hold_something(void **state)
 {
@@ -463,6 +490,7 @@ main(void)
 		cmocka_unit_test(a_receivers_changes_stay_with_it),
 		cmocka_unit_test(revert_undoes_them),
 		cmocka_unit_test(revert_leaves_what_was_saved_meanwhile),
+		cmocka_unit_test(revert_leaves_what_was_written_since),
 		cmocka_unit_test(revert_leaves_directories_that_hold_something),
 		cmocka_unit_test(revert_goes_on_after_a_crash),
 		cmocka_unit_test(revert_is_bounded_and_complete),

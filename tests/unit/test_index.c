@@ -780,6 +780,39 @@ what_comes_where_we_deleted_covers_the_deletion(void **state)
 	    theirs.version));
 }
 
+/* Who else could tell those who still have what ours was made from? */
+static void
+what_wins_over_ours_covers_it(void **state)
+{
+	struct fixture *f = *state;
+	const struct entry ours = file(f, "a", 1, 5, 1, 1);
+	struct entry theirs = file(f, "a", 2, 5, 2, 1);
+	struct entry gone = file(f, "a", 3, 5, 1, 1);
+	struct version both;
+
+	theirs.mtime_s = ours.mtime_s + 1;
+	index_put_local(f->ix, &ours, &seen, 0);
+	index_put_local(f->ix, &theirs, &seen, 0);
+	both = row_local(row_of(f, "a"))->entry.version;
+	assert_true(version_covers(both, ours.version));
+	assert_true(version_covers(both, theirs.version));
+	/* What would lose to it is put as it is: elsewhere the same two may
+	 * come to the other content. */
+	index_put_local(f->ix, &ours, &seen, 0);
+	assert_true(version_equal(row_local(row_of(f, "a"))->entry.version,
+	    ours.version));
+	theirs.mtime_s = ours.mtime_s - 1;
+	index_put_local(f->ix, &theirs, &seen, 0);
+	assert_true(version_equal(row_local(row_of(f, "a"))->entry.version,
+	    theirs.version));
+	/* A deletion wins over nothing that it has not seen. */
+	gone.deleted = true;
+	gone.block_count = 0;
+	index_put_local(f->ix, &gone, &seen, 0);
+	assert_true(version_equal(row_local(row_of(f, "a"))->entry.version,
+	    gone.version));
+}
+
 static void
 who_goes_tells_whether_it_said_something_else(void **state)
 {
@@ -828,6 +861,7 @@ main(void)
 		TEST(damaged_row_stops_the_index_and_reads_say_not_there),
 		TEST(another_deletion_of_what_is_deleted_here_is_needed),
 		TEST(what_comes_where_we_deleted_covers_the_deletion),
+		TEST(what_wins_over_ours_covers_it),
 		TEST(who_goes_tells_whether_it_said_something_else),
 		TEST(lost_block_list_is_corruption),
 		TEST(rows_without_their_flush_are_refused),

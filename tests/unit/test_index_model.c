@@ -567,14 +567,17 @@ some_vec(struct world *w)
 	return v;
 }
 
-/* What was deleted stays known under what is put over it. */
+/* What was deleted, or lost, stays known under what is put over it. */
 static struct vec
-vec_over_deletion(struct world *w, size_t p, struct vec v, uint32_t flags)
+vec_over_own(struct world *w, size_t p, struct vec v, uint32_t flags)
 {
 	const struct word *own = &w->now.word[p][0];
 
-	if (flags != 0 || !own->has || w->now.flags[p] != 0 ||
-	    !entry_of(&w->arena, p, own->v).deleted)
+	if (flags != 0 || !own->has || w->now.flags[p] != 0)
+		return v;
+	if (!entry_of(&w->arena, p, own->v).deleted &&
+	    (vec_cmp(own->v, v) != 2 || entry_of(&w->arena, p, v).deleted ||
+		!model_wins(&w->arena, p, v, own->v)))
 		return v;
 	for (int i = 0; i < IDS; i++)
 		if (own->v.n[i] > v.n[i])
@@ -588,7 +591,7 @@ do_put_local(struct world *w, size_t p)
 	static const uint32_t flags[] = { 0, 0, 0, 0, ROW_IGNORED,
 		ROW_LOCAL_CHANGED, ROW_UNSUPPORTED };
 	const uint32_t f = flags[rng_below(&w->rng, 7)];
-	const struct vec v = vec_over_deletion(w, p, some_vec(w), f);
+	const struct vec v = vec_over_own(w, p, some_vec(w), f);
 	const struct entry e = entry_of(&w->arena, p, v);
 	const struct identity seen = { .type = IDENTITY_FILE,
 		.ino = rng_u64(&w->rng) >> 40 };
