@@ -28,7 +28,7 @@
 #define CHOICE_HEAD 64u
 #define CHOICE_ACT 16u
 #define CHOICE_ACTS_MAX 160u
-#define CHOICE_TAIL 12u /* less than an act */
+#define CHOICE_TAIL 15u /* less than an act */
 #define CHOICE_LEN_MAX                                                         \
 	(CHOICE_HEAD + CHOICE_ACT * CHOICE_ACTS_MAX + CHOICE_TAIL)
 

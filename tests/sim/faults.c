@@ -10,6 +10,9 @@
 #define MIDWAY_PATIENCE 300u
 #define MIDWAY_STEPS 12u
 #define MIDWAY_POWER_STEPS 4u
+/* A clock without battery begins so long before histories do. */
+#define BEFORE_NS CLOCK_HOUR
+#define BEFORE_SOME_S 36000u /* ... and some, each time another */
 
 static uint32_t
 pick(struct history *h, uint32_t n)
@@ -75,12 +78,33 @@ darken(struct history *h, uint32_t a, uint32_t b)
 
 /* Processes and power */
 
+/* Nothing keeps its time while it is off. */
+static void
+clock_anew(struct history *h, uint32_t node)
+{
+	struct node *nd = &h->sim.node[node];
+
+	if (!h->set.no_battery)
+		return;
+	nd->clock_ns = SIM_WALL_NS - h->sim.now.wall_ns;
+	if (!h->set.same_second)
+		nd->clock_ns -=
+		    (int64_t)(BEFORE_NS +
+			      CLOCK_S * choice_weather(&h->sim.choice,
+					    BEFORE_SOME_S));
+	nd->drift_ppm = 0;
+	sim_count(&h->sim, COUNT_CLOCK_ANEW);
+	sim_say(nd, "has its clock as it was in the beginning");
+}
+
 static void
 stop(struct history *h, uint32_t node, bool power)
 {
 	sim_stop(&h->sim, node, power);
-	if (power)
-		h->open[node] = NULL;
+	if (!power)
+		return;
+	h->open[node] = NULL;
+	clock_anew(h, node);
 }
 
 /*
@@ -149,12 +173,27 @@ crash(struct history *h, uint32_t node, bool power)
 		h->due[node] = power ? CRASH_POWER : CRASH_KILL;
 }
 
+/* A disk that could not flush loses its power, too: what did it hold? */
+static void
+strike_the_hurt(struct history *h, uint32_t node)
+{
+	struct node *nd = &h->sim.node[node];
+
+	if (!nd->hurt)
+		return;
+	nd->hurt = false;
+	if (h->set.power && h->due[node] == CRASH_NONE)
+		h->due[node] = CRASH_POWER;
+}
+
 void
 faults_strike(struct history *h)
 {
 	for (uint32_t i = 0; i < h->sim.nodes; i++) {
-		const enum crash what = h->due[i];
+		enum crash what;
 
+		strike_the_hurt(h, i);
+		what = h->due[i];
 		if (what == CRASH_NONE || !h->sim.node[i].running ||
 		    !wait_midway(h, i, what == CRASH_POWER))
 			continue;
@@ -255,6 +294,10 @@ forget(struct history *h, uint32_t node)
 	forget_replays(h, node);
 	/* Counters are seconds: nobody loses an index and is back in one. */
 	sim_run(&h->sim, 2 * CLOCK_S);
+	clock_anew(h, node);
+	/* Whose machine is set up anew goes on working on it. */
+	if (h->set.no_battery && choice_weather(&h->sim.choice, 2) != 0)
+		people_work_on(h, node);
 	if (choice_weather(&h->sim.choice, 2) == 0)
 		sim_start(&h->sim, node);
 }

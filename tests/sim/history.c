@@ -86,6 +86,7 @@ roll_faults(struct history *h, struct settings *set)
 	set->modes = chance(h, parts / 2);
 	set->removals = chance(h, parts / 2);
 	h->sim.lost_hints = chance(h, parts) ? rate(h) : 0;
+	set->misses = h->sim.lost_hints > 0;
 	h->sim.failed_commits = chance(h, parts / 2) ? 4 * rate(h) : 0;
 	t->read_io = chance(h, parts) ? rate(h) : 0;
 	t->write_io = chance(h, parts) ? rate(h) : 0;
@@ -95,6 +96,7 @@ roll_faults(struct history *h, struct settings *set)
 		set->folds[i] = set->spellings && chance(h, 100);
 		set->normalises[i] = set->accents && chance(h, 100);
 		set->blind[i] = chance(h, parts / 4);
+		set->misses = set->misses || set->blind[i];
 	}
 	t->flips = chance(h, parts) ? rate(h) : 0;
 }
@@ -132,6 +134,29 @@ roll_network(struct history *h, struct settings *set)
 		set->lag_ns = lag_ns[choice_tail(&h->sim.choice, TAIL_LAG) % 3];
 	set->twice = tail_rate(h, TAIL_TWICE, 64);
 	set->replays = tail_rate(h, TAIL_REPLAY, 48) / 4;
+}
+
+/* Not where old indexes come back: docs/testing.md, known gaps. */
+static void
+roll_battery(struct history *h, struct settings *set)
+{
+	if (set->index_restored || h->sim.brake > 0 ||
+	    !tail_chance(h, TAIL_BATTERY, 64))
+		return;
+	set->no_battery = true;
+	set->index_lost =
+	    set->index_lost || choice_tail(&h->sim.choice, TAIL_BATTERY) % 2;
+	/* A program that goes on writing to what was just taken away, while
+	 * the index that knows whose that is gets lost: known gaps. */
+	set->opens = false;
+	/* To the second as it was: an old word and a new one may be the same,
+	 * and what is made of the one is taken for made of the other. */
+	set->same_second = choice_tail(&h->sim.choice, TAIL_BATTERY) % 4 == 1;
+	if (!set->same_second)
+		return;
+	h->sim.oracle.liar = true;
+	/* Of the same bytes nobody asks whether the attributes are the same. */
+	set->chmods = set->utimes = false;
 }
 
 /*
@@ -204,6 +229,13 @@ roll(struct history *h)
 	    tail_chance(h, TAIL_FLUSH, 128) ? h->sim.trouble.sync_io : 0;
 	set->hides =
 	    set->ignores && !set->syncthing && tail_chance(h, TAIL_HIDE, 128);
+	/* Two are of use only where what they hide is written at. */
+	if (set->hides)
+		set->names = 1 + set->names % 3;
+	/* The brake counts what is planned: what waits comes at once. */
+	if (h->sim.brake == 0 && tail_chance(h, TAIL_LATE, 64))
+		h->sim.late = 1 + choice_tail(&h->sim.choice, TAIL_LATE) % 8;
+	roll_battery(h, set);
 }
 
 static void
@@ -222,8 +254,9 @@ tell_settings(const struct history *h)
 	    s->spellings || s->accents ? ", spellings" : "",
 	    s->ignores ? ", ignores" : "", s->opens ? ", open files" : "",
 	    s->unflushed ? ", nothing flushed" : "");
-	printf("%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s\n",
-	    h->sim.bytes ? " bytes" : "", s->lag_ns > 0 ? " lag" : "",
+	printf("%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s\n",
+	    h->sim.bytes ? " bytes" : "", h->sim.late > 0 ? " late" : "",
+	    s->no_battery ? " no-battery" : "", s->lag_ns > 0 ? " lag" : "",
 	    s->twice > 0 ? " twice" : "", s->replays > 0 ? " replays" : "",
 	    s->liar ? " liar" : "", s->syncthing ? " syncthing" : "",
 	    h->sim.brake > 0 ? " brake" : "", s->kills ? " kill" : "",
@@ -508,10 +541,39 @@ confirm_all(struct history *h)
 	}
 }
 
+/* Does every change have its hint, which says where it was? */
+static bool
+is_told_all(const struct history *h)
+{
+	return !h->set.misses && !h->set.liar && !h->set.syncthing &&
+	       !h->set.away && !h->set.hides && !h->set.modes &&
+	       !h->set.removals && !h->sim.clashes && !h->sim.flush_failed &&
+	       !h->sim.debts;
+}
+
+/* What is not well where nothing but a scan is left to mend it; or NULL. */
+static const char *
+untold(struct history *h)
+{
+	const char *why = NULL;
+
+	if (!is_sound(h) || !is_told_all(h))
+		return NULL;
+	rest(h, "two hours later, and nobody looked");
+	if (is_sound(h))
+		check_well(h);
+	if (!is_sound(h))
+		why = arena_str(&h->sim.arena, slice_str(h->sim.oracle.why));
+	h->sim.oracle.why[0] = '\0'; /* only asked */
+	return why;
+}
+
 /* Everybody up and in sync; a second look after two hours. */
 static void
 come_to_rest(struct history *h)
 {
+	const char *unseen;
+
 	faults_heal(h);
 	/* Who watches nothing reads its rules again when it scans. */
 	if (h->set.hides)
@@ -520,8 +582,9 @@ come_to_rest(struct history *h)
 	confirm_all(h);
 	if (!is_sound(h) || (is_same(h) && is_well(h)))
 		return;
-	/* What nobody told of is found by the next full scan. */
 	sim_run(&h->sim, LATE_NS);
+	unseen = untold(h);
+	/* What nobody told of is found by the next full scan. */
 	rescan(h);
 	if (is_sound(h))
 		rest(h, "two hours later");
@@ -532,6 +595,8 @@ come_to_rest(struct history *h)
 		sim_run(&h->sim, LATE_NS);
 	if (is_sound(h))
 		check_well(h);
+	if (unseen != NULL)
+		oracle_fault(&h->sim.oracle, "unseen until a scan: %s", unseen);
 }
 
 /* Who is held passes on what it has, and not what it knows to be gone: those

@@ -38,12 +38,15 @@ struct settings {
 	bool kills, power, hostile, unflushed, syncfs, reuses;
 	bool cuts, one_way, full, away, read_only;
 	bool hides;     /* ignore rules are edited to hide what is there */
+	bool misses;    /* hints are lost, or nobody watches */
 	bool syncthing; /* the second device is node_syncthing.c */
 	bool liar;      /* the last device is node_liar.c */
 	bool two;       /* ... and gives one version two contents */
 	uint64_t lag_ns;
 	uint32_t twice, replays, flush_io; /* sim.h */
 	bool index_lost, index_restored, clocks, modes, removals;
+	bool no_battery;  /* a clock begins anew, without power */
+	bool same_second; /* ... in the second it began in before */
 	bool folds[SIM_NODES], normalises[SIM_NODES], blind[SIM_NODES];
 };
 
@@ -61,6 +64,8 @@ enum tail {
 	TAIL_CLOCKS,    /* clocks are set where indexes are lost, too */
 	TAIL_FLUSH,     /* flushes before commits fail, where others do */
 	TAIL_TWO,       /* who lies gives one version two contents */
+	TAIL_LATE,      /* what the disk answered is heard late */
+	TAIL_BATTERY,   /* clocks begin anew with the machine */
 	TAILS
 };
 
@@ -104,6 +109,8 @@ uint32_t history_honest(const struct history *h);
 void people_path(struct history *h, char path[HISTORY_PATH_LEN]);
 /* A person does something on the disk of `node`. */
 void people_act(struct history *h, uint32_t node);
+/* ... writes to a file that is there. */
+void people_work_on(struct history *h, uint32_t node);
 /* ... and programs that have a file open go on writing to it. */
 void people_write_on(struct history *h);
 /* node_liar.c: the device that lies says something. */

@@ -3,7 +3,7 @@
 switched on alone, and histories are run until one fails.
 
     mutants.py [--sim PROGRAM] [--count N] [--minutes M] [--jobs J]
-               [--only NUMBER|NAME ...] [--fast]
+               [--from N] [--only NUMBER|NAME ...] [--fast]
 
 A fault is found when a history fails with it and not without it, within N
 histories and M minutes.  Without any fault the same histories must not fail.

@@ -246,6 +246,10 @@ abandon(struct node *nd, struct job *job, bool done)
 	const struct effect *ef = &job->effect;
 	struct event ev;
 
+	if (job->kind == JOB_ANSWER) {
+		payload_free(job->answer->u.done.payload);
+		return;
+	}
 	if (done && is_disk_effect(ef->kind)) {
 		vdisk_do(nd->disk, ef, &ev, &nd->sim->arena);
 		payload_free(ev.u.done.payload);
@@ -347,6 +351,10 @@ acted(struct node *nd, const struct effect *ef, int code, bool changed)
 		    : ef->kind == EFFECT_FINISH_FILE ? ef->u.finish.keep
 						     : SLICE_EMPTY,
 		    false);
+	if (code == 0) {
+		nd->acted = moves ? ef->u.move.to : ef->path;
+		nd->acted_ns = nd->sim->now.mono_ns;
+	}
 	if (code == ERR_CHANGED)
 		sim_count(nd->sim, COUNT_CHANGED_AT_ACT);
 	if (nd->sim->story)
@@ -381,6 +389,16 @@ count_effect(struct node *nd, const struct effect *ef, int code)
 		sim_count(s, COUNT_MANY_FLUSHED);
 }
 
+/* Where flushes fail they do when it matters most: a temp is to be put. */
+static bool
+fails_at_worst(struct node *nd)
+{
+	struct sim *s = nd->sim;
+
+	return s->flush_io > 0 && vdisk_has_unflushed_temps(nd->disk) &&
+	       choice_strikes(&s->choice, 3);
+}
+
 /* People's files, before what is said of them. */
 static int
 commit_flush(struct node *nd)
@@ -389,9 +407,13 @@ commit_flush(struct node *nd)
 
 	if (!vdisk_is_writable(nd->disk))
 		return 0;
-	if (choice_strikes(&s->choice, s->flush_io)) {
+	if (choice_strikes(&s->choice, s->flush_io) || fails_at_worst(nd)) {
 		sim_count(s, COUNT_COMMIT_FLUSH_FAILED);
 		sim_say(nd, "  flush before a commit: io");
+		if (vdisk_has_unflushed_temps(nd->disk)) {
+			sim_count(s, COUNT_FLUSH_STAGED);
+			nd->hurt = true;
+		}
 		vdisk_fail_flushes(nd->disk);
 		s->flush_failed = true;
 		return ERR_IO;
@@ -438,6 +460,36 @@ open_store(struct node *nd, const struct effect *ef, struct event *ev)
 	ev->u.done.store = nd->store;
 }
 
+/*
+ * It is done and nobody knows yet: people, and what else the device does, come
+ * in between.
+ */
+static bool
+is_told_late(struct node *nd, const struct effect *ef)
+{
+	return ef->kind != EFFECT_COMMIT && ef->kind != EFFECT_SEND &&
+	       ef->kind != EFFECT_OPEN_FOLDER &&
+	       ef->kind != EFFECT_CLOSE_FOLDER &&
+	       choice_strikes(&nd->sim->choice, nd->sim->late);
+}
+
+static void
+tell_late(struct node *nd, const struct event *ev)
+{
+	struct job *job = sim_job(nd, JOB_ANSWER);
+
+	job->answer = arena_alloc(&nd->sim->arena, sizeof(*job->answer));
+	*job->answer = *ev;
+	sim_count(nd->sim, COUNT_LATE);
+	sim_much_later(nd, job);
+}
+
+static void
+answer(struct node *nd, struct job *job)
+{
+	step(nd, job->answer);
+}
+
 static void
 effect(struct node *nd, struct job *job)
 {
@@ -476,7 +528,10 @@ effect(struct node *nd, struct job *job)
 		return;
 	}
 	ev.u.done.id = ef->id;
-	step(nd, &ev);
+	if (is_told_late(nd, ef))
+		tell_late(nd, &ev);
+	else
+		step(nd, &ev);
 }
 
 /* The others */
@@ -660,6 +715,7 @@ const struct node_ops node_engine_ops = {
 	.message = message,
 	.features = features,
 	.effect = effect,
+	.answer = answer,
 	.abandon = abandon,
 	.hints = hints,
 	.tick = tick,

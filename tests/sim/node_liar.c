@@ -271,6 +271,10 @@ announce(struct history *h, struct node *nd)
 	}
 	if (what == 12)
 		e.name = arena_dup(&h->sim.arena, SLICE_LIT("d/a"));
+	/* What nobody has permissions of has each device's own, as beside a
+	 * Windows: the trees would differ for good. */
+	if (e.type != ENTRY_LINK)
+		e.no_perms = false;
 	e.version = some_version(h, nd, old);
 	e.sequence = some_sequence(h, l);
 	other = e;

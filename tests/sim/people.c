@@ -409,7 +409,7 @@ people_write_on(struct history *h)
 }
 
 static void
-do_ignores(struct history *h, uint32_t node)
+put_rules(struct history *h, uint32_t node, uint32_t which)
 {
 	static const char *const rules[] = { "*.ign\n", "*.ign\nzz\n",
 		"*.ign\n/nothing\n" };
@@ -417,7 +417,7 @@ do_ignores(struct history *h, uint32_t node)
 	static const char *const hiding[] = { "*.ign\n", "*.ign\n/a\n",
 		"*.ign\n/d\n" };
 	const struct slice text =
-	    slice_str(h->set.hides ? hiding[pick(h, 3)] : rules[pick(h, 3)]);
+	    slice_str(h->set.hides ? hiding[which] : rules[which]);
 
 	/* Flushed: of "*.ign" a power cut may leave "*", and that is a rule. */
 	if (!vdisk_write(nd->disk, ".stignore", text, true))
@@ -427,11 +427,37 @@ do_ignores(struct history *h, uint32_t node)
 	hint(h, node, ".stignore", NULL, false);
 }
 
-/* At times a person is at just what the device is about to act on. */
+static void
+do_ignores(struct history *h, uint32_t node)
+{
+	put_rules(h, node, pick(h, 3));
+}
+
+/* Who hides a file from the others goes on working on it, at once. */
+static void
+do_hide(struct history *h, uint32_t node)
+{
+	put_rules(h, node, 1);
+	if (choice_weather(&h->sim.choice, 4) != 0)
+		do_write(h, node, "a", false);
+}
+
+static void
+put_path(char path[HISTORY_PATH_LEN], struct slice at)
+{
+	memcpy(path, at.ptr, at.len);
+	path[at.len] = '\0';
+}
+
+/*
+ * At times a person is at just what the device is about to act on; or, where
+ * answers come late, at what it has just acted on and does not know it yet.
+ */
 static void
 meet(struct history *h, uint32_t node, char path[HISTORY_PATH_LEN])
 {
 	const struct sim *s = &h->sim;
+	const struct node *nd = node_of(h, node);
 
 	if (choice_weather(&h->sim.choice, 2) == 0)
 		return;
@@ -442,13 +468,40 @@ meet(struct history *h, uint32_t node, char path[HISTORY_PATH_LEN])
 		if (job->kind != JOB_EFFECT || job->node != node ||
 		    job->effect.kind < EFFECT_FINISH_FILE ||
 		    job->effect.kind > EFFECT_PUT_BACK || at.len == 0 ||
-		    at.len >= HISTORY_PATH_LEN ||
-		    job->life != node_of(h, node)->life)
+		    at.len >= HISTORY_PATH_LEN || job->life != nd->life)
 			continue;
-		memcpy(path, at.ptr, at.len);
-		path[at.len] = '\0';
+		put_path(path, at);
 		return;
 	}
+	if (s->late > 0 && nd->acted.len > 0 &&
+	    nd->acted.len < HISTORY_PATH_LEN &&
+	    s->now.mono_ns - nd->acted_ns < 4 * s->delay_ns)
+		put_path(path, nd->acted);
+}
+
+void
+people_work_on(struct history *h, uint32_t node)
+{
+	struct node *nd = node_of(h, node);
+	const struct vnode *root = vdisk_root(nd->disk);
+	uint64_t at = choice_weather(&h->sim.choice, root->names);
+	char path[HISTORY_PATH_LEN];
+
+	people_path(h, path);
+	for (uint32_t i = 0; i < root->names; i++, at++) {
+		const struct vname *vn = &root->name[at % root->names];
+
+		if (vn->node->id.type != IDENTITY_FILE || !vn->node->visible ||
+		    vn->name.len >= HISTORY_PATH_LEN)
+			continue;
+		put_path(path, vn->name);
+		break;
+	}
+	h->sim.oracle.person = true;
+	vdisk_set_time(nd->disk, sim_now(nd).wall_ns);
+	do_write(h, node, path, false);
+	h->sim.oracle.person = false;
+	oracle_check(&h->sim.oracle);
 }
 
 void
@@ -464,7 +517,9 @@ people_act(struct history *h, uint32_t node)
 	h->sim.oracle.person = true;
 	vdisk_set_time(node_of(h, node)->disk,
 	    sim_now(node_of(h, node)).wall_ns);
-	if (what < 28)
+	if (set->hides && choice_weather(&h->sim.choice, 12) == 11)
+		do_hide(h, node);
+	else if (what < 28)
 		do_write(h, node, path, false);
 	else if (what < 34)
 		do_write(h, node, path, true);

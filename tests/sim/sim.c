@@ -14,6 +14,8 @@
 #include "engine/store_mem.h"
 #include "wire.h"
 
+#define LATE_TIMES 12u /* delays: an answer that comes late */
+
 const char *const sim_counter_name[COUNTERS] = {
 	[COUNT_POWER_LOSS] = "power lost",
 	[COUNT_POWER_DIRTY] = "power lost with something not flushed",
@@ -63,6 +65,9 @@ const char *const sim_counter_name[COUNTERS] = {
 	[COUNT_THEIR_CONFLICT] = "a Syncthing made a conflict copy",
 	[COUNT_LIED] = "a lie was told",
 	[COUNT_LIED_BYTES] = "a lie in the bytes of a block",
+	[COUNT_LATE] = "an answer of the disk came late",
+	[COUNT_CLOCK_ANEW] = "a clock began where it had begun",
+	[COUNT_FLUSH_STAGED] = "a flush failed, a temp not flushed",
 };
 
 void
@@ -174,6 +179,17 @@ void
 sim_later(struct node *nd, struct job *job)
 {
 	job_at(nd, job, some_time(nd->sim));
+}
+
+/* Longer than what else there is to do at once. */
+void
+sim_much_later(struct node *nd, struct job *job)
+{
+	struct sim *s = nd->sim;
+
+	job_at(nd, job,
+	    some_time(s) +
+		choice_weather(&s->choice, LATE_TIMES * s->delay_ns));
 }
 
 /* The network */
@@ -626,6 +642,9 @@ run_job(struct sim *s, struct job *job)
 	case JOB_EFFECT:
 		nd->ops->effect(nd, job);
 		break;
+	case JOB_ANSWER:
+		nd->ops->answer(nd, job);
+		break;
 	case JOB_DELIVER:
 		deliver(nd, job);
 		break;
@@ -729,11 +748,12 @@ abandon_all(struct sim *s, struct node *nd, bool maybe)
 	for (size_t i = 0; i < s->heap.len; i++) {
 		struct job *job = s->heap.item[i];
 
-		if (job->node != nd->number || job->kind != JOB_EFFECT ||
-		    job->life != nd->life)
+		if (job->node != nd->number || job->life != nd->life ||
+		    (job->kind != JOB_EFFECT && job->kind != JOB_ANSWER))
 			continue;
 		nd->ops->abandon(nd, job,
-		    maybe && choice_weather(&s->choice, 2) != 0);
+		    maybe && job->kind == JOB_EFFECT &&
+			choice_weather(&s->choice, 2) != 0);
 		job->life = 0;
 	}
 }
@@ -796,7 +816,7 @@ sim_init(struct sim *s, const uint8_t *byte, size_t len)
 	choice_init(&s->choice, byte, len);
 	oracle_init(&s->oracle, &s->arena);
 	s->now.mono_ns = CLOCK_S;
-	s->now.wall_ns = INT64_C(1700000000000000000);
+	s->now.wall_ns = SIM_WALL_NS;
 	s->delay_ns = CLOCK_MS;
 	s->wire_at_ns = UINT64_MAX;
 }

@@ -30,6 +30,7 @@
 
 #define SIM_NODES 5u
 #define SIM_FAR_NS (20 * CLOCK_S) /* timers beyond it are housekeeping */
+#define SIM_WALL_NS INT64_C(1700000000000000000) /* when a history begins */
 /* Jobs of one device waiting at once: more is a queue without a bound. */
 #define SIM_JOBS_MAX 20000u
 
@@ -83,6 +84,9 @@ enum rare {
 	COUNT_THEIR_CONFLICT, /* a Syncthing made a conflict copy */
 	COUNT_LIED,           /* a device said what none would say */
 	COUNT_LIED_BYTES,     /* ... and gave other bytes than were asked for */
+	COUNT_LATE,           /* an answer of the disk was heard late */
+	COUNT_CLOCK_ANEW,     /* a clock began where it had begun */
+	COUNT_FLUSH_STAGED,   /* a flush failed while a temp was not flushed */
 	COUNTERS
 };
 
@@ -90,6 +94,7 @@ extern const char *const sim_counter_name[COUNTERS];
 
 enum job_kind {
 	JOB_EFFECT,  /* do it, tell of it */
+	JOB_ANSWER,  /* it was done; tell of it now */
 	JOB_DELIVER, /* the next message of a session arrives */
 	JOB_HINT,
 	JOB_PEER, /* a session begins or ends */
@@ -102,8 +107,9 @@ struct job { /* in the history's arena */
 	uint32_t node;
 	uint64_t life; /* of the device; an older one is dead */
 	struct effect effect;
-	uint32_t from; /* DELIVER, PEER */
-	uint64_t link; /* the session it belongs to */
+	struct event *answer; /* ANSWER */
+	uint32_t from;        /* DELIVER, PEER */
+	uint64_t link;        /* the session it belongs to */
 	bool up;
 	bool overflow;
 	struct change_hint hint[2];
@@ -135,7 +141,10 @@ struct node_ops {
 	    struct payload *p);
 	uint32_t (*features)(const struct node *nd);      /* of its Hello */
 	void (*effect)(struct node *nd, struct job *job); /* it is time */
-	/* It was under way when the device died: done, or not; free it. */
+	/* It was done a while ago: tell of it. */
+	void (*answer)(struct node *nd, struct job *job);
+	/* It was under way when the device died: done, or not, or done and not
+	 * told of; free it. */
 	void (*abandon)(struct node *nd, struct job *job, bool done);
 	void (*hints)(struct node *nd, const struct job *job);
 	void (*tick)(struct node *nd); /* wake_at_ns has come */
@@ -186,6 +195,9 @@ struct node {
 					  * that is bytes */
 	bool told[SIM_NODES];            /* that the other is up */
 	bool partly[SIM_NODES];          /* what came last was no whole frame */
+	bool hurt;          /* a temp was not flushed when a flush failed */
+	struct slice acted; /* the name that was changed last */
+	uint64_t acted_ns;
 	/* What peers took away here since they were quiet: the brake. */
 	VEC(struct slice) taken;
 	uint64_t taken_ns;   /* when, last */
@@ -209,6 +221,7 @@ struct sim {
 	uint32_t brake;    /* a device may take away so many files; 0: any */
 	bool syncthing_v1; /* the model is of 1.x: an edit beats a deletion */
 	uint64_t lag_ns;   /* longest of a message, besides delay_ns */
+	uint32_t late;     /* one answer in so many is heard late; 0: none */
 	uint32_t twice;    /* one message in so many comes twice */
 	uint32_t replays;  /* one session in so many hears what an older said */
 	struct vdisk_trouble trouble;
@@ -253,7 +266,8 @@ struct now sim_now(const struct node *nd); /* by its own clock */
 
 /* For kinds of devices. */
 struct job *sim_job(struct node *nd, enum job_kind kind);
-void sim_later(struct node *nd, struct job *job); /* after some weather */
+void sim_later(struct node *nd, struct job *job);      /* after some weather */
+void sim_much_later(struct node *nd, struct job *job); /* ... a lot of it */
 /* Send; silently nothing when there is no session.  Takes `p`. */
 void sim_send(struct node *nd, uint32_t to, const struct message *m,
     struct payload *p);

@@ -6,7 +6,8 @@
  *	    [--counters] [--demand] [--trace-hash]
  *	sim --seed N | --choices FILE  [--story] [--debug] [--shrink]
  *	    [--write FILE]
- *	--old  with any of them: seeds as they were before they had a tail
+ *	--tail N  with any of them: seeds as they were when their tail had N
+ *	    bytes; --old: none
  *	--mutant N  with any of them, where mutants are built in
  *
  * Histories run in worker processes, so that an assertion of the engine ends
@@ -40,7 +41,7 @@
 /* A history to be run: a seed, or bytes. */
 struct task {
 	uint64_t seed;
-	bool old;        /* ... as it was before seeds had a tail */
+	uint32_t tail;   /* ... with so many bytes of its tail */
 	struct buf byte; /* empty: the seed's */
 };
 
@@ -57,7 +58,8 @@ struct worker {
 struct options {
 	uint64_t from, count, seed, minutes;
 	unsigned jobs;
-	bool one, old, story, debug, shrink, counters, demand, trace_hash;
+	uint32_t tail; /* bytes of a seed's tail */
+	bool one, story, debug, shrink, counters, demand, trace_hash;
 	const char *choices, *write;
 	VEC(struct task) kept;
 	VEC(struct task) open; /* known to fail: told, not counted */
@@ -72,7 +74,7 @@ usage(int code)
 	    "    [--counters] [--demand] [--trace-hash]\n"
 	    "sim --seed N | --choices FILE  [--story] [--debug] [--shrink]"
 	    " [--write FILE]\n"
-	    "    [--old] [--mutant N]\n");
+	    "    [--old | --tail N] [--mutant N]\n");
 	exit(code);
 }
 
@@ -113,9 +115,8 @@ unhex(const char *text, struct buf *out)
 }
 
 /*
- * "12345  what it was", "-12345 ..." for a seed without its tail, "x00ff..
- * ...";
- * '#' begins a comment.
+ * "12345  what it was"; "12345:12 ..." for a seed with so many bytes of its
+ * tail, "-12345 ..." with none; "x00ff... ..."; '#' begins a comment.
  */
 static void
 read_kept(struct options *op, const char *path)
@@ -128,14 +129,16 @@ read_kept(struct options *op, const char *path)
 		exit(2);
 	}
 	while (fgets(line, sizeof(line), f) != NULL) {
-		struct task t = { 0 };
+		struct task t = { .tail = line[0] == '-' ? 0 : CHOICE_TAIL };
+		char *end;
 
 		if (line[0] == '#' || line[0] == '\n')
 			continue;
-		t.old = line[0] == '-';
-		if (line[0] != 'x')
-			t.seed = strtoull(line + t.old, NULL, 0);
-		else if (!unhex(line + 1, &t.byte)) {
+		if (line[0] != 'x') {
+			t.seed = strtoull(line + (line[0] == '-'), &end, 0);
+			if (*end == ':')
+				t.tail = (uint32_t)strtoul(end + 1, NULL, 0);
+		} else if (!unhex(line + 1, &t.byte)) {
 			fprintf(stderr, "%s: not hexadecimal: %.40s\n", path,
 			    line);
 			exit(2);
@@ -193,18 +196,19 @@ read_choices(const char *path, uint8_t out[CHOICE_LEN_MAX])
 }
 
 static size_t
-seed_bytes(uint64_t seed, bool old, uint8_t out[CHOICE_LEN_MAX])
+seed_bytes(uint64_t seed, uint32_t tail, uint8_t out[CHOICE_LEN_MAX])
 {
 	const size_t len = choice_of_seed(seed, out);
+	const size_t some = choice_without_tail(len) + tail;
 
-	return old ? choice_without_tail(len) : len;
+	return some < len ? some : len;
 }
 
 static size_t
 task_bytes(const struct options *op, uint64_t i, uint8_t out[CHOICE_LEN_MAX],
     uint64_t *seed)
 {
-	bool old = op->old;
+	uint32_t tail = op->tail;
 
 	if (i < op->kept.len) {
 		const struct task *t = &op->kept.item[i];
@@ -214,11 +218,11 @@ task_bytes(const struct options *op, uint64_t i, uint8_t out[CHOICE_LEN_MAX],
 			memcpy(out, t->byte.ptr, t->byte.len);
 			return t->byte.len;
 		}
-		old = old || t->old;
+		tail = t->tail < tail ? t->tail : tail;
 	} else {
 		*seed = op->from + i - op->kept.len;
 	}
-	return seed_bytes(*seed, old, out);
+	return seed_bytes(*seed, tail, out);
 }
 
 /* Workers */
@@ -426,7 +430,7 @@ run_one(const struct options *op)
 	if (op->choices != NULL)
 		len = read_choices(op->choices, byte);
 	else
-		len = seed_bytes(op->seed, op->old, byte);
+		len = seed_bytes(op->seed, op->tail, byte);
 	if (op->shrink) {
 		len = shrink(byte, len, why);
 		printf("%zu acts: %s\n",
@@ -478,6 +482,7 @@ main(int argc, char **argv)
 		{ "write", required_argument, NULL, 'w' },
 		{ "mutant", required_argument, NULL, 'M' },
 		{ "old", no_argument, NULL, 'O' },
+		{ "tail", required_argument, NULL, 't' },
 		{ "story", no_argument, NULL, 'S' },
 		{ "debug", no_argument, NULL, 'D' },
 		{ "shrink", no_argument, NULL, 'X' },
@@ -487,7 +492,10 @@ main(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct options op = { .from = 1, .count = 20000, .jobs = 2 };
+	struct options op = { .from = 1,
+		.count = 20000,
+		.jobs = 2,
+		.tail = CHOICE_TAIL };
 	int c, rc;
 
 	/* What one history gives back the next one takes: not the kernel. */
@@ -525,7 +533,10 @@ main(int argc, char **argv)
 			op.write = optarg;
 			break;
 		case 'O':
-			op.old = true;
+			op.tail = 0;
+			break;
+		case 't':
+			op.tail = (uint32_t)number(optarg);
 			break;
 		case 'M':
 			set_mutant(optarg);

@@ -744,6 +744,16 @@ vdisk_has_kept(const struct vdisk *dk)
 	return false;
 }
 
+bool
+vdisk_has_unflushed_temps(const struct vdisk *dk)
+{
+	for (size_t i = 0; i < vdisk_temps(dk); i++)
+		if (dk->stage->name[i].node->ours &&
+		    !dk->stage->name[i].node->clean)
+			return true;
+	return false;
+}
+
 /* The tree as text */
 
 static void

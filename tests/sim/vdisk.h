@@ -165,6 +165,8 @@ char *vdisk_dump(struct vdisk *dk, struct arena *arena);
 size_t vdisk_temps(const struct vdisk *dk);
 /* Is there one among them that was a visible file before? */
 bool vdisk_has_kept(const struct vdisk *dk);
+/* ... or one of ours whose bytes are not flushed yet? */
+bool vdisk_has_unflushed_temps(const struct vdisk *dk);
 
 /*
  * Do one disk effect; fills done->u.done but for id and store.  What it points
