@@ -54,6 +54,7 @@ static const struct cmd_option cmd_help_options[] = {
 	    "sendreceive (the default), sendonly or receiveonly" },
 	{ "folder add", "share", "DEVICE", "with whom" },
 	{ "folder list", "q", NULL, "only the IDs" },
+	{ "key new", "q", NULL, "only the key" },
 	{ "folder remove", "yes", NULL, "may be given; it is not asked for" },
 	{ "trash restore", "to", "FILE", "another place, for one file" },
 	{ "config set", "add", NULL, "keep the values it has" },
