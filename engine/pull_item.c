@@ -10,6 +10,7 @@
 #include "engine/exchange.h"
 #include "engine/exchange_index.h"
 #include "engine/fetch.h"
+#include "engine/pull_park.h"
 #include "engine/pull_state.h"
 #include "engine/reuse.h"
 #include "engine/scan.h"

@@ -1,7 +1,8 @@
 /*
  * The inside of the pull: shared by pull*.c, fetch.c, reuse.c and writer.c.
  *
- * pull.c plans: it walks the rows that need work and makes items.
+ * pull.c walks the rows that need work, pull_plan.c makes items of them, and
+ * pull_park.c remembers what must wait.
  * pull_item.c carries one item from plan to end; pull_move.c recognises
  * renames; pull_recover.c mends what a crash left.
  */
@@ -134,17 +135,9 @@ void pull_avoid_temp(struct pull *pl, struct slice temp);
 /* A staging name for `path` in this version: the same again after a restart. */
 struct slice pull_temp_name(struct item *it, struct slice path,
     struct version version);
-void pull_park(struct pull *pl, struct slice path, enum reason reason,
-    const char *text);
-void pull_unpark(struct pull *pl, struct slice path); /* it went well */
-/* A row changed: directories above it that could not go are tried again, and,
- * where it went, what could not come because of its name. */
-void pull_stir(struct pull *pl, struct slice path);
-uint64_t pull_sign(const struct row *row);
 /* The row's version with its whole block list, owned by the item. */
 bool pull_own_version(struct item *it, const struct row_version *v,
     struct entry *out);
-enum reason pull_reason_of(const struct item *it, int code);
 
 /* pull_item.c */
 /* In work from here on; begins loading where there is something to load. */
@@ -170,8 +163,6 @@ void pull_disown(struct pull *pl, struct slice path);
 /* pull_rmdir.c: the directory `it` was to remove is not empty. */
 void pull_rmdir_refused(struct item *it);
 void pull_rmdir_free(struct item *it);
-/* The edit of ours that a deletion did not see, announced above both. */
-void pull_revive(struct pull *pl, const struct row *row);
 
 /* pull_move.c: renames recognised by content. */
 enum pull_move {

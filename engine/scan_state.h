@@ -137,6 +137,8 @@ void scan_pass_go(struct scan_pass *ps);
 void scan_pass_clear(struct scan_pass *ps);
 void scan_release(struct scan *sc);
 void scan_pass_fini(struct scan_pass *ps); /* answers still due never come */
+struct slice scan_own(struct slice s);     /* a copy, owned */
+void scan_disown(struct slice s);
 
 /* The pass waits for the answer; `path` is copied. */
 struct scan_ask *scan_ask_new(struct scan_pass *ps, struct slice path,

@@ -25,6 +25,7 @@
 #include "engine/base/path.h"
 #include "engine/conflict.h"
 #include "engine/intent.h"
+#include "engine/pull_park.h"
 #include "engine/scan.h"
 #include "engine/trash.h"
 
