@@ -46,12 +46,17 @@ choice_without_tail(size_t len)
 	return len - (len - CHOICE_HEAD) % CHOICE_ACT;
 }
 
+bool
+choice_has_tail(const struct choice *c, uint32_t i)
+{
+	return choice_without_tail(c->len) + i < c->len;
+}
+
 uint8_t
 choice_tail(const struct choice *c, uint32_t i)
 {
-	const size_t at = choice_without_tail(c->len) + i;
-
-	return at < c->len ? c->byte[at] : 0;
+	return choice_has_tail(c, i) ? c->byte[choice_without_tail(c->len) + i]
+				     : 0;
 }
 
 void

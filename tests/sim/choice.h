@@ -55,6 +55,8 @@ uint32_t choice_below(struct choice *c, uint32_t n);
 bool choice_one_in(struct choice *c, uint32_t n);
 /* Byte `i` of the tail; 0 where there is none. */
 uint8_t choice_tail(const struct choice *c, uint32_t i);
+/* Is there such a byte?  For what is no setting of its own. */
+bool choice_has_tail(const struct choice *c, uint32_t i);
 /* 0 .. n-1, from the weather. */
 uint64_t choice_weather(struct choice *c, uint64_t n);
 /* True in one of `n`; never when n is 0, or when it is calm. */

@@ -230,7 +230,9 @@ roll(struct history *h)
 	set->hides =
 	    set->ignores && !set->syncthing && tail_chance(h, TAIL_HIDE, 128);
 	/* Two are of use only where what they hide is written at. */
-	if (set->hides)
+	set->works_on =
+	    set->hides && choice_has_tail(&h->sim.choice, TAIL_LATE);
+	if (set->works_on)
 		set->names = 1 + set->names % 3;
 	/* The brake counts what is planned: what waits comes at once. */
 	if (h->sim.brake == 0 && tail_chance(h, TAIL_LATE, 64))

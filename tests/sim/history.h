@@ -38,6 +38,7 @@ struct settings {
 	bool kills, power, hostile, unflushed, syncfs, reuses;
 	bool cuts, one_way, full, away, read_only;
 	bool hides;     /* ignore rules are edited to hide what is there */
+	bool works_on;  /* ... by who then works on it */
 	bool misses;    /* hints are lost, or nobody watches */
 	bool syncthing; /* the second device is node_syncthing.c */
 	bool liar;      /* the last device is node_liar.c */

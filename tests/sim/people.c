@@ -517,7 +517,7 @@ people_act(struct history *h, uint32_t node)
 	h->sim.oracle.person = true;
 	vdisk_set_time(node_of(h, node)->disk,
 	    sim_now(node_of(h, node)).wall_ns);
-	if (set->hides && choice_weather(&h->sim.choice, 12) == 11)
+	if (set->works_on && choice_weather(&h->sim.choice, 12) == 11)
 		do_hide(h, node);
 	else if (what < 28)
 		do_write(h, node, path, false);
