@@ -547,6 +547,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     bench = Bench(base, options)
     rsync: dict[str, int] = {}
     failed: list[str] = []
+    path = options.json or ROOT / "build/bench/result.json"
+    result: dict[str, Any] = {}
     try:
         if bench.wants("insert", "append", "overwrite"):
             rsync = rsync_bytes(base, bench.shifted)
@@ -557,22 +559,27 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                     attempt(part, kind, failed)
             if Theirs in kinds:
                 attempt(bench.run_latency_1s, Theirs1s, failed)
+            # Whoever ends it here has what was measured.
+            result = result_of(bench, run + 1, rsync, failed)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(result, indent=1))
+            print(f"written: {path}", flush=True)
     finally:
         shutil.rmtree(base, ignore_errors=True)
+    return result
+
+
+def result_of(bench: Bench, runs: int, rsync: dict[str, int],
+              failed: list[str]) -> dict[str, Any]:
     ctl = find_program("syncctl")
-    result = {
+    return {
         "date": datetime.date.today().isoformat(), "machine": machine(),
         "kernel": platform.release(), "sizes": bench.scale,
-        "runs": options.runs, "samples": bench.samples,
+        "runs": runs, "samples": bench.samples,
         "rsync_wire": rsync, "failed": failed,
         "ours": version_of(ctl, "version") if ctl else "",
         "theirs": version_of("syncthing", "--version"),
     }
-    path = options.json or ROOT / "build/bench/result.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1))
-    print(f"written: {path}")
-    return result
 
 
 if __name__ == "__main__":
