@@ -40,8 +40,8 @@ from typing import Any, Callable, Optional
 import mesh
 from two import (MIB, ROOT, UNITS, Meter, Ours, Pair, Samples, Theirs,
                  Theirs1s, as_text, clean_root, cpu_of, find_program, machine,
-                 make_big, make_small, proc, show, size_of, tree, until,
-                 version_of, write_between)
+                 make_big, make_small, proc, read_all, show, size_of, tree,
+                 until, version_of, write_between)
 
 QUIET_S = 20.0  # without a byte written: what was to be tidied is tidy
 QUIET_MAX_S = 180.0  # for one that never stops writing
@@ -98,6 +98,7 @@ class Bench:
         if not (source / "big").exists():
             make_big(source / "big", self.big, 1)
         clean_root(source)
+        read_all(source)
         work, dir_b = self.place(kind)
         pair = Pair(kind, work, source, dir_b)
         try:
@@ -164,6 +165,7 @@ class Bench:
         if not source.exists():
             make_small(source, self.files, self.dirs, 3)
         clean_root(source)
+        read_all(source)
         work, dir_b = self.place(kind)
         pair = Pair(kind, work, source, dir_b)
         try:

@@ -288,6 +288,15 @@ def clean_root(root: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def read_all(root: Path) -> None:
+    """Bring it into the page cache, where it is for whoever comes second."""
+    for path in root.rglob("*"):
+        if path.is_file():
+            with open(path, "rb") as file:
+                while file.read(MIB):
+                    pass
+
+
 # ---- telling ---------------------------------------------------------------
 
 UNITS = {"MiB": 1 / MIB, "MB": 1e-6, "ms": 1000.0}
