@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "engine/base/ascii.h"
 #include "engine/base/digest.h"
 #include "mesh/members_entry.h"
 
@@ -74,22 +75,14 @@ domain_record_put_hex(const uint8_t *b, size_t len, struct buf *out)
 		buf_printf(out, "%02x", b[i]);
 }
 
-static int
-domain_record_nibble(uint8_t c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool
 domain_record_hex(struct slice text, uint8_t *out, size_t len)
 {
 	if (text.len != 2 * len)
 		return false;
 	for (size_t i = 0; i < len; i++) {
-		const int hi = domain_record_nibble(text.ptr[2 * i]);
-		const int lo = domain_record_nibble(text.ptr[2 * i + 1]);
+		const int hi = ascii_hex(text.ptr[2 * i]);
+		const int lo = ascii_hex(text.ptr[2 * i + 1]);
 
 		if (hi < 0 || lo < 0)
 			return false;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/base/ascii.h"
 #include "engine/base/assert.h"
 
 static const struct {
@@ -25,12 +26,6 @@ static const struct {
 };
 
 #define ADDR_SCHEMES (sizeof(addr_schemes) / sizeof(addr_schemes[0]))
-
-static uint8_t
-addr_lower(uint8_t c)
-{
-	return c >= 'A' && c <= 'Z' ? (uint8_t)(c - 'A' + 'a') : c;
-}
 
 /* Four decimal numbers without leading zeros. */
 static bool
@@ -57,15 +52,6 @@ addr_parse_ip4(uint8_t out[4], struct slice s)
 	return at == s.len;
 }
 
-static int
-addr_hex(uint8_t c)
-{
-	c = addr_lower(c);
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* RFC 4291, 2.2: groups, one "::", maybe a dotted tail; no zone here. */
 static bool
 addr_parse_ip6(uint8_t out[16], struct slice s)
@@ -88,7 +74,8 @@ addr_parse_ip6(uint8_t out[16], struct slice s)
 
 		if (filled == 16)
 			return false;
-		while (at < s.len && (digit = addr_hex(s.ptr[at])) >= 0) {
+		while (at < s.len &&
+		       (digit = ascii_hex(ascii_lower(s.ptr[at]))) >= 0) {
 			if (at - start == 4)
 				return false;
 			value = value * 16 + (unsigned)digit;
@@ -135,7 +122,7 @@ addr_parse_name(char out[ADDR_HOST_MAX + 1], struct slice s)
 	if (s.len == 0 || s.len > ADDR_HOST_MAX)
 		return false;
 	for (size_t i = 0; i < s.len; i++) {
-		const uint8_t c = addr_lower(s.ptr[i]);
+		const uint8_t c = ascii_lower(s.ptr[i]);
 
 		if (c == '.') {
 			if (label == 0)

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/base/ascii.h"
 #include "engine/base/buf.h"
 #include "engine/base/hash.h"
 #include "engine/base/limits.h"
@@ -84,22 +85,14 @@ store_name(const struct coord_id *id, char out[STORE_NAME_LEN + 1])
 	memcpy(out + 64, ".log", 5);
 }
 
-static int
-store_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool
 store_parse_name(const char *name, struct coord_id *out)
 {
 	if (strlen(name) != STORE_NAME_LEN || strcmp(name + 64, ".log") != 0)
 		return false;
 	for (size_t i = 0; i < sizeof(out->b); i++) {
-		const int hi = store_digit(name[2 * i]);
-		const int lo = store_digit(name[2 * i + 1]);
+		const int hi = ascii_hex((uint8_t)name[2 * i]);
+		const int lo = ascii_hex((uint8_t)name[2 * i + 1]);
 
 		if (hi < 0 || lo < 0)
 			return false;

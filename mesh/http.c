@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "engine/base/ascii.h"
+
 #define HTTP_METHOD_MAX 16u
 #define HTTP_LENGTH_DIGITS 9u /* of Content-Length */
 
@@ -29,19 +31,13 @@ http_is_token(struct slice s)
 	return s.len > 0;
 }
 
-static uint8_t
-http_lower(uint8_t c)
-{
-	return c >= 'A' && c <= 'Z' ? (uint8_t)(c - 'A' + 'a') : c;
-}
-
 static bool
 http_same(struct slice s, const char *lower)
 {
 	if (s.len != strlen(lower))
 		return false;
 	for (size_t i = 0; i < s.len; i++)
-		if (http_lower(s.ptr[i]) != (uint8_t)lower[i])
+		if (ascii_lower(s.ptr[i]) != (uint8_t)lower[i])
 			return false;
 	return true;
 }
@@ -209,10 +205,7 @@ http_parse(struct http_request *out, struct slice in, size_t body_max,
 static int
 http_digit(uint8_t c)
 {
-	c = http_lower(c);
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+	return ascii_hex(ascii_lower(c));
 }
 
 static bool

@@ -581,7 +581,7 @@ nat_open(struct nat **out, uv_loop_t *loop, const struct identity *id,
     const struct nat_callbacks *cb, void *arg, const struct log *log,
     struct err *err)
 {
-	uint8_t key[3][PUNCHER_KEY_LEN];
+	uint8_t key[3][DRAW_KEY_LEN];
 	struct nat *n;
 
 	*out = NULL;

@@ -11,7 +11,6 @@
 
 #include "engine/base/assert.h"
 #include "engine/base/clock.h"
-#include "engine/base/digest.h"
 #include "engine/base/mem.h"
 #include "mesh/stun.h"
 
@@ -39,8 +38,7 @@ struct natcheck_loop {
 };
 
 struct natcheck {
-	uint8_t key[NATCHECK_KEY_LEN];
-	uint64_t counter; /* of IDs */
+	struct draw draw; /* of IDs */
 	struct natcheck_server server[NATCHECK_TARGETS];
 	size_t server_count;
 	struct addr local[NATCHECK_LOCALS];
@@ -55,11 +53,11 @@ struct natcheck {
 };
 
 struct natcheck *
-natcheck_new(const uint8_t key[NATCHECK_KEY_LEN])
+natcheck_new(const uint8_t key[DRAW_KEY_LEN])
 {
 	struct natcheck *n = mem_zalloc(sizeof(*n));
 
-	memcpy(n->key, key, NATCHECK_KEY_LEN);
+	draw_init(&n->draw, key);
 	return n;
 }
 
@@ -72,14 +70,7 @@ natcheck_free(struct natcheck *n)
 static void
 natcheck_make_id(struct natcheck *n, struct stun_id *out)
 {
-	uint8_t seed[NATCHECK_KEY_LEN + sizeof(n->counter)];
-	struct digest d;
-
-	n->counter++;
-	memcpy(seed, n->key, NATCHECK_KEY_LEN);
-	memcpy(seed + NATCHECK_KEY_LEN, &n->counter, sizeof(n->counter));
-	digest_of(slice_of(seed, sizeof(seed)), &d);
-	memcpy(out->b, d.b, STUN_ID_LEN);
+	draw_next(&n->draw, out->b, STUN_ID_LEN);
 }
 
 static bool

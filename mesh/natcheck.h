@@ -35,10 +35,10 @@
 #include "engine/base/buf.h"
 #include "engine/base/slice.h"
 #include "mesh/addr.h"
+#include "mesh/draw.h"
 
 #define NATCHECK_TARGETS 32u /* addresses asked in one check */
 #define NATCHECK_LOCALS 32u  /* addresses of our own that count */
-#define NATCHECK_KEY_LEN 32u
 
 enum natcheck_mapping {
 	NATCHECK_UNKNOWN,
@@ -86,7 +86,7 @@ struct natcheck_send {
 /* Opaque. */
 struct natcheck;
 
-struct natcheck *natcheck_new(const uint8_t key[NATCHECK_KEY_LEN]);
+struct natcheck *natcheck_new(const uint8_t key[DRAW_KEY_LEN]);
 void natcheck_free(struct natcheck *n); /* accepts NULL */
 
 /* Whom to ask from now on; does not ask. */

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "engine/base/assert.h"
-#include "engine/base/digest.h"
 #include "engine/base/mem.h"
 #include "mesh/stun.h"
 
@@ -31,8 +30,7 @@ enum natlife_state {
 };
 
 struct natlife {
-	uint8_t key[NATLIFE_KEY_LEN];
-	uint64_t counter; /* of IDs */
+	struct draw draw; /* of IDs */
 	enum natlife_state state;
 	struct addr server;
 	struct stun_id id; /* of the question that is out */
@@ -47,11 +45,11 @@ struct natlife {
 };
 
 struct natlife *
-natlife_new(const uint8_t key[NATLIFE_KEY_LEN])
+natlife_new(const uint8_t key[DRAW_KEY_LEN])
 {
 	struct natlife *n = mem_zalloc(sizeof(*n));
 
-	memcpy(n->key, key, NATLIFE_KEY_LEN);
+	draw_init(&n->draw, key);
 	return n;
 }
 
@@ -66,14 +64,7 @@ natlife_free(struct natlife *n)
 static void
 natlife_ask(struct natlife *n, enum natlife_state state, uint64_t at_ns)
 {
-	uint8_t seed[NATLIFE_KEY_LEN + sizeof(n->counter)];
-	struct digest d;
-
-	n->counter++;
-	memcpy(seed, n->key, NATLIFE_KEY_LEN);
-	memcpy(seed + NATLIFE_KEY_LEN, &n->counter, sizeof(n->counter));
-	digest_of(slice_of(seed, sizeof(seed)), &d);
-	memcpy(n->id.b, d.b, STUN_ID_LEN);
+	draw_next(&n->draw, n->id.b, STUN_ID_LEN);
 	n->state = state;
 	n->tries = 0;
 	n->first_ns = at_ns;

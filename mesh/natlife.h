@@ -34,8 +34,8 @@
 #include "engine/base/clock.h"
 #include "engine/base/slice.h"
 #include "mesh/addr.h"
+#include "mesh/draw.h"
 
-#define NATLIFE_KEY_LEN 32u
 #define NATLIFE_FIRST_NS (20 * CLOCK_S) /* after none at all */
 #define NATLIFE_MAX_NS (160 * CLOCK_S)  /* more is of no use to anybody */
 #define NATLIFE_GRAIN_NS (5 * CLOCK_S)
@@ -56,7 +56,7 @@ struct natlife_send {
 /* Opaque. */
 struct natlife;
 
-struct natlife *natlife_new(const uint8_t key[NATLIFE_KEY_LEN]);
+struct natlife *natlife_new(const uint8_t key[DRAW_KEY_LEN]);
 void natlife_free(struct natlife *n); /* accepts NULL */
 
 /* Begin anew, with fresh sockets: what was known is not known any more. */

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "engine/base/assert.h"
-#include "engine/base/digest.h"
 #include "engine/base/mem.h"
 #include "engine/base/rng.h"
 #include "engine/base/vec.h"
@@ -43,8 +42,7 @@ struct puncher_peer {
 
 struct puncher {
 	struct devid own;
-	uint8_t key[PUNCHER_KEY_LEN];
-	uint64_t counter; /* of cookies */
+	struct draw draw; /* of cookies */
 	struct rng rng;
 	struct punch_side side;
 	bool has_side, asked; /* for a fresh one */
@@ -57,13 +55,13 @@ struct puncher {
 };
 
 struct puncher *
-puncher_new(const struct devid *own, const uint8_t key[PUNCHER_KEY_LEN])
+puncher_new(const struct devid *own, const uint8_t key[DRAW_KEY_LEN])
 {
 	struct puncher *p = mem_zalloc(sizeof(*p));
 	uint64_t seed;
 
 	p->own = *own;
-	memcpy(p->key, key, PUNCHER_KEY_LEN);
+	draw_init(&p->draw, key);
 	memcpy(&seed, key, sizeof(seed));
 	rng_init(&p->rng, seed);
 	return p;
@@ -105,14 +103,7 @@ puncher_make(struct puncher *p, const struct devid *id)
 static void
 puncher_make_cookie(struct puncher *p, struct punch_cookie *out)
 {
-	uint8_t seed[PUNCHER_KEY_LEN + sizeof(p->counter)];
-	struct digest d;
-
-	p->counter++;
-	memcpy(seed, p->key, PUNCHER_KEY_LEN);
-	memcpy(seed + PUNCHER_KEY_LEN, &p->counter, sizeof(p->counter));
-	digest_of(slice_of(seed, sizeof(seed)), &d);
-	memcpy(out->b, d.b, PUNCH_COOKIE_LEN);
+	draw_next(&p->draw, out->b, PUNCH_COOKIE_LEN);
 }
 
 static struct puncher_act *

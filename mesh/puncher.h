@@ -29,10 +29,10 @@
 #include "blockproto/devid.h"
 #include "engine/base/clock.h"
 #include "engine/base/slice.h"
+#include "mesh/draw.h"
 #include "mesh/punch.h"
 
 #define PUNCHER_ATTEMPTS 4u
-#define PUNCHER_KEY_LEN 32u
 #define PUNCHER_FRESH_NS (20 * CLOCK_S)
 #define PUNCHER_CALL_NS (2 * CLOCK_S)
 
@@ -56,7 +56,7 @@ struct puncher_act {
 struct puncher;
 
 struct puncher *puncher_new(const struct devid *own,
-    const uint8_t key[PUNCHER_KEY_LEN]);
+    const uint8_t key[DRAW_KEY_LEN]);
 void puncher_free(struct puncher *p); /* accepts NULL */
 
 /* Where we can be reached, made sure of at `now_ns`. */

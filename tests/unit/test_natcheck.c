@@ -110,7 +110,7 @@ run(struct net *net)
 static void
 make(struct net *net, enum kind kind, const char *const *server)
 {
-	static const uint8_t key[NATCHECK_KEY_LEN] = { 1 };
+	static const uint8_t key[DRAW_KEY_LEN] = { 1 };
 	const struct addr local[] = { parse("quic://10.0.0.5:22000"),
 		parse("quic://[2001:db8::5]:22000") };
 	struct natcheck_server list[8];

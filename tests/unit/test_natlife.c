@@ -46,7 +46,7 @@ server(void)
 static void
 open_net(struct net *net, uint64_t keeps_ns)
 {
-	static const uint8_t key[NATLIFE_KEY_LEN] = { 7 };
+	static const uint8_t key[DRAW_KEY_LEN] = { 7 };
 	const struct addr at = server();
 
 	*net = (struct net){ .life = natlife_new(key),

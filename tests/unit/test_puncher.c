@@ -59,7 +59,7 @@ world_init(struct world *w)
 	w->now_ns = T0;
 	for (int i = 0; i < NODES; i++) {
 		struct node *n = &w->node[i];
-		const uint8_t key[PUNCHER_KEY_LEN] = { (uint8_t)(i + 1) };
+		const uint8_t key[DRAW_KEY_LEN] = { (uint8_t)(i + 1) };
 
 		memset(n->id.b, i + 1, sizeof(n->id.b));
 		n->side.mapping = NATCHECK_SAME;
