@@ -226,6 +226,9 @@ def check_paths() -> Iterator[str]:
 
 FAULTS = 140
 FAULT_TEST = re.compile(r"`(\w+\.(?:py|c))(?:::(\w+))?`")
+# Without a file it is of the one named last.
+MISSION_TEST = re.compile(
+    r"`(?:[\w/]+/)?(?:(\w+\.(?:py|c))|(?=::))(?:::(\w+))?(?:\[[\w-]+\])?`")
 
 
 def check_reasons() -> Iterator[str]:
@@ -271,6 +274,27 @@ def check_faults() -> Iterator[str]:
         yield f"docs/faults.md: not the numbers 1 to {FAULTS}, each once"
 
 
+def check_mission() -> Iterator[str]:
+    """Every line of the mesh once, and the tests it names are there."""
+    found = {p.name: p for p in tracked()
+             if p.suffix in (".py", ".c") and "tests" in p.parts}
+    seen, file = [], ""
+    for line in (ROOT / "docs/mission.md").read_text().splitlines():
+        number = re.match(r"\| S(\d+) \|", line)
+        if number:
+            seen.append(int(number[1]))
+        for named, name in MISSION_TEST.findall(line):
+            file = named or file
+            path = found.get(file)
+            if path is None or not path.exists():
+                yield f"docs/mission.md: no {file}"
+            elif name and not re.search(
+                    rf"^(?:def )?{name}\(", path.read_text(), re.M):
+                yield f"docs/mission.md: no {name} in {file}"
+    if seen != [*range(1, 54), 72, 73, 74]:
+        yield "docs/mission.md: not S1 to S53 and S72 to S74, each once"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=Path, default=ROOT / "build/release")
@@ -284,6 +308,7 @@ def main() -> int:
         ("paths", check_paths()),
         ("reasons", check_reasons()),
         ("faults", check_faults()),
+        ("mission", check_mission()),
     ]
     passed = failed = 0
     for name, found in checks:
