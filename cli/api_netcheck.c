@@ -93,13 +93,18 @@ api_netcheck_relays(const struct net_netcheck *n)
 
 	for (size_t i = 0; i < n->relay_count; i++) {
 		const struct net_netcheck_relay *r = &n->relay[i];
-		json_t *o = json_object();
+		json_t *o = json_object(), *users = json_array();
 
 		json_object_set_new(o, "address",
 		    api_text(slice_str(r->address)));
+		json_object_set_new(o, "waits", json_boolean(r->waits));
 		json_object_set_new(o, "joined", json_boolean(r->joined));
 		json_object_set_new(o, "rtt_ms", api_netcheck_ms(r->rtt_ns));
 		json_object_set_new(o, "error", api_netcheck_word(r->error));
+		for (size_t k = 0; k < r->used_by_count; k++)
+			json_array_append_new(users,
+			    api_text(slice_str(r->used_by[k])));
+		json_object_set_new(o, "used_by", users);
 		json_array_append_new(list, o);
 	}
 	return list;

@@ -230,7 +230,7 @@ api_path_ping(const struct status_device *d, const struct net_peer_status *p,
 	api_set_count(o, "number", (int64_t)number);
 	json_object_set_new(o, "by",
 	    json_string(echo         ? "echo"
-			: p->relayed ? "transport-to-relay"
+			: p->relayed ? "opening"
 				     : "transport"));
 	json_object_set_new(o, "rtt_us",
 	    rtt_ns == 0 ? json_null()

@@ -127,6 +127,45 @@ cmd_netcheck_list(struct cmd_call *call, const json_t *o, const char *key,
 	}
 }
 
+/* ", B, C" */
+static void
+cmd_netcheck_users(struct cmd_call *call, const json_t *relay)
+{
+	const json_t *list = json_object_get(relay, "used_by"), *name;
+	size_t i;
+
+	json_array_foreach(list, i, name)
+	{
+		printf("%s%s", i == 0 ? "   used by " : ", ",
+		    print_safe(&call->ar, json_string_value(name)));
+	}
+	putchar('\n');
+}
+
+/* The nearest first. */
+static void
+cmd_netcheck_relays(struct cmd_call *call, const json_t *o)
+{
+	const json_t *list = json_object_get(o, "relays"), *relay;
+	size_t i;
+
+	if (json_array_size(list) == 0)
+		return;
+	puts("Relays");
+	json_array_foreach(list, i, relay)
+	{
+		const char *error = cmd_text(relay, "error");
+
+		printf("       %s  %s",
+		    print_safe(&call->ar, cmd_text(relay, "address")),
+		    cmd_bool(relay, "joined")   ? cmd_netcheck_ms(call, relay)
+		    : error[0] != '\0'          ? print_safe(&call->ar, error)
+		    : !cmd_bool(relay, "waits") ? "not waited at"
+						: "no answer");
+		cmd_netcheck_users(call, relay);
+	}
+}
+
 static void
 cmd_netcheck_portmap(struct cmd_call *call, const json_t *o)
 {
@@ -191,7 +230,7 @@ cmd_netcheck(struct cmd_call *call)
 	cmd_netcheck_family(call, o, "ipv4", "IPv4");
 	cmd_netcheck_family(call, o, "ipv6", "IPv6");
 	cmd_netcheck_list(call, o, "servers", "answered", "STUN");
-	cmd_netcheck_list(call, o, "relays", "joined", "Relays");
+	cmd_netcheck_relays(call, o);
 	cmd_netcheck_list(call, o, "coordinators", "up", "Coordinators");
 	cmd_netcheck_portmap(call, o);
 	cmd_netcheck_advise(o);

@@ -51,8 +51,8 @@ cmd_ping_by(const json_t *o)
 
 	if (strcmp(by, "transport") == 0)
 		return "  measured by the transport";
-	if (strcmp(by, "transport-to-relay") == 0)
-		return "  measured to the relay only";
+	if (strcmp(by, "opening") == 0)
+		return "  as it was when the way was opened";
 	return "";
 }
 

@@ -177,12 +177,6 @@ channel_freed(void *arg)
 	mem_free(c);
 }
 
-uint64_t
-channel_rtt_ns(const struct channel *c)
-{
-	return stream_rtt_ns(c->stream);
-}
-
 void
 channel_close(struct channel *c, void (*on_closed)(void *), void *arg)
 {

@@ -31,7 +31,6 @@ struct channel *channel_dial(uv_loop_t *loop, const struct identity *id,
 void channel_send(struct channel *c, const struct relay_message *m);
 /* Where it really is, as ADDR_TCP; after on_open(). */
 const struct addr *channel_address(const struct channel *c);
-uint64_t channel_rtt_ns(const struct channel *c); /* 0: unknown */
 void channel_close(struct channel *c, void (*on_closed)(void *), void *arg);
 
 #endif

@@ -555,7 +555,9 @@ conn_queued(const struct conn *c)
 uint64_t
 conn_rtt_ns(const struct conn *c)
 {
-	return c->state == CONN_UP ? stream_rtt_ns(c->stream) : 0;
+	return c->state == CONN_DIALLING || c->state == CONN_DEAD
+		   ? 0
+		   : stream_rtt_ns(c->stream);
 }
 
 uint64_t

@@ -232,19 +232,22 @@ link_judge(struct link *l)
 	const enum mesh_direction direction =
 	    l->dialled ? MESH_DIALLED : MESH_ACCEPTED;
 	const bool relayed = addr_is_relayed(conn_address(l->conn));
+	const uint64_t rtt_ns = relayed ? conn_rtt_ns(l->conn) : 0;
 	struct net_peer *p = net_find(net, &l->id);
 	enum mesh_verdict verdict;
 
-	verdict =
-	    mesh_judge(net->mesh, &l->id, direction, relayed, uv_hrtime());
+	if (relayed && l->dialling)
+		mesh_measured(net->mesh, &l->dial, rtt_ns, uv_hrtime());
+	verdict = mesh_judge(net->mesh, &l->id, direction, relayed, rtt_ns,
+	    uv_hrtime());
 	if (verdict == MESH_SURPLUS && !l->dialled && p != NULL &&
 	    link_replace_stuck(p))
 		verdict = mesh_judge(net->mesh, &l->id, direction, relayed,
-		    uv_hrtime());
+		    rtt_ns, uv_hrtime());
 	return verdict;
 }
 
-/* Direct, while a relayed one is up: it goes on beside it. */
+/* Better than the relayed one that is up: it goes on beside it. */
 static void
 link_take_better(struct net_peer *p, struct link *l)
 {
@@ -272,7 +275,9 @@ link_be_better(struct net_peer *p, struct link *l)
 	mesh_better_up(l->net->mesh, &p->id, l->dialling ? &l->dial : NULL);
 	l->dialling = false;
 	link_abort(old);
-	link_unlink_peer(old, "a direct way replaces the relay");
+	link_unlink_peer(old, addr_is_relayed(conn_address(l->conn))
+				  ? "a nearer relay replaces it"
+				  : "a direct way replaces the relay");
 	l->peer = p;
 	p->link = l;
 }
@@ -406,6 +411,8 @@ link_on_hello(void *arg, const struct hello *hello, struct err *err)
 		    uv_hrtime());
 	}
 	l->dialling = false;
+	mesh_may_move(net->mesh, &p->id,
+	    (conn_features(l->conn) & FEATURE_SIGNAL) != 0);
 	link_stop_dials(net, l);
 	link_note_client(p, hello);
 	l->generation = ++net->generation;

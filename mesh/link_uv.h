@@ -43,7 +43,7 @@ struct net_peer {
 	enum net_answer diag; /* its questions */
 	bool paused, removed, keep;
 	struct link *link;   /* the one that counts; NULL when there is none */
-	struct link *better; /* direct, has had TLS, waits for its Hello */
+	struct link *better; /* has had TLS, waits for its Hello */
 	bool up;             /* on_peer_up() was called for it */
 	uint64_t bytes_in, bytes_out; /* of connections that are over */
 	int64_t since_wall_ns, seen_wall_ns;

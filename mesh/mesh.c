@@ -2,8 +2,8 @@
  * The mesh; see mesh.h.
  *
  * A peer's connection goes NONE -> JUDGED (TLS done) -> UP (Hello done) and
- * back to NONE.  Dials run only while it is NONE; those to direct ways also
- * while it is UP by a relay.
+ * back to NONE.  Dials run only while it is NONE; those to direct ways, and now
+ * and then to other relays, also while it is UP by a relay.
  */
 #include "mesh/mesh.h"
 
@@ -27,8 +27,14 @@
 #define MESH_EAGER_NS (60 * CLOCK_S) /* somebody may be waiting */
 #define MESH_EAGER_PAUSE_S 2
 #define MESH_REDIAL_YIELD_NS (300 * CLOCK_MS)
-#define MESH_STALE_NS (2 * CLOCK_S) /* a twin without Hello may go then */
-#define MESH_DETOUR_NS CLOCK_S      /* relays come after the rest */
+#define MESH_STALE_NS (2 * CLOCK_S)   /* a twin without Hello may go then */
+#define MESH_DETOUR_NS CLOCK_S        /* relays come after the rest */
+#define MESH_NEARER_NS (30 * CLOCK_S) /* then other relays are measured, */
+#define MESH_NEARER_AGAIN_NS                                                   \
+	CLOCK_HOUR              /* so often those that are not nearer          \
+				 */
+#define MESH_NEARER_PAUSE_S 600 /* and those that did not answer */
+#define MESH_NEARER_GAIN_NS (5 * CLOCK_MS) /* less is not worth a change */
 #define MESH_STRANGER_NS ((int64_t)(3600 * CLOCK_S)) /* told again after */
 
 enum mesh_state { MESH_NONE, MESH_JUDGED, MESH_UP };
@@ -40,10 +46,15 @@ struct mesh_peer {
 	bool settled; /* the connection that is up brought a message */
 	uint64_t eager_until_ns;
 	enum mesh_state state;
-	bool relayed; /* the connection */
+	bool relayed;    /* the connection */
+	uint64_t rtt_ns; /* of the whole way by its relay; 0: unknown */
 	enum mesh_direction direction;
 	uint64_t judged_ns;
-	bool has_better; /* a direct one has had TLS, while UP by a relay */
+	bool may_move;      /* by another relay, see mesh_may_move() */
+	uint64_t nearer_ns; /* when to look for a nearer relay */
+	bool has_better;    /* another has had TLS, while UP by a relay */
+	bool better_relayed;
+	uint64_t better_rtt_ns;
 	enum mesh_direction better_direction;
 	uint64_t better_ns;
 	uint64_t free_ns;                 /* since when it is NONE */
@@ -386,6 +397,12 @@ mesh_back_off(struct mesh *m, const struct mesh_peer *p,
 							  : MESH_BACKOFF_MAX_S;
 	uint64_t seconds = 1;
 
+	/* Nobody waits for a nearer relay. */
+	if (p->state == MESH_UP && addr_is_relayed(&way->addr)) {
+		way->next_ns =
+		    now_ns + mesh_jitter(m, MESH_NEARER_PAUSE_S * CLOCK_S);
+		return;
+	}
 	for (unsigned n = way->failures; n > 0 && seconds < max_s; n--)
 		seconds *= 2;
 	if (seconds < max_s)
@@ -417,6 +434,28 @@ mesh_has_direct_way(const struct mesh *m, const struct mesh_peer *p)
 	return false;
 }
 
+/* Hysteresis: of two that are about as far the first stays. */
+static bool
+mesh_is_nearer(uint64_t rtt_ns, uint64_t than_ns)
+{
+	return rtt_ns != 0 && rtt_ns + than_ns / 4 <= than_ns &&
+	       rtt_ns + MESH_NEARER_GAIN_NS <= than_ns;
+}
+
+/* When to try another relay than the one that carries the connection. */
+static uint64_t
+mesh_nearer_at(const struct mesh_peer *p, const struct mesh_address *way)
+{
+	uint64_t at = way->next_ns > p->nearer_ns ? way->next_ns : p->nearer_ns;
+
+	if (!p->may_move || p->rtt_ns == 0 || way->in_use)
+		return CLOCK_NEVER;
+	if (way->rtt_at_ns != 0 && !mesh_is_nearer(way->rtt_ns, p->rtt_ns) &&
+	    at < way->rtt_at_ns + MESH_NEARER_AGAIN_NS)
+		at = way->rtt_at_ns + MESH_NEARER_AGAIN_NS;
+	return at;
+}
+
 /*
  * When a way may be dialled; CLOCK_NEVER: not as things are.  Better ones that
  * run have their head start.
@@ -428,9 +467,10 @@ mesh_way_at(const struct mesh *m, const struct mesh_peer *p,
 	const uint64_t after_ns = p->free_ns + MESH_DETOUR_NS;
 	uint64_t at = way->next_ns;
 
-	if ((addr_is_relayed(&way->addr) && p->state == MESH_UP) ||
-	    mesh_leaves_out(m, &way->addr))
+	if (mesh_leaves_out(m, &way->addr))
 		return CLOCK_NEVER;
+	if (addr_is_relayed(&way->addr) && p->state == MESH_UP)
+		return mesh_nearer_at(p, way);
 	if (addr_is_relayed(&way->addr) && at < after_ns &&
 	    mesh_has_direct_way(m, p))
 		at = after_ns;
@@ -579,20 +619,41 @@ mesh_prefers(const struct mesh *m, const struct mesh_peer *p,
 	return (direction == MESH_DIALLED) == own_smaller;
 }
 
-/* A direct one, while a relayed one is up: with others of its kind as ever. */
+/*
+ * A second one by a relay: who called it has measured, and meant it.
+ */
+static bool
+mesh_may_take_place(const struct mesh_peer *p, enum mesh_direction direction,
+    uint64_t rtt_ns)
+{
+	return p->may_move && (direction == MESH_ACCEPTED ||
+				  mesh_is_nearer(rtt_ns, p->rtt_ns));
+}
+
+/*
+ * A better one, while a relayed one is up: with others of its kind as ever, and
+ * direct before relayed.
+ */
 static enum mesh_verdict
 mesh_judge_better(struct mesh *m, struct mesh_peer *p,
-    enum mesh_direction direction, uint64_t now_ns)
+    enum mesh_direction direction, bool relayed, uint64_t rtt_ns,
+    uint64_t now_ns)
 {
+	const bool over = p->has_better && p->better_relayed && !relayed;
 	const bool again = direction == MESH_ACCEPTED &&
 			   direction == p->better_direction &&
 			   now_ns - p->better_ns >= MESH_STALE_NS;
 
-	if (p->has_better && !again &&
+	if (relayed && ((p->has_better && !p->better_relayed) ||
+			   !mesh_may_take_place(p, direction, rtt_ns)))
+		return MESH_SURPLUS;
+	if (p->has_better && !again && !over &&
 	    (direction == p->better_direction ||
 		!mesh_prefers(m, p, direction)))
 		return MESH_SURPLUS;
 	p->has_better = true;
+	p->better_relayed = relayed;
+	p->better_rtt_ns = rtt_ns;
 	p->better_direction = direction;
 	p->better_ns = now_ns;
 	return MESH_BETTER;
@@ -618,7 +679,8 @@ mesh_judge_second(const struct mesh *m, const struct mesh_peer *p,
 
 enum mesh_verdict
 mesh_judge(struct mesh *m, const struct devid *id,
-    enum mesh_direction direction, bool relayed, uint64_t now_ns)
+    enum mesh_direction direction, bool relayed, uint64_t rtt_ns,
+    uint64_t now_ns)
 {
 	struct mesh_peer *p;
 	enum mesh_verdict verdict = MESH_ACCEPT;
@@ -630,23 +692,58 @@ mesh_judge(struct mesh *m, const struct devid *id,
 		return MESH_UNKNOWN;
 	if (p->paused)
 		return MESH_PAUSED;
-	if (p->state == MESH_UP && p->relayed && !relayed)
-		return mesh_judge_better(m, p, direction, now_ns);
+	if (p->state == MESH_UP && p->relayed)
+		return mesh_judge_better(m, p, direction, relayed, rtt_ns,
+		    now_ns);
 	if (p->state != MESH_NONE)
 		verdict = mesh_judge_second(m, p, direction, relayed, now_ns);
 	if (verdict == MESH_ACCEPT || verdict == MESH_REPLACE) {
 		m->changes++;
 		p->state = MESH_JUDGED;
 		p->relayed = relayed;
+		p->rtt_ns = rtt_ns;
 		p->direction = direction;
 		p->judged_ns = now_ns;
 	}
 	return verdict;
 }
 
-static void
-mesh_way_works(struct mesh_address *way)
+void
+mesh_measured(struct mesh *m, const struct mesh_dial *dial, uint64_t rtt_ns,
+    uint64_t now_ns)
 {
+	struct mesh_peer *p = mesh_find(m, &dial->id);
+	struct mesh_address *way =
+	    p != NULL ? mesh_find_way(p, &dial->addr) : NULL;
+
+	if (way == NULL)
+		return;
+	way->rtt_ns = rtt_ns;
+	way->rtt_at_ns = now_ns;
+}
+
+void
+mesh_may_move(struct mesh *m, const struct devid *id, bool may)
+{
+	struct mesh_peer *p = mesh_find(m, id);
+
+	if (p != NULL)
+		p->may_move = may;
+}
+
+/* The connection is up, by `dial` if we called: which way it goes. */
+static void
+mesh_take_way(struct mesh *m, struct mesh_peer *p, const struct mesh_dial *dial)
+{
+	struct mesh_address *way = NULL;
+
+	for (size_t i = 0; i < p->way.len; i++)
+		p->way.item[i].in_use = false;
+	if (dial != NULL)
+		way = mesh_dial_over(m, dial);
+	if (way == NULL)
+		return;
+	way->in_use = p->relayed;
 	way->failure = FAILURE_NONE;
 	way->error[0] = '\0';
 }
@@ -656,19 +753,15 @@ mesh_up(struct mesh *m, const struct devid *id, const struct mesh_dial *dial,
     uint64_t now_ns)
 {
 	struct mesh_peer *p = mesh_find(m, id);
-	struct mesh_address *way;
 
-	(void)now_ns;
 	ASSERT(p != NULL);
 	ASSERT(p->state == MESH_JUDGED);
 	p->state = MESH_UP;
 	p->settled = false;
+	p->may_move = false;
+	p->nearer_ns = now_ns + MESH_NEARER_NS;
 	m->changes++; /* by a relay: something better is wanted */
-	if (dial == NULL)
-		return;
-	way = mesh_dial_over(m, dial);
-	if (way != NULL)
-		mesh_way_works(way);
+	mesh_take_way(m, p, dial);
 }
 
 void
@@ -676,18 +769,18 @@ mesh_better_up(struct mesh *m, const struct devid *id,
     const struct mesh_dial *dial)
 {
 	struct mesh_peer *p = mesh_find(m, id);
-	struct mesh_address *way;
 
 	ASSERT(p != NULL);
 	ASSERT(p->state == MESH_UP && p->has_better);
 	p->has_better = false;
-	p->relayed = false;
+	p->relayed = p->better_relayed;
+	p->rtt_ns = p->better_rtt_ns;
 	p->direction = p->better_direction;
 	p->settled = false;
+	p->may_move = false;
+	p->nearer_ns = p->better_ns + MESH_NEARER_NS;
 	m->changes++;
-	way = dial != NULL ? mesh_dial_over(m, dial) : NULL;
-	if (way != NULL)
-		mesh_way_works(way);
+	mesh_take_way(m, p, dial);
 }
 
 void
@@ -775,10 +868,13 @@ mesh_down(struct mesh *m, const struct devid *id, uint64_t now_ns)
 	p->state = MESH_NONE;
 	p->free_ns = now_ns;
 	m->changes++;
+	for (size_t i = 0; i < p->way.len; i++)
+		p->way.item[i].in_use = false;
 	if (p->has_better) {
 		p->has_better = false;
 		p->state = MESH_JUDGED;
-		p->relayed = false;
+		p->relayed = p->better_relayed;
+		p->rtt_ns = p->better_rtt_ns;
 		p->direction = p->better_direction;
 		p->judged_ns = p->better_ns;
 	}
@@ -790,10 +886,11 @@ mesh_refresh(struct mesh *m, uint64_t now_ns)
 	for (size_t i = 0; i < m->peer.len; i++) {
 		struct mesh_peer *p = m->peer.item[i];
 
-		p->free_ns = now_ns;
+		p->free_ns = p->nearer_ns = now_ns;
 		for (size_t w = 0; w < p->way.len; w++) {
 			p->way.item[w].next_ns = now_ns;
 			p->way.item[w].failures = 0;
+			p->way.item[w].rtt_at_ns = 0;
 		}
 		memset(p->redial_ns, 0, sizeof(p->redial_ns));
 	}

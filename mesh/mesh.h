@@ -15,6 +15,11 @@
  *   - direct before relayed: relays are dialled a second after the rest, and
  *     while a relayed connection is up the direct ways are dialled on.  A
  *     direct one takes its place with its Hello, not before.
+ *   - relays are dialled side by side, and the first by which TLS with the
+ *     device is done has it: what that takes grows with the whole way.  With a
+ *     device that knows what a second relayed connection means, its other
+ *     relays are tried later, rarely: one by which the way is a quarter
+ *     shorter, and 5 ms at least, takes the place.
  *   - two that were dialled at the same moment, one by each side: both ends
  *     keep the one that the smaller device ID dialled.
  *   - back-off 1, 2, 4 ... 60 s, each +-25 %; after a lost connection at once,
@@ -62,6 +67,9 @@ struct mesh_address {
 	uint64_t next_ns;    /* next dial; monotonic */
 	uint64_t expires_ns; /* CLOCK_NEVER when configured */
 	unsigned failures;   /* doublings of the next pause */
+	uint64_t rtt_ns;     /* of the way by this relay; 0: unknown */
+	uint64_t rtt_at_ns;  /* when it was measured; 0: never */
+	bool in_use;         /* the connection came of it, by a relay */
 	int64_t instance;    /* of who announced it; changes when it restarts */
 	int64_t tried_wall_ns;
 	enum failure failure; /* of the last dial */
@@ -74,7 +82,7 @@ enum mesh_verdict {
 	MESH_OWN,     /* it is ourselves */
 	MESH_UNKNOWN, /* not configured: hear its Hello, remember, drop */
 	MESH_PAUSED,
-	MESH_BETTER,  /* as well, for now: direct, beside one that is relayed */
+	MESH_BETTER,  /* as well, for now: beside one that is relayed */
 	MESH_SURPLUS, /* there is one already */
 };
 
@@ -145,9 +153,20 @@ void mesh_dial_ended(struct mesh *m, const struct mesh_dial *dial);
  * After MESH_BETTER it is the peer's other connection (the one that was this
  * before is ended) until mesh_better_up() or mesh_better_down(); a mesh_down()
  * of the first makes it the first.
+ *
+ * `rtt_ns` is that of the whole way by a relay, 0 when it is unknown.
  */
 enum mesh_verdict mesh_judge(struct mesh *m, const struct devid *id,
-    enum mesh_direction direction, bool relayed, uint64_t now_ns);
+    enum mesh_direction direction, bool relayed, uint64_t rtt_ns,
+    uint64_t now_ns);
+/* Such a way by a relay has been measured, when a dial got so far. */
+void mesh_measured(struct mesh *m, const struct mesh_dial *dial,
+    uint64_t rtt_ns, uint64_t now_ns);
+/*
+ * The peer whose connection is up knows that a second one by a relay is meant
+ * to take the place of the first.
+ */
+void mesh_may_move(struct mesh *m, const struct devid *id, bool may);
 /* It said a good Hello, and is the peer's only one now: as mesh_up(). */
 void mesh_better_up(struct mesh *m, const struct devid *id,
     const struct mesh_dial *dial);

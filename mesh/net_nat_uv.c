@@ -3,6 +3,7 @@
  * link_uv.h and nat_uv.h.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
@@ -452,26 +453,75 @@ net_nat_cmp_relay(const void *a, const void *b)
 	return p < q ? -1 : p > q;
 }
 
+/* Is `p` connected through the relay that is shown as `address`? */
+static bool
+net_nat_is_by(const struct net_peer *p, const char *address)
+{
+	char text[ADDR_TEXT_MAX];
+
+	if (!p->up || !addr_is_relayed(conn_address(p->link->conn)))
+		return false;
+	addr_text_host(conn_address(p->link->conn), text);
+	return strcmp(text, address) == 0;
+}
+
+/* A relay at which we do not wait, but which carries a connection. */
+static void
+net_nat_relay_use(struct net_netcheck_relay *list, size_t *count,
+    const struct net_peer *p, struct arena *ar)
+{
+	const struct addr *at = conn_address(p->link->conn);
+
+	if (!addr_is_relayed(at))
+		return;
+	for (size_t i = 0; i < *count; i++)
+		if (net_nat_is_by(p, list[i].address))
+			return;
+	list[(*count)++] =
+	    (struct net_netcheck_relay){ .address = net_nat_host(at, ar),
+		    .error = "" };
+}
+
+static void
+net_nat_relay_users(const struct net *net, struct net_netcheck_relay *r,
+    struct arena *ar)
+{
+	const char **name = arena_array(ar, net->peer.len + 1, sizeof(*name));
+
+	r->used_by = name;
+	for (size_t i = 0; i < net->peer.len; i++)
+		if (net_nat_is_by(net->peer.item[i], r->address))
+			name[r->used_by_count++] =
+			    arena_str(ar, slice_str(net->peer.item[i]->name));
+}
+
 static void
 net_nat_relays(const struct net *net, struct net_netcheck *out,
     struct arena *ar)
 {
 	struct net_netcheck_relay *list =
-	    arena_array(ar, net->relay.len + 1, sizeof(*list));
+	    arena_array(ar, net->relay.len + net->peer.len + 1, sizeof(*list));
 
 	for (size_t i = 0; i < net->relay.len; i++) {
 		const struct waiting *w = net->relay.item[i].waiting;
 
 		list[i] = (struct net_netcheck_relay){
 			.address = net_nat_host(waiting_address(w), ar),
+			.waits = true,
 			.joined = waiting_has_place(w),
 			.rtt_ns = waiting_rtt_ns(w),
 			.error = arena_str(ar, slice_str(waiting_error(w))),
 		};
 	}
-	qsort(list, net->relay.len, sizeof(*list), net_nat_cmp_relay);
 	out->relay = list;
 	out->relay_count = net->relay.len;
+	for (size_t i = 0; i < net->peer.len; i++)
+		if (net->peer.item[i]->up)
+			net_nat_relay_use(list, &out->relay_count,
+			    net->peer.item[i], ar);
+	for (size_t i = 0; i < out->relay_count; i++)
+		net_nat_relay_users(net, &list[i], ar);
+	qsort(list, out->relay_count, sizeof(*list), net_nat_cmp_relay);
 }
 
 void

@@ -215,7 +215,8 @@ struct net_peer_status {
 	int64_t since_wall_ns;        /* of this connection */
 	int64_t last_seen_wall_ns;    /* 0: never in this run */
 	uint64_t bytes_in, bytes_out; /* since start; plaintext of BEP */
-	uint64_t rtt_ns;              /* 0: unknown; to the relay, if any */
+	/* 0: unknown.  By a relay: of the whole way, when it was opened. */
+	uint64_t rtt_ns;
 	struct net_echo echo;
 	const char *last_error; /* why the last connection or dial ended */
 	const struct net_address_status *way;
@@ -333,9 +334,11 @@ struct net_netcheck_server {
 
 struct net_netcheck_relay {
 	const char *address;
-	bool joined;
-	uint64_t rtt_ns; /* 0: unknown */
+	bool waits, joined; /* we mean to be there, and are */
+	uint64_t rtt_ns;    /* to the relay; 0: unknown */
 	const char *error;
+	const char *const *used_by; /* names of devices connected by it */
+	size_t used_by_count;
 };
 
 struct net_netcheck {

@@ -6,6 +6,11 @@
  * From its start such a stream is open, or fails, within LIMIT_RELAY_NS and the
  * time for TLS.
  *
+ * stream_rtt_ns() is that of the whole way, from device to device, as it was
+ * when the stream was opened: by the handshake of TLS, or by the first bytes
+ * that answered it where that is less (who is called may come late to the
+ * handshake).
+ *
  * A session is joined at the address of the relay itself: what an invitation
  * says of addresses is not believed, or a relay could have us knock anywhere.
  *

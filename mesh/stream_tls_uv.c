@@ -25,6 +25,8 @@ struct stream_tls {
 	uint8_t first; /* read before we had it */
 	bool has_first;
 	bool ready, reading, discarding, lean, closing;
+	uint64_t told_ns;  /* when our last word of the handshake went out */
+	uint64_t shake_ns; /* from there to its end: a round trip */
 	void (*on_closed)(void *);
 	void *closed_arg;
 };
@@ -54,6 +56,8 @@ stream_tls_push(struct stream_tls *s)
 	if (s->flight.len == 0)
 		return;
 	s->lean = false;
+	if (!s->ready)
+		s->told_ns = uv_hrtime();
 	(void)tcp_write(s->tcp, s->flight.ptr, s->flight.len);
 	s->flight_at = s->flight.len;
 }
@@ -134,6 +138,7 @@ stream_tls_shake(struct stream_tls *s)
 	}
 	/* The last of the handshake goes out with the first that is said. */
 	s->ready = true;
+	s->shake_ns = s->told_ns != 0 ? uv_hrtime() - s->told_ns : 0;
 	s->stream.cb.on_open(s->stream.arg);
 	return !s->closing;
 }
@@ -425,6 +430,12 @@ void
 stream_tls_speak(struct stream *st, enum tls_protocol protocol)
 {
 	stream_tls_of(st)->protocol = protocol;
+}
+
+uint64_t
+stream_tls_shake_ns(const struct stream *st)
+{
+	return stream_tls_const(st)->shake_ns;
 }
 
 bool

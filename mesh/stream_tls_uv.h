@@ -27,6 +27,12 @@ struct stream *stream_tls_over(const struct identity *id, struct tcp *tcp,
 /* Speak something else than BEP; right after one of the above. */
 void stream_tls_speak(struct stream *st, enum tls_protocol protocol);
 
+/*
+ * How long the other end took to answer our last word of the handshake: a
+ * round trip, or more when it came late to it.  Once open.
+ */
+uint64_t stream_tls_shake_ns(const struct stream *st);
+
 /* TLS_COORD_WEB: is it HTTP, with or without a stream_peer()?  Once open. */
 bool stream_tls_is_web(const struct stream *st);
 

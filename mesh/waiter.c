@@ -13,6 +13,7 @@
 #define WAITER_PAUSE_MAX_S 600
 #define WAITER_REFUSED_S 60 /* at least, when it is not a matter of luck */
 #define WAITER_SILENT_NS (120 * CLOCK_S)
+#define WAITER_MEASURE 10u /* Pings of the relay's from one to the next */
 
 void
 waiter_init(struct waiter *w, uint64_t seed, uint64_t now_ns)
@@ -33,7 +34,37 @@ waiter_knocked(struct waiter *w, uint64_t now_ns)
 	ASSERT(w->state == WAITER_AWAY);
 	w->state = WAITER_KNOCKING;
 	w->told = false;
+	w->asked_ns = 0;
 	w->next_ns = now_ns + LIMIT_RELAY_NS;
+}
+
+void
+waiter_asked(struct waiter *w, uint64_t now_ns)
+{
+	w->asked_ns = now_ns;
+	w->pings = 0;
+}
+
+/* It answered what was asked: one measure more. */
+static void
+waiter_measure(struct waiter *w, uint64_t now_ns)
+{
+	uint64_t rtt_ns;
+
+	if (w->asked_ns == 0 || now_ns <= w->asked_ns)
+		return;
+	rtt_ns = now_ns - w->asked_ns;
+	w->rtt_ns = w->rtt_ns == 0 ? rtt_ns : (3 * w->rtt_ns + rtt_ns) / 4;
+	w->asked_ns = 0;
+}
+
+static enum waiter_answer
+waiter_hear_ping(struct waiter *w, uint64_t now_ns)
+{
+	if (w->state != WAITER_JOINED || ++w->pings < WAITER_MEASURE)
+		return WAITER_PONG;
+	waiter_asked(w, now_ns);
+	return WAITER_PONG_AND_PING;
 }
 
 /* It does not want us (now): no sense in hurrying back. */
@@ -67,12 +98,14 @@ waiter_hear(struct waiter *w, const struct relay_message *m, uint64_t now_ns)
 		w->next_ns = now_ns + WAITER_SILENT_NS;
 	switch (m->type) {
 	case RELAY_PING:
-		return WAITER_PONG;
+		return waiter_hear_ping(w, now_ns);
 	case RELAY_PONG:
+		waiter_measure(w, now_ns);
 		return WAITER_NOTHING;
 	case RELAY_RESPONSE:
 		if (w->state == WAITER_KNOCKING) {
 			w->next_ns = now_ns + WAITER_SILENT_NS;
+			waiter_measure(w, now_ns);
 			return waiter_hear_response(w, m);
 		}
 		break;

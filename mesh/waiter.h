@@ -12,6 +12,8 @@
  *     asked a minute later at the earliest.
  *   - who lets us in says so within 20 s; who is silent for two minutes is gone
  *     (a relay sends a Ping each minute).
+ *   - how far the relay is: from JOIN to its answer, and then behind every
+ *     tenth of its Pings with one of ours, so that no packet goes alone.
  *
  * Thread: loop.  Pure: time comes in, randomness is a seeded generator.
  */
@@ -31,6 +33,9 @@ struct waiter {
 	struct rng rng;
 	uint64_t next_ns;  /* AWAY: when to knock; else when it is over */
 	unsigned failures; /* doublings of the next pause */
+	uint64_t asked_ns; /* what it has not yet answered; 0: nothing */
+	uint64_t rtt_ns;   /* smoothed; 0: unknown */
+	unsigned pings;    /* of the relay's, since it was measured */
 	bool told;         /* the relay itself said why */
 	char why[256];     /* of the last failure; "" when it is well */
 };
@@ -39,14 +44,17 @@ struct waiter {
 enum waiter_answer {
 	WAITER_NOTHING,
 	WAITER_PONG,
-	WAITER_GO,    /* an invitation: follow it */
-	WAITER_LEAVE, /* hang up; then waiter_lost() */
+	WAITER_PONG_AND_PING, /* how far is it? */
+	WAITER_GO,            /* an invitation: follow it */
+	WAITER_LEAVE,         /* hang up; then waiter_lost() */
 };
 
 void waiter_init(struct waiter *w, uint64_t seed, uint64_t now_ns);
 /* AWAY, and it is time. */
 bool waiter_is_due(const struct waiter *w, uint64_t now_ns);
 void waiter_knocked(struct waiter *w, uint64_t now_ns);
+/* JOIN went out: it can be heard. */
+void waiter_asked(struct waiter *w, uint64_t now_ns);
 enum waiter_answer waiter_hear(struct waiter *w, const struct relay_message *m,
     uint64_t now_ns);
 /* The connection is gone, or must go: `why` for people; kept if we know one. */

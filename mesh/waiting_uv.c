@@ -79,6 +79,7 @@ waiting_on_open(void *arg)
 	struct relay_message m = { .type = RELAY_JOIN };
 
 	memcpy(m.u.token, w->relay.token, sizeof(m.u.token));
+	waiter_asked(&w->waiter, uv_hrtime());
 	channel_send(w->channel, &m);
 }
 
@@ -87,6 +88,7 @@ waiting_on_message(void *arg, const struct relay_message *m)
 {
 	struct waiting *w = arg;
 	const struct relay_message pong = { .type = RELAY_PONG };
+	const struct relay_message ping = { .type = RELAY_PING };
 	const bool had_place = waiting_has_place(w);
 	char text[ADDR_TEXT_MAX];
 	struct addr at;
@@ -96,6 +98,10 @@ waiting_on_message(void *arg, const struct relay_message *m)
 		break;
 	case WAITER_PONG:
 		channel_send(w->channel, &pong);
+		break;
+	case WAITER_PONG_AND_PING:
+		channel_send(w->channel, &pong);
+		channel_send(w->channel, &ping);
 		break;
 	case WAITER_GO:
 		at = *channel_address(w->channel);
@@ -174,9 +180,7 @@ waiting_error(const struct waiting *w)
 uint64_t
 waiting_rtt_ns(const struct waiting *w)
 {
-	return waiting_has_place(w) && w->channel != NULL
-		   ? channel_rtt_ns(w->channel)
-		   : 0;
+	return waiting_has_place(w) ? w->waiter.rtt_ns : 0;
 }
 
 void

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import socket
@@ -15,7 +16,8 @@ from typing import Callable, Union
 import pytest
 
 from lib import bep, tree
-from lib.node import Node
+from lib.longway import LongWay
+from lib.node import Node, find_program
 from lib.proc import free_port, open_fds, smaps, wait_until
 from lib.proxy import Proxy
 from lib.servers import Relay
@@ -26,11 +28,12 @@ class OurRelay:
     """A node that serves, and syncs nothing itself."""
 
     def __init__(self, world: World, *options: tuple[str, str],
-                 open_to_all: bool = True):
-        self.port = free_port()
-        self.node = world.node("R", start=False)
+                 open_to_all: bool = True, name: str = "R",
+                 host: str = "127.0.0.1", port: int = 0):
+        self.port = port or free_port()
+        self.node = world.node(name, start=False)
         self.node.config("relay.serve", "true")
-        self.node.config("relay.listen", f"tcp://127.0.0.1:{self.port}")
+        self.node.config("relay.listen", f"tcp://{host}:{self.port}")
         self.node.config("relay.open", str(open_to_all).lower())
         for key, value in options:
             self.node.config(key, value)
@@ -204,6 +207,68 @@ def test_a_file_goes_on_when_its_way_ends(world: World) -> None:
         assert not tree.conflicts(dirs[1])
     finally:
         direct.close()
+
+
+def relays_of(node: Node) -> list[dict]:
+    """What netcheck knows of them: the nearest comes first."""
+    status, answer = node.http("GET", "/v1/netcheck")
+    assert status == 200
+    return json.loads(answer)["relays"]
+
+
+@pytest.mark.skipif(find_program("longway") is None, reason="no longway built")
+def test_of_two_relays_the_nearer_one_is_used(world: World) -> None:
+    """S33; and when it is gone the other, until it is back."""
+    ways, relays = {}, {}
+    for name, ms in (("near", 5), ("far", 100)):
+        # Its sessions are at the same port: they pass there, too.
+        way = LongWay(world.base, "tcp", "", "-d", str(ms))
+        way.argv[-1] = f"127.0.0.2:{way.port}"
+        world.daemons.append(way)
+        relays[name] = OurRelay(world, name=name, host="127.0.0.2",
+                                port=way.port)
+        ways[name] = way.start()
+    urls = {name: relay.url for name, relay in relays.items()}
+    a, b = hidden(world, "A", *urls.values()), hidden(world, "B",
+                                                      *urls.values())
+    dirs = [world.dir("a"), world.dir("b")]
+    a.device_add(b.id, "B")
+    b.device_add(a.id, "A", urls["far"], urls["near"])
+    a.folder_add(dirs[0], FOLDER, "B")
+    b.folder_add(dirs[1], FOLDER, "A")
+    for node in (a, b):
+        node.start()
+
+    def goes(name: str) -> bool:
+        via = f"127.0.0.1:{ways[name].port}"
+        if path_of(b, "A").get("via") == via == path_of(a, "B").get("via"):
+            return True
+        for node in (a, b):
+            node.http("POST", "/v1/refresh")
+        time.sleep(0.5)
+        return False
+
+    wait_until(lambda: goes("near"), 90, "by the nearer one", alive=[a, b])
+    wait_until(lambda: joined(a) and joined(b), 60, "both have places",
+               alive=[a, b])
+    for node, other in ((a, "B"), (b, "A")):
+        near, far = relays_of(node)
+        assert near["address"].endswith(f":{ways['near'].port}")
+        assert 10 <= near["rtt_ms"] < far["rtt_ms"] and far["rtt_ms"] >= 200
+        assert near["waits"] and near["used_by"] == [other]
+        assert far["joined"] and far["used_by"] == []
+        shown = node.ctl("netcheck", check=False).out
+        assert f"used by {other}" in shown
+        assert f"relay 127.0.0.1:{ways['near'].port}" in node.ctl(
+            "device", "show", other).out
+    ways["near"].kill9()
+    wait_until(lambda: goes("far"), 90, "by the other", alive=[a, b])
+    tree.write(dirs[0] / "down", tree.noise(100_000, 1))
+    settle([a, b], dirs, 60)
+    ways["near"].start()
+    wait_until(lambda: goes("near"), 90, "nearer again", alive=[a, b])
+    assert "a nearer relay replaces it" in a.log_text() + b.log_text()
+    settle([a, b], dirs, 60)
 
 
 def test_ping_goes_through_the_relay(make_relayed: MakeRelayed,

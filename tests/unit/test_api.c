@@ -266,8 +266,10 @@ fake_netcheck(void *arg, struct arena *ar, struct net_netcheck *out)
 		{ "192.0.2.1:3478", true, 12500000, "203.0.113.5:1000", "" },
 		{ "stun.example:3478", false, 0, "", "unknown node" },
 	};
+	static const char *const users[] = { "laptop" };
 	static const struct net_netcheck_relay relay[] = {
-		{ "192.0.2.9:22067", true, 3000000, "" },
+		{ "192.0.2.9:22067", true, true, 3000000, "", users, 1 },
+		{ "192.0.2.8:22067", false, false, 0, "", NULL, 0 },
 	};
 
 	(void)arg;
@@ -280,7 +282,7 @@ fake_netcheck(void *arg, struct arena *ar, struct net_netcheck *out)
 		.server = server,
 		.server_count = 2,
 		.relay = relay,
-		.relay_count = 1,
+		.relay_count = 2,
 		.opened = 2 };
 	out->failed[PUNCH_HARD_BOTH] = 4;
 }
@@ -702,7 +704,7 @@ static void
 api_netcheck_tells_what_is_known(void **state)
 {
 	struct api_answer a;
-	const json_t *v4, *v6;
+	const json_t *v4, *v6, *relays, *relay;
 
 	(void)state;
 	a = call("POST", "/v1/netcheck/run", "", true);
@@ -723,7 +725,16 @@ api_netcheck_tells_what_is_known(void **state)
 	assert_true(json_is_null(json_object_get(v6, "mapping")));
 	assert_int_equal(json_array_size(json_object_get(a.body, "servers")),
 	    2);
-	assert_int_equal(json_array_size(json_object_get(a.body, "relays")), 1);
+	relays = json_object_get(a.body, "relays");
+	assert_int_equal(json_array_size(relays), 2);
+	relay = json_array_get(relays, 0);
+	assert_true(json_is_true(json_object_get(relay, "waits")));
+	assert_string_equal(json_string_value(json_array_get(
+				json_object_get(relay, "used_by"), 0)),
+	    "laptop");
+	relay = json_array_get(relays, 1);
+	assert_true(json_is_false(json_object_get(relay, "waits")));
+	assert_int_equal(json_array_size(json_object_get(relay, "used_by")), 0);
 	assert_true(json_is_array(json_object_get(a.body, "coordinators")));
 	assert_string_equal(
 	    json_string_value(json_object_get(
@@ -950,7 +961,7 @@ api_ping_says_what_it_measured(void **state)
 	fake.peer[0].relayed = true;
 	fake.peer[0].detour = MESH_DIRECT_FAILED;
 	o = get("/v1/ping", "device=laptop&number=1&timeout=5");
-	assert_string_equal(text(o, "by"), "transport-to-relay");
+	assert_string_equal(text(o, "by"), "opening");
 	assert_string_equal(text(json_object_get(o, "path"), "why"),
 	    "direct-failed");
 	assert_string_equal(text(json_object_get(o, "path"), "reason"),

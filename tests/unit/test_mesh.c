@@ -109,13 +109,13 @@ mesh_does_not_dial_who_is_connected_or_paused(void **state)
 	struct mesh_dial d;
 
 	(void)state;
-	assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, false, T0),
+	assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, false, 0, T0),
 	    MESH_ACCEPT);
 	assert_false(mesh_next(m, T0, &d));
 	mesh_down(m, &peer, T0);
 	mesh_configure(m, &cfg, 1, T0);
 	assert_false(mesh_next(m, T0 + 100 * CLOCK_S, &d));
-	assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, false, T0),
+	assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, false, 0, T0),
 	    MESH_PAUSED);
 	cfg.paused = false;
 	mesh_configure(m, &cfg, 1, T0 + 1);
@@ -135,7 +135,7 @@ mesh_redials_a_lost_peer_at_once_but_not_for_ever(void **state)
 		const uint64_t now = T0 + (uint64_t)i * CLOCK_S;
 
 		assert_int_equal(
-		    mesh_judge(m, &peer, MESH_ACCEPTED, false, now),
+		    mesh_judge(m, &peer, MESH_ACCEPTED, false, 0, now),
 		    MESH_ACCEPT);
 		mesh_up(m, &peer, NULL, now);
 		mesh_settled(m, &peer);
@@ -145,7 +145,7 @@ mesh_redials_a_lost_peer_at_once_but_not_for_ever(void **state)
 			mesh_dial_ended(m, &d);
 	}
 	/* Two minutes later it may again. */
-	assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, false, T0),
+	assert_int_equal(mesh_judge(m, &peer, MESH_ACCEPTED, false, 0, T0),
 	    MESH_ACCEPT);
 	mesh_up(m, &peer, NULL, T0);
 	mesh_settled(m, &peer);
@@ -167,7 +167,8 @@ mesh_asks_again_soon_where_nobody_knows_us_yet(void **state)
 	(void)state;
 	while (now < T0 + 600 * CLOCK_S) {
 		assert_true(mesh_next(m, now, &d));
-		assert_int_equal(mesh_judge(m, &peer, MESH_DIALLED, false, now),
+		assert_int_equal(
+		    mesh_judge(m, &peer, MESH_DIALLED, false, 0, now),
 		    MESH_ACCEPT);
 		mesh_up(m, &peer, &d, now);
 		mesh_down(m, &peer, now);
@@ -189,7 +190,7 @@ mesh_lets_the_smaller_id_redial_first(void **state)
 	struct mesh_dial d;
 
 	(void)state;
-	mesh_judge(m, &peer, MESH_ACCEPTED, false, T0);
+	mesh_judge(m, &peer, MESH_ACCEPTED, false, 0, T0);
 	mesh_up(m, &peer, NULL, T0);
 	mesh_settled(m, &peer);
 	mesh_down(m, &peer, T0);
@@ -207,29 +208,29 @@ mesh_keeps_what_the_smaller_id_dialled(void **state)
 
 	(void)state;
 	/* We are 5; 3 is smaller: its call wins over ours. */
-	assert_int_equal(mesh_judge(big, &three, MESH_DIALLED, false, T0),
+	assert_int_equal(mesh_judge(big, &three, MESH_DIALLED, false, 0, T0),
 	    MESH_ACCEPT);
-	assert_int_equal(mesh_judge(big, &three, MESH_ACCEPTED, false, T0),
+	assert_int_equal(mesh_judge(big, &three, MESH_ACCEPTED, false, 0, T0),
 	    MESH_REPLACE);
-	assert_int_equal(mesh_judge(big, &three, MESH_DIALLED, false, T0),
+	assert_int_equal(mesh_judge(big, &three, MESH_DIALLED, false, 0, T0),
 	    MESH_SURPLUS);
 	/* 9 is bigger: ours wins, whichever came first. */
-	assert_int_equal(mesh_judge(small, &nine, MESH_DIALLED, false, T0),
+	assert_int_equal(mesh_judge(small, &nine, MESH_DIALLED, false, 0, T0),
 	    MESH_ACCEPT);
-	assert_int_equal(mesh_judge(small, &nine, MESH_ACCEPTED, false, T0),
+	assert_int_equal(mesh_judge(small, &nine, MESH_ACCEPTED, false, 0, T0),
 	    MESH_SURPLUS);
 	mesh_down(small, &nine, T0);
-	assert_int_equal(mesh_judge(small, &nine, MESH_ACCEPTED, false, T0),
+	assert_int_equal(mesh_judge(small, &nine, MESH_ACCEPTED, false, 0, T0),
 	    MESH_ACCEPT);
-	assert_int_equal(mesh_judge(small, &nine, MESH_DIALLED, false, T0),
+	assert_int_equal(mesh_judge(small, &nine, MESH_DIALLED, false, 0, T0),
 	    MESH_REPLACE);
 	/* An established one stays, whoever dials. */
 	mesh_up(small, &nine, NULL, T0);
 	assert_int_equal(
-	    mesh_judge(small, &nine, MESH_DIALLED, false, T0 + CLOCK_HOUR),
+	    mesh_judge(small, &nine, MESH_DIALLED, false, 0, T0 + CLOCK_HOUR),
 	    MESH_SURPLUS);
 	assert_int_equal(
-	    mesh_judge(small, &nine, MESH_ACCEPTED, false, T0 + CLOCK_HOUR),
+	    mesh_judge(small, &nine, MESH_ACCEPTED, false, 0, T0 + CLOCK_HOUR),
 	    MESH_SURPLUS);
 	mesh_free(big);
 	mesh_free(small);
@@ -242,12 +243,12 @@ mesh_lets_a_peer_call_again_when_its_first_call_hangs(void **state)
 	const struct devid peer = device(9);
 
 	(void)state;
-	mesh_judge(m, &peer, MESH_ACCEPTED, false, T0);
+	mesh_judge(m, &peer, MESH_ACCEPTED, false, 0, T0);
 	assert_int_equal(
-	    mesh_judge(m, &peer, MESH_ACCEPTED, false, T0 + CLOCK_S),
+	    mesh_judge(m, &peer, MESH_ACCEPTED, false, 0, T0 + CLOCK_S),
 	    MESH_SURPLUS);
 	assert_int_equal(
-	    mesh_judge(m, &peer, MESH_ACCEPTED, false, T0 + 3 * CLOCK_S),
+	    mesh_judge(m, &peer, MESH_ACCEPTED, false, 0, T0 + 3 * CLOCK_S),
 	    MESH_REPLACE);
 	mesh_free(m);
 }
@@ -259,9 +260,9 @@ mesh_knows_itself_and_strangers(void **state)
 	const struct devid own = device(5), other = device(7);
 
 	(void)state;
-	assert_int_equal(mesh_judge(m, &own, MESH_DIALLED, false, T0),
+	assert_int_equal(mesh_judge(m, &own, MESH_DIALLED, false, 0, T0),
 	    MESH_OWN);
-	assert_int_equal(mesh_judge(m, &other, MESH_ACCEPTED, false, T0),
+	assert_int_equal(mesh_judge(m, &other, MESH_ACCEPTED, false, 0, T0),
 	    MESH_UNKNOWN);
 	mesh_free(m);
 }
@@ -348,7 +349,7 @@ mesh_keeps_the_latest_of_what_servers_tell(void **state)
 		count++;
 	assert_int_equal(count, MESH_LOOKED_UP + 1);
 	/* Connected, it is not sought. */
-	assert_int_equal(mesh_judge(m, &id, MESH_ACCEPTED, false, T0),
+	assert_int_equal(mesh_judge(m, &id, MESH_ACCEPTED, false, 0, T0),
 	    MESH_ACCEPT);
 	assert_int_equal(mesh_sought(m, &sought, 1), 0);
 	mesh_free(m);
@@ -401,7 +402,8 @@ mesh_puts_a_direct_connection_in_a_relayed_ones_place(void **state)
 	(void)state;
 	assert_true(mesh_next(m, T0, &direct));
 	assert_true(mesh_next(m, T0 + CLOCK_S, &relayed));
-	assert_int_equal(mesh_judge(m, &id, MESH_DIALLED, true, T0 + CLOCK_S),
+	assert_int_equal(
+	    mesh_judge(m, &id, MESH_DIALLED, true, 0, T0 + CLOCK_S),
 	    MESH_ACCEPT);
 	mesh_up(m, &id, &relayed, T0 + CLOCK_S);
 	mesh_settled(m, &id);
@@ -414,19 +416,19 @@ mesh_puts_a_direct_connection_in_a_relayed_ones_place(void **state)
 	assert_false(mesh_next(m, T0 + 100 * CLOCK_S, &relayed));
 	/* Another relayed one is one too many, a direct one is not. */
 	assert_int_equal(
-	    mesh_judge(m, &id, MESH_ACCEPTED, true, T0 + 11 * CLOCK_S),
+	    mesh_judge(m, &id, MESH_ACCEPTED, true, 0, T0 + 11 * CLOCK_S),
 	    MESH_SURPLUS);
 	assert_int_equal(
-	    mesh_judge(m, &id, MESH_DIALLED, false, T0 + 11 * CLOCK_S),
+	    mesh_judge(m, &id, MESH_DIALLED, false, 0, T0 + 11 * CLOCK_S),
 	    MESH_BETTER);
 	/* Own 5 is smaller: what we dialled stays. */
 	assert_int_equal(
-	    mesh_judge(m, &id, MESH_ACCEPTED, false, T0 + 11 * CLOCK_S),
+	    mesh_judge(m, &id, MESH_ACCEPTED, false, 0, T0 + 11 * CLOCK_S),
 	    MESH_SURPLUS);
 	mesh_better_up(m, &id, &direct);
 	assert_int_equal(mesh_detour(m, &id), MESH_DIRECT);
 	assert_int_equal(
-	    mesh_judge(m, &id, MESH_ACCEPTED, false, T0 + 12 * CLOCK_S),
+	    mesh_judge(m, &id, MESH_ACCEPTED, false, 0, T0 + 12 * CLOCK_S),
 	    MESH_SURPLUS);
 	assert_false(mesh_next(m, T0 + 500 * CLOCK_S, &direct));
 	mesh_free(m);
@@ -441,17 +443,130 @@ mesh_keeps_the_better_one_when_the_relayed_one_ends_first(void **state)
 
 	(void)state;
 	assert_true(mesh_next(m, T0, &d));
-	assert_int_equal(mesh_judge(m, &id, MESH_DIALLED, true, T0),
+	assert_int_equal(mesh_judge(m, &id, MESH_DIALLED, true, 0, T0),
 	    MESH_ACCEPT);
 	mesh_up(m, &id, &d, T0);
 	assert_int_equal(mesh_detour(m, &id), MESH_NO_DIRECT_WAY);
-	assert_int_equal(mesh_judge(m, &id, MESH_ACCEPTED, false, T0),
+	assert_int_equal(mesh_judge(m, &id, MESH_ACCEPTED, false, 0, T0),
 	    MESH_BETTER);
 	mesh_down(m, &id, T0);
 	/* It counts now: nobody is dialled, and it comes up. */
 	assert_false(mesh_next(m, T0 + 100 * CLOCK_S, &d));
 	mesh_up(m, &id, NULL, T0);
 	assert_int_equal(mesh_detour(m, &id), MESH_DIRECT);
+	mesh_free(m);
+}
+
+/* Device 9, connected by relay `far` of two, at T0; the way is 200 ms long. */
+static struct mesh *
+mesh_by_far_relay(struct mesh_dial *far, struct mesh_dial *near)
+{
+	struct mesh *m = mesh_new(&(struct devid){ .b = { 5 } }, 1);
+	const struct devid id = device(9);
+	const struct addr at[] = { parse("relay://far:1"),
+		parse("relay://near:1") };
+	const struct mesh_peer_config cfg = { .id = id,
+		.name = "peer",
+		.address = at,
+		.address_count = 2 };
+
+	mesh_configure(m, &cfg, 1, T0);
+	assert_true(mesh_next(m, T0, far));
+	assert_true(mesh_next(m, T0, near)); /* side by side */
+	assert_true(addr_equal(&far->addr, &at[0]));
+	mesh_measured(m, far, 200 * CLOCK_MS, T0);
+	assert_int_equal(
+	    mesh_judge(m, &id, MESH_DIALLED, true, 200 * CLOCK_MS, T0),
+	    MESH_ACCEPT);
+	mesh_up(m, &id, far, T0);
+	mesh_dial_ended(m, near);
+	mesh_may_move(m, &id, true);
+	mesh_settled(m, &id);
+	return m;
+}
+
+static void
+mesh_moves_to_a_relay_that_is_nearer(void **state)
+{
+	struct mesh_dial far, near;
+	struct mesh *m = mesh_by_far_relay(&far, &near);
+	const struct devid id = device(9);
+	uint64_t now = T0 + 30 * CLOCK_S;
+
+	(void)state;
+	assert_false(mesh_next(m, now - 1, &near));
+	assert_true(mesh_wake_at(m, now - 1) == now);
+	assert_true(mesh_next(m, now, &near));
+	assert_false(addr_equal(&near.addr, &far.addr));
+	mesh_measured(m, &near, 20 * CLOCK_MS, now);
+	assert_int_equal(
+	    mesh_judge(m, &id, MESH_DIALLED, true, 20 * CLOCK_MS, now),
+	    MESH_BETTER);
+	/* A direct one is better than that. */
+	assert_int_equal(mesh_judge(m, &id, MESH_ACCEPTED, false, 0, now),
+	    MESH_BETTER);
+	mesh_better_down(m, &id);
+	assert_int_equal(
+	    mesh_judge(m, &id, MESH_DIALLED, true, 20 * CLOCK_MS, now),
+	    MESH_BETTER);
+	mesh_better_up(m, &id, &near);
+	mesh_may_move(m, &id, true);
+	mesh_settled(m, &id);
+	assert_int_equal(mesh_detour(m, &id), MESH_NO_DIRECT_WAY);
+	/* The other one is known to be farther: measured anew in an hour. */
+	assert_false(mesh_next(m, T0 + CLOCK_HOUR - 1, &far));
+	now = T0 + CLOCK_HOUR;
+	assert_true(mesh_next(m, now, &far));
+	/* Now about as far: it stays. */
+	mesh_measured(m, &far, 18 * CLOCK_MS, now);
+	assert_int_equal(
+	    mesh_judge(m, &id, MESH_DIALLED, true, 18 * CLOCK_MS, now),
+	    MESH_SURPLUS);
+	mesh_dial_ended(m, &far);
+	assert_false(mesh_next(m, now + CLOCK_HOUR - 1, &far));
+	/* The nearer one is gone: all are tried, at once. */
+	mesh_down(m, &id, now);
+	assert_true(mesh_next(m, now + CLOCK_S, &far));
+	assert_true(mesh_next(m, now + CLOCK_S, &near));
+	mesh_free(m);
+}
+
+static void
+mesh_lets_a_peer_of_ours_move_to_another_relay(void **state)
+{
+	struct mesh_dial far, near;
+	struct mesh *m = mesh_by_far_relay(&far, &near);
+	const struct devid id = device(9);
+
+	(void)state;
+	assert_int_equal(
+	    mesh_judge(m, &id, MESH_ACCEPTED, true, 300 * CLOCK_MS, T0),
+	    MESH_BETTER);
+	mesh_better_up(m, &id, NULL);
+	/* A Syncthing means nothing by it, and is not asked to. */
+	assert_int_equal(
+	    mesh_judge(m, &id, MESH_ACCEPTED, true, 10 * CLOCK_MS, T0),
+	    MESH_SURPLUS);
+	assert_false(mesh_next(m, T0 + CLOCK_HOUR, &near));
+	mesh_free(m);
+}
+
+static void
+mesh_asks_a_relay_that_does_not_answer_rarely(void **state)
+{
+	struct mesh_dial far, near;
+	struct mesh *m = mesh_by_far_relay(&far, &near);
+	uint64_t now = T0 + 30 * CLOCK_S;
+
+	(void)state;
+	assert_true(mesh_next(m, now, &near));
+	mesh_dial_failed(m, &near, &refused, at(now));
+	assert_false(mesh_next(m, now + 449 * CLOCK_S, &near));
+	assert_true(mesh_next(m, now + 751 * CLOCK_S, &near));
+	mesh_dial_failed(m, &near, &refused, at(now));
+	/* A person is impatient. */
+	mesh_refresh(m, now);
+	assert_true(mesh_next(m, now, &near));
 	mesh_free(m);
 }
 
@@ -630,6 +745,10 @@ main(void)
 		cmocka_unit_test(mesh_forgets_announced_addresses_after_90_s),
 		cmocka_unit_test(mesh_keeps_the_latest_of_what_servers_tell),
 		cmocka_unit_test(mesh_tries_relays_after_the_rest),
+		cmocka_unit_test(mesh_moves_to_a_relay_that_is_nearer),
+		cmocka_unit_test(
+		    mesh_lets_a_peer_of_ours_move_to_another_relay),
+		cmocka_unit_test(mesh_asks_a_relay_that_does_not_answer_rarely),
 		cmocka_unit_test(
 		    mesh_puts_a_direct_connection_in_a_relayed_ones_place),
 		cmocka_unit_test(

@@ -42,6 +42,39 @@ waiter_joins_and_answers(void **state)
 }
 
 static void
+waiter_measures_how_far_the_relay_is(void **state)
+{
+	struct waiter w;
+	uint64_t now = T0;
+
+	(void)state;
+	waiter_init(&w, 1, T0);
+	waiter_knocked(&w, T0);
+	waiter_asked(&w, T0);
+	assert_true(w.rtt_ns == 0);
+	hear(&w, RELAY_RESPONSE, 0, T0 + 40 * CLOCK_MS);
+	assert_true(w.rtt_ns == 40 * CLOCK_MS);
+	/* A Pong that was not asked for tells nothing. */
+	hear(&w, RELAY_PONG, 0, T0 + CLOCK_S);
+	assert_true(w.rtt_ns == 40 * CLOCK_MS);
+	for (int i = 1; i < 10; i++) {
+		now += CLOCK_MIN;
+		assert_int_equal(hear(&w, RELAY_PING, 0, now), WAITER_PONG);
+	}
+	now += CLOCK_MIN;
+	assert_int_equal(hear(&w, RELAY_PING, 0, now), WAITER_PONG_AND_PING);
+	hear(&w, RELAY_PONG, 0, now + 80 * CLOCK_MS);
+	assert_true(w.rtt_ns == 50 * CLOCK_MS);
+	assert_int_equal(hear(&w, RELAY_PING, 0, now + CLOCK_MIN), WAITER_PONG);
+	/* What an ended connection was asked, the next one does not answer. */
+	waiter_asked(&w, now);
+	waiter_lost(&w, "ended", now);
+	waiter_knocked(&w, now);
+	hear(&w, RELAY_RESPONSE, 0, now + CLOCK_HOUR);
+	assert_true(w.rtt_ns == 50 * CLOCK_MS);
+}
+
+static void
 waiter_follows_nobody_before_it_has_a_place(void **state)
 {
 	struct waiter w;
@@ -123,6 +156,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(waiter_joins_and_answers),
+		cmocka_unit_test(waiter_measures_how_far_the_relay_is),
 		cmocka_unit_test(waiter_follows_nobody_before_it_has_a_place),
 		cmocka_unit_test(waiter_gives_up_on_silence),
 		cmocka_unit_test(waiter_does_not_hurry_back_when_refused),
