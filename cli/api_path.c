@@ -8,11 +8,10 @@
 
 #define API_PING_WAIT_S 10 /* at most, for an answer */
 
-/* Why a way is not direct. */
-static enum reason
-api_detour(enum mesh_detour detour)
+enum reason
+api_path_detour(const struct net_peer_status *p)
 {
-	switch (detour) {
+	switch (p->detour) {
 	case MESH_DIRECT:
 		return REASON_NONE;
 	case MESH_NO_DIRECT_WAY:
@@ -90,10 +89,9 @@ api_path(const struct net_peer_status *p)
 	}
 	json_object_set_new(o, "kind",
 	    json_string(p->relayed ? "relay" : "direct"));
-	json_object_set_new(o, "why",
-	    api_reason_or_null(api_detour(p->detour)));
+	json_object_set_new(o, "why", api_reason_or_null(api_path_detour(p)));
 	json_object_set_new(o, "reason",
-	    api_reason_or_null(api_detour(p->detour)));
+	    api_reason_or_null(api_path_detour(p)));
 	if (p->relayed)
 		json_object_set_new(o, "via", api_text(slice_str(p->address)));
 	json_object_set_new(o, "network", json_string(p->lan ? "lan" : "wan"));

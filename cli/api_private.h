@@ -57,6 +57,8 @@ uint64_t api_number(const struct api_call *call, const char *name,
 /* How a device is connected, over which ways it was tried: api_path.c. */
 const struct net_peer_status *api_path_peer(const struct net_status *net,
     const struct devid *id);
+/* Why it is reached through a relay; NONE: it is not. */
+enum reason api_path_detour(const struct net_peer_status *p);
 json_t *api_path(const struct net_peer_status *p); /* accepts NULL */
 json_t *api_path_ways(const struct net_peer_status *p);
 json_t *api_path_counts(const struct net_counts *counts);
@@ -77,11 +79,11 @@ struct api_view {
 /* Handlers of status: the worst wins, 6 over 5 over 4 over 0. */
 void api_view_worsen(struct api_view *v, enum cmd_exit code);
 void api_set_count(json_t *o, const char *key, int64_t n);
+/* When a device was last connected, as far as anyone knows; 0: never. */
+int64_t api_last_seen(const struct api_view *v, const struct devid *id);
 /* Put a folder's problems into the view; they are part of its exit code. */
 void api_problem_all(struct api_view *v, const struct status_folder *f);
-/* `seen`: when it was last connected. */
-void api_problem_device(struct api_view *v, const struct status_device *d,
-    int64_t seen);
+void api_problem_device(struct api_view *v, const struct status_device *d);
 void api_problem_config(struct api_view *v);
 
 /* The devices whose mass change the brake holds. */

@@ -8,7 +8,10 @@
 
 #include <stdio.h>
 
+#include "cli/print.h"
 #include "engine/base/mem.h"
+
+#define API_SPACE_PART 20u /* of a small disk this part is little */
 
 /* Worst wins: 6 over 5 over 4 over 0. */
 void
@@ -185,6 +188,82 @@ api_problem_trash(struct api_view *v, const struct status_folder *f)
 	api_problem(v, "folder", &p);
 }
 
+static const struct config_folder *
+api_folder_config(const struct api_view *v, struct slice id)
+{
+	const struct config *cfg = v->facts.config;
+	const int i = config_find_folder(cfg, id);
+
+	return i < 0 ? NULL : &cfg->folder[i];
+}
+
+static void
+api_problem_space(struct api_view *v, const struct status_folder *f)
+{
+	const struct config_folder *cfg = api_folder_config(v, f->id);
+	struct arena *ar = &v->call->ar;
+	struct api_problem p = { 0 };
+
+	if (cfg == NULL || f->space.total == 0 ||
+	    f->space.free >= cfg->low_space ||
+	    (cfg->low_space_default &&
+		f->space.free >= f->space.total / API_SPACE_PART))
+		return;
+	p.code = api_code(ar, "folder", REASON_LOW_SPACE);
+	p.subject = f->id;
+	p.since_wall_ns = v->now.wall_ns;
+	p.what = arena_printf(ar, "%s free of %s.",
+	    print_size(ar, (int64_t)f->space.free),
+	    print_size(ar, (int64_t)f->space.total));
+	p.effect = reason_effect(REASON_LOW_SPACE);
+	p.todo = api_todo(ar, REASON_LOW_SPACE, f->id);
+	api_problem(v, "folder", &p);
+}
+
+/*
+ * We have all of it, no other device has, and none of them is getting it.  Of a
+ * folder that is shared with nobody that is what its person wants.
+ */
+static void
+api_problem_single(struct api_view *v, const struct status_folder *f)
+{
+	const struct config_folder *cfg = api_folder_config(v, f->id);
+	const struct need_totals *least = NULL;
+	struct arena *ar = &v->call->ar;
+	struct api_problem p = { 0 };
+
+	if (cfg == NULL || cfg->single_copy_ns == 0 || f->share_count == 0 ||
+	    f->copies_have != 1 || f->need.items + f->need.deletes > 0)
+		return;
+	for (uint32_t i = 0; i < f->share_count; i++) {
+		const struct status_share *s = &f->share[i];
+		const int64_t seen = api_last_seen(v, &s->device);
+
+		if (s->connected && s->reason == REASON_NONE)
+			return;
+		if (!s->connected && seen > p.since_wall_ns)
+			p.since_wall_ns = seen;
+		if (least == NULL || s->need.bytes < least->bytes)
+			least = &s->need;
+	}
+	if (p.since_wall_ns == 0)
+		p.since_wall_ns = v->facts.started_wall_ns;
+	p.items = least->items;
+	p.bytes = least->bytes;
+	if (p.items == 0 ||
+	    v->now.wall_ns - p.since_wall_ns <= (int64_t)cfg->single_copy_ns)
+		return;
+	p.code = api_code(ar, "folder", REASON_SINGLE_COPY);
+	p.subject = f->id;
+	p.what = arena_printf(ar,
+	    "No other device has all of it; %s items (%s) are missing where "
+	    "the least are.",
+	    print_count(ar, p.items), print_size(ar, p.bytes));
+	p.effect = reason_effect(REASON_SINGLE_COPY);
+	p.todo = api_todo(ar, REASON_SINGLE_COPY, f->id);
+	api_problem(v, "folder", &p);
+}
+
 void
 api_problem_all(struct api_view *v, const struct status_folder *f)
 {
@@ -192,30 +271,35 @@ api_problem_all(struct api_view *v, const struct status_folder *f)
 	api_problem_items(v, f);
 	api_problem_conflicts(v, f);
 	api_problem_trash(v, f);
+	if (f->state == STATUS_PAUSED || f->state == STATUS_HALTED)
+		return;
+	api_problem_space(v, f);
+	api_problem_single(v, f);
 }
 
-static uint64_t
-api_max_silence(const struct api_view *v, const struct devid *id)
+static const struct config_device *
+api_device_config_of(const struct api_view *v, const struct devid *id)
 {
 	const struct config *cfg = v->facts.config;
 
 	for (uint32_t i = 0; i < cfg->setup.device_count; i++)
 		if (devid_equal(&cfg->setup.device[i].id, id))
-			return cfg->device[i].max_silence_ns;
-	return 0;
+			return &cfg->device[i];
+	return NULL;
 }
 
-void
-api_problem_device(struct api_view *v, const struct status_device *d,
-    int64_t seen)
+static void
+api_problem_stale(struct api_view *v, const struct status_device *d,
+    const struct config_device *cfg)
 {
-	struct arena *ar = &v->call->ar;
-	const uint64_t limit = api_max_silence(v, &d->id);
+	const int64_t seen = api_last_seen(v, &d->id);
 	const int64_t silent = v->now.wall_ns - seen;
+	const uint64_t limit = cfg->max_silence_ns;
+	struct arena *ar = &v->call->ar;
 	struct api_problem p = { 0 };
 
-	if (d->paused || d->connected || seen == 0 || limit == 0 ||
-	    silent <= 0 || (uint64_t)silent <= limit)
+	if (d->connected || seen == 0 || limit == 0 || silent <= 0 ||
+	    (uint64_t)silent <= limit)
 		return;
 	p.code = api_code(ar, "device", REASON_STALE);
 	p.subject = d->name;
@@ -229,6 +313,45 @@ api_problem_device(struct api_view *v, const struct status_device *d,
 	p.items = d->behind.items + d->behind.deletes;
 	p.bytes = d->behind.bytes;
 	api_problem(v, "device", &p);
+}
+
+/* Through a relay for a while, and not because the rest is still tried. */
+static void
+api_problem_relayed(struct api_view *v, const struct status_device *d,
+    const struct config_device *cfg)
+{
+	const struct net_peer_status *peer = api_path_peer(&v->net, &d->id);
+	struct arena *ar = &v->call->ar;
+	struct api_problem p = { 0 };
+	enum reason why;
+
+	if (cfg->max_relayed_ns == 0 || peer == NULL || !peer->connected ||
+	    !peer->relayed ||
+	    v->now.wall_ns - peer->since_wall_ns <=
+		(int64_t)cfg->max_relayed_ns)
+		return;
+	why = api_path_detour(peer);
+	if (why == REASON_NONE || why == REASON_DIRECT_UNTRIED)
+		return;
+	p.code = api_code(ar, "device", REASON_SLOW_PATH);
+	p.subject = d->name;
+	p.since_wall_ns = peer->since_wall_ns;
+	p.what = arena_printf(ar, "Relayed by %s  (%s)", peer->address,
+	    reason_what(why));
+	p.effect = reason_effect(REASON_SLOW_PATH);
+	p.todo = api_todo(ar, REASON_SLOW_PATH, d->name);
+	api_problem(v, "device", &p);
+}
+
+void
+api_problem_device(struct api_view *v, const struct status_device *d)
+{
+	const struct config_device *cfg = api_device_config_of(v, &d->id);
+
+	if (cfg == NULL || d->paused)
+		return;
+	api_problem_stale(v, d, cfg);
+	api_problem_relayed(v, d, cfg);
 }
 
 /* A refused reload: the daemon goes on with the old configuration. */

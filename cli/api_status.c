@@ -21,11 +21,10 @@ api_health(enum cmd_exit code)
 	}
 }
 
-/* When a device was last connected, as far as anyone knows; 0: never. */
-static int64_t
-api_last_seen(const struct api_view *v, const struct devid *id,
-    const struct net_peer_status *peer)
+int64_t
+api_last_seen(const struct api_view *v, const struct devid *id)
 {
+	const struct net_peer_status *peer = api_path_peer(&v->net, id);
 	int64_t seen = 0;
 
 	if (peer != NULL && peer->connected)
@@ -171,6 +170,34 @@ api_folder_copies(const struct status_folder *f)
 }
 
 static json_t *
+api_folder_space(const struct status_folder *f)
+{
+	json_t *o;
+
+	if (f->space.total == 0)
+		return json_null();
+	o = json_object();
+	api_set_count(o, "free", (int64_t)f->space.free);
+	api_set_count(o, "total", (int64_t)f->space.total);
+	return o;
+}
+
+/* What all wait for while something is received. */
+static json_t *
+api_folder_limit(const struct api_view *v, const struct status_folder *f)
+{
+	json_t *o;
+
+	if (f->state != STATUS_RECEIVING || devid_is_none(&f->limit))
+		return json_null();
+	o = json_object();
+	json_object_set_new(o, "here",
+	    json_boolean(devid_equal(&f->limit, &v->rp.self)));
+	json_object_set_new(o, "device", api_device_name(&v->rp, &f->limit));
+	return o;
+}
+
+static json_t *
 api_folder_change(const struct api_view *v, const struct status_change *c)
 {
 	json_t *o;
@@ -222,6 +249,8 @@ api_folder(const struct api_view *v, const struct status_folder *f)
 	    f->rate == 0 || left == 0
 		? json_null()
 		: json_integer((json_int_t)(left / f->rate + 1)));
+	json_object_set_new(o, "limit", api_folder_limit(v, f));
+	json_object_set_new(o, "space", api_folder_space(f));
 	json_object_set_new(o, "copies", api_folder_copies(f));
 	json_object_set_new(o, "last_change",
 	    api_folder_change(v, &f->last_change));
@@ -331,8 +360,7 @@ api_device_config(const struct api_view *v, const struct status_device *d,
 }
 
 static json_t *
-api_device(const struct api_view *v, const struct status_device *d,
-    int64_t seen)
+api_device(const struct api_view *v, const struct status_device *d)
 {
 	const struct net_peer_status *p = api_peer(v, &d->id);
 	const bool up = p != NULL && p->connected;
@@ -355,7 +383,7 @@ api_device(const struct api_view *v, const struct status_device *d,
 	api_set_count(o, "bytes_out", p == NULL ? 0 : (int64_t)p->bytes_out);
 	api_set_count(o, "behind_items", d->behind.items + d->behind.deletes);
 	api_set_count(o, "behind_bytes", d->behind.bytes);
-	json_object_set_new(o, "last_seen", api_time(seen));
+	json_object_set_new(o, "last_seen", api_time(api_last_seen(v, &d->id)));
 	json_object_set_new(o, "last_error",
 	    p == NULL ? json_string("") : api_text(slice_str(p->last_error)));
 	json_object_set_new(o, "addresses", api_path_ways(p));
@@ -370,16 +398,14 @@ api_devices(struct api_view *v)
 
 	for (uint32_t i = 0; i < v->rp.device_count; i++) {
 		const struct status_device *d = &v->rp.device[i];
-		const int64_t seen =
-		    api_last_seen(v, &d->id, api_peer(v, &d->id));
 
 		if (v->only_device >= 0 && v->only_device != (int32_t)i)
 			continue;
 		if (v->only_folder >= 0 &&
 		    !api_is_shared(&v->rp.folder[v->only_folder], &d->id))
 			continue;
-		json_array_append_new(list, api_device(v, d, seen));
-		api_problem_device(v, d, seen);
+		json_array_append_new(list, api_device(v, d));
+		api_problem_device(v, d);
 	}
 	return list;
 }

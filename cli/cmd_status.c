@@ -33,6 +33,7 @@ cmd_status_receiving(struct arena *ar, const json_t *f)
 	const int64_t all = cmd_int(json_object_get(f, "global"), "bytes");
 	const int64_t left = cmd_int(f, "bytes_left");
 	const int64_t rate = cmd_int(f, "rate");
+	const json_t *limit = json_object_get(f, "limit");
 	int64_t done = all > 0 ? (all - left) * 100 / all : 0;
 	const char *text;
 
@@ -47,7 +48,12 @@ cmd_status_receiving(struct arena *ar, const json_t *f)
 	if (!json_is_null(json_object_get(f, "seconds_left")))
 		text = arena_printf(ar, "%s · about %s", text,
 		    print_span(ar, cmd_int(f, "seconds_left")));
-	return text;
+	if (!json_is_object(limit))
+		return text;
+	return arena_printf(ar, "%s · limit: %s", text,
+	    cmd_bool(limit, "here")
+		? "this device"
+		: print_safe(ar, cmd_text(limit, "device")));
 }
 
 static const char *

@@ -470,6 +470,8 @@ config_build_device(struct config_load *ld, const struct config_part *part,
 	    compression[config_choice_of(part, CONFIG_DEVICE_COMPRESSION)];
 	more->max_silence_ns =
 	    config_duration_of(part, CONFIG_DEVICE_MAX_SILENCE);
+	more->max_relayed_ns =
+	    config_duration_of(part, CONFIG_DEVICE_MAX_RELAYED);
 	more->member = part->member;
 	more->denied = part->denied;
 	more->diag = config_bool_of(part, CONFIG_DEVICE_DIAG);
@@ -587,6 +589,12 @@ config_build_folder(struct config_load *ld, const struct config_part *part,
 	f->ignore_perms = config_bool_of(part, CONFIG_FOLDER_IGNORE_PERMS);
 	f->rescan_ns = config_duration_of(part, CONFIG_FOLDER_RESCAN);
 	more->watch = config_bool_of(part, CONFIG_FOLDER_WATCH);
+	more->low_space =
+	    (uint64_t)config_size_of(part, CONFIG_FOLDER_LOW_SPACE);
+	more->low_space_default =
+	    part->value[CONFIG_FOLDER_LOW_SPACE].ptr == NULL;
+	more->single_copy_ns =
+	    config_duration_of(part, CONFIG_FOLDER_SINGLE_COPY);
 	f->trash = config_bool_of(part, CONFIG_FOLDER_TRASH);
 	f->trash_age_ns = config_duration_of(part, CONFIG_FOLDER_TRASH_AGE);
 	f->brake_percent = (uint32_t)config_int_of(part, CONFIG_FOLDER_BRAKE);

@@ -96,6 +96,7 @@ enum config_id {
 	CONFIG_DEVICE_AUTO_ACCEPT,
 	CONFIG_DEVICE_COMPRESSION,
 	CONFIG_DEVICE_MAX_SILENCE,
+	CONFIG_DEVICE_MAX_RELAYED,
 	CONFIG_DEVICE_DIAG,
 	CONFIG_FOLDER_PATH,
 	CONFIG_FOLDER_LABEL,
@@ -110,6 +111,8 @@ enum config_id {
 	CONFIG_FOLDER_TRASH_SIZE,
 	CONFIG_FOLDER_BRAKE,
 	CONFIG_FOLDER_BRAKE_FILES,
+	CONFIG_FOLDER_LOW_SPACE,
+	CONFIG_FOLDER_SINGLE_COPY,
 	CONFIG_ID_COUNT
 };
 
@@ -172,6 +175,7 @@ int config_check_text(struct slice text, size_t min, size_t max,
 struct config_device {
 	enum message_compression compression;
 	uint64_t max_silence_ns; /* unseen for longer is a warning; 0: never */
+	uint64_t max_relayed_ns; /* relayed for longer is one; 0: never */
 	bool member; /* of our domain; it may have no line in the file */
 	bool denied; /* the domain's policy: we do not talk to it */
 	bool diag;   /* it may ask how this device is */
@@ -180,6 +184,9 @@ struct config_device {
 /* What else of a folder; same index as setup.folder. */
 struct config_folder {
 	bool watch;
+	uint64_t low_space;      /* less room is a warning, bytes; 0: never */
+	bool low_space_default;  /* ... on a small disk a part of it */
+	uint64_t single_copy_ns; /* alone for longer is one; 0: never */
 };
 
 struct config_mesh {

@@ -95,6 +95,9 @@ static const struct config_option config_table[CONFIG_ID_COUNT] = {
 	{ CONFIG_DEVICE_MAX_SILENCE, CONFIG_IN_DEVICE, "max-silence",
 	    CONFIG_DURATION, false, false, "7d", NULL, 0, CONFIG_DURATION_MAX,
 	    "warn when it was not seen for so long; 0: never" },
+	{ CONFIG_DEVICE_MAX_RELAYED, CONFIG_IN_DEVICE, "max-relayed",
+	    CONFIG_DURATION, false, false, "10m", NULL, 0, CONFIG_DURATION_MAX,
+	    "warn when it was reached by a relay alone for so long; 0: never" },
 	{ CONFIG_DEVICE_DIAG, CONFIG_IN_DEVICE, "diag", CONFIG_BOOL, false,
 	    false, "true", NULL, 0, 0,
 	    "let it ask how this device is (ping, device diag)" },
@@ -134,6 +137,13 @@ static const struct config_option config_table[CONFIG_ID_COUNT] = {
 	{ CONFIG_FOLDER_BRAKE_FILES, CONFIG_IN_FOLDER, "brake-files",
 	    CONFIG_INT, false, false, "100", NULL, 1, 1000000000,
 	    "... and more than so many files" },
+	{ CONFIG_FOLDER_LOW_SPACE, CONFIG_IN_FOLDER, "low-space", CONFIG_SIZE,
+	    false, false, "1G", NULL, 0, 0,
+	    "warn when less is free on its disk; a small disk: when less than "
+	    "a twentieth is, unless it is set; 0: never" },
+	{ CONFIG_FOLDER_SINGLE_COPY, CONFIG_IN_FOLDER, "single-copy",
+	    CONFIG_DURATION, false, false, "1d", NULL, 0, CONFIG_DURATION_MAX,
+	    "warn when no other device had all of it for so long; 0: never" },
 };
 
 static const char *const config_sections[] = {

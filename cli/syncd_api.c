@@ -57,6 +57,16 @@ syncd_rate(struct syncd *sd, const struct status_folder *st, uint64_t now_ns)
 	return 0;
 }
 
+static struct disk_space
+syncd_space(const struct syncd *sd, struct slice id)
+{
+	for (size_t i = 0; i < sd->folder.len; i++)
+		if (sd->folder.item[i].id != NULL &&
+		    slice_equal(slice_str(sd->folder.item[i].id), id))
+			return disk_uv_space(sd->disk, (uint32_t)i);
+	return (struct disk_space){ 0 };
+}
+
 static void
 syncd_api_status(void *arg, struct arena *ar, struct status_report *out)
 {
@@ -69,6 +79,7 @@ syncd_api_status(void *arg, struct arena *ar, struct status_report *out)
 	for (uint32_t i = 0; i < out->folder_count; i++) {
 		folder[i] = out->folder[i];
 		folder[i].rate = syncd_rate(sd, &folder[i], now.mono_ns);
+		folder[i].space = syncd_space(sd, folder[i].id);
 	}
 	out->folder = folder;
 }

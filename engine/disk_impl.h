@@ -38,6 +38,7 @@ struct disk_folder {
 	VEC(struct fs_root *) old; /* to close when nothing runs */
 	unsigned in_work;          /* tasks queued or running */
 	unsigned running;          /* tasks with workers */
+	struct disk_space space;   /* when it was last looked at */
 	bool closing, watch;
 	bool sync_each; /* a flush failed: no more syncfs (see task_sync) */
 	bool syncing;

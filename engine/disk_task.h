@@ -13,6 +13,7 @@
 #include "engine/base/limits.h"
 #include "engine/base/list.h"
 #include "engine/effect.h"
+#include "engine/event.h"
 
 /* Bytes of file data in one batch: a few milliseconds of work. */
 #define DISK_BATCH_LEN (4 * MIB)
@@ -44,6 +45,7 @@ struct task {
 	bool watch, watch_tried;
 	bool same;                /* CHECK_ROOT: nothing new */
 	struct fs_root *new_root; /* OPEN_FOLDER, CHECK_ROOT, MAKE_MARKER */
+	struct disk_space space;  /* if it was looked at */
 };
 
 /* Takes the effect's payload. */

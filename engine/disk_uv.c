@@ -198,6 +198,8 @@ task_done(struct disk *disk, struct task *t, struct event *ev,
 		folder_retire(f, NULL);
 	}
 	if (f != NULL) {
+		if (t->space.total > 0)
+			f->space = t->space;
 		f->running--;
 		f->in_work--;
 		folder_close_old(f);
@@ -552,6 +554,15 @@ disk_uv_dup_root(const struct disk *disk, uint32_t folder)
 	const struct disk_folder *f = disk_folder(disk, folder);
 
 	return f == NULL || f->root == NULL ? -1 : fs_posix_dup(f->root);
+}
+
+struct disk_space
+disk_uv_space(const struct disk *disk, uint32_t folder)
+{
+	const struct disk_folder *f = disk_folder(disk, folder);
+
+	return f == NULL || f->root == NULL ? (struct disk_space){ 0 }
+					    : f->space;
 }
 
 void

@@ -71,6 +71,12 @@ void disk_uv_do(struct disk *disk, const struct effect *effect);
  */
 int disk_uv_dup_root(const struct disk *disk, uint32_t folder);
 
+/*
+ * How much room the folder's file system had when its root was last looked at
+ * or names in it were last flushed; all zero: not known.
+ */
+struct disk_space disk_uv_space(const struct disk *disk, uint32_t folder);
+
 /* Put watches on directories when they are listed?  After OPEN_FOLDER. */
 void disk_uv_watch(struct disk *disk, uint32_t folder, bool on);
 

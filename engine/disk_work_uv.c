@@ -77,8 +77,13 @@ work_one(struct disk_job *j, struct task *t, struct event *done,
 		return rc;
 	if (t->effect.kind == EFFECT_OPEN_FOLDER ||
 	    t->effect.kind == EFFECT_CHECK_ROOT ||
-	    t->effect.kind == EFFECT_MAKE_MARKER)
-		return work_root(t, &j->work, done, err);
+	    t->effect.kind == EFFECT_MAKE_MARKER) {
+		rc = work_root(t, &j->work, done, err);
+		if (rc == 0)
+			t->space = fs_posix_space(
+			    t->new_root != NULL ? t->new_root : t->root);
+		return rc;
+	}
 	if (t->effect.kind == EFFECT_CLOSE_FOLDER)
 		return 0;
 
@@ -118,6 +123,8 @@ work_sync(struct disk_job *j)
 	uint32_t names;
 	int rc = 0;
 
+	if (j->task[0]->code == 0)
+		j->task[0]->space = fs_posix_space(j->task[0]->root);
 	if (work_sync_together(j, &names)) {
 		struct effect all = { .kind = EFFECT_SYNC_TEMPS };
 		bool temps = false;

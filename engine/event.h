@@ -63,6 +63,11 @@ struct root_facts {
 	struct root_identity identity;
 };
 
+struct disk_space {     /* of a folder's file system, bytes */
+	uint64_t free;  /* for us: what is kept for root is not */
+	uint64_t total; /* 0: not known */
+};
+
 struct trash_totals { /* of the trash can, or a part of it */
 	int64_t files, bytes;
 };

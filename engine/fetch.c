@@ -81,6 +81,7 @@ fetch_sate(struct item *it, uint64_t bytes)
 static void
 ask_free(struct item_ask *ask)
 {
+	ask->item->pl->asked -= ask->len;
 	list_remove(&ask->item->asks, &ask->node);
 	mem_free(ask);
 }
@@ -455,6 +456,7 @@ fetch_ask(struct item *it, struct share *sh, uint32_t no, int64_t offset,
 	list_add(&it->asks, &ask->node);
 	it->in_flight += len;
 	it->pl->in_flight += len;
+	it->pl->asked += len;
 	ask->number = exchange_request(f, sh, &rq, fetch_answer, ask);
 }
 

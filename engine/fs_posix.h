@@ -69,6 +69,8 @@ void fs_posix_close(struct fs_root *root); /* accepts NULL */
  */
 int fs_posix_check(const struct fs_root *held, const char *path,
     struct root_facts *facts, bool *same, struct err *err);
+/* All zero when the file system does not say. */
+struct disk_space fs_posix_space(const struct fs_root *root);
 /* The root's descriptor once more, the caller's to close; -1 and errno. */
 int fs_posix_dup(const struct fs_root *root);
 /* All that anybody wrote to its file system so far is on the disk after 0. */

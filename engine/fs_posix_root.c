@@ -466,6 +466,22 @@ fs_posix_make_marker(const char *path, struct err *err)
 	return rc;
 }
 
+struct disk_space
+fs_posix_space(const struct fs_root *root)
+{
+	struct disk_space out = { 0 };
+	struct statfs fs;
+
+	if (fstatfs(root->fd, &fs) == 0) {
+		const uint64_t unit =
+		    (uint64_t)(fs.f_frsize > 0 ? fs.f_frsize : fs.f_bsize);
+
+		out.free = (uint64_t)fs.f_bavail * unit;
+		out.total = (uint64_t)fs.f_blocks * unit;
+	}
+	return out;
+}
+
 int
 fs_posix_dup(const struct fs_root *root)
 {

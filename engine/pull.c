@@ -562,6 +562,8 @@ pull_progress(const struct folder *f)
 		return out;
 	out.items = pl->item_count;
 	out.received = pl->received;
+	out.asked = pl->asked;
+	out.writing = pl->in_flight - pl->asked;
 	out.failed = (uint32_t)map_count(&pl->parked);
 	for (struct map_item *mi = NULL;
 	     (mi = map_next(&pl->items, mi)) != NULL;) {

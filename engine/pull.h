@@ -16,6 +16,8 @@ struct pull_progress {
 	int64_t bytes_done; /* of the items in work, fetched or copied */
 	int64_t bytes_total;
 	uint64_t received; /* bytes fetched since start, monotonic */
+	uint64_t asked;    /* bytes that others are to send now */
+	uint64_t writing;  /* bytes that came and are being written */
 	uint32_t failed;   /* items that failed and wait for a retry */
 };
 

@@ -110,6 +110,7 @@ struct pull {
 	struct list late;     /* directories that get permissions last */
 	uint32_t copying;     /* COPY_TEMPs under way, all items */
 	uint64_t in_flight;   /* bytes asked and being written, all items */
+	uint64_t asked;       /* of these, asked */
 	uint64_t received;
 	struct writer *writer;
 	struct move_dir *move; /* the directory rename in work, or NULL */

@@ -161,6 +161,17 @@ static const struct reason_row reason_table[REASON_COUNT] = {
 	    "Make .stversions in the folder a directory of its disk that "
 	    "syncd may write to, or do without:  syncctl config set "
 	    "folder.%s.trash false" },
+	[REASON_LOW_SPACE] = { "low-space", REASON_WARNING,
+	    "Its disk is nearly full.",
+	    "Everything goes on until nothing fits any more; then the folder "
+	    "stops receiving.",
+	    "Make room, or move the limit:  syncctl config set "
+	    "folder.%s.low-space SIZE" },
+	[REASON_SINGLE_COPY] = { "single-copy", REASON_WARNING,
+	    "No other device has all of it.",
+	    "If this disk fails now, what the others lack is gone.",
+	    "Start one of its devices, or move the limit:  syncctl config set "
+	    "folder.%s.single-copy 7d" },
 
 	/* A device. */
 	[REASON_OFFLINE] = { "offline", REASON_INFO, "It is not connected.",
@@ -245,6 +256,11 @@ static const struct reason_row reason_table[REASON_COUNT] = {
 	    "What goes to it takes the way through the relay; it is tried "
 	    "again.",
 	    "syncctl netcheck" },
+	[REASON_SLOW_PATH] = { "slow-path", REASON_WARNING,
+	    "It has been reached through a relay only for a while.",
+	    "Everything arrives, as fast as the relay lets it.",
+	    "syncctl netcheck  tells what stands in the way; to live with it:  "
+	    "syncctl config set device.%s.max-relayed 0" },
 	[REASON_STALE] = { "stale", REASON_WARNING,
 	    "It was not seen for longer than its max-silence.",
 	    "What was changed meanwhile has not reached it.",

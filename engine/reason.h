@@ -76,6 +76,9 @@ enum reason {
 	REASON_HARD_NAT,      /* one of them */
 	REASON_NO_ANSWER,     /* no probe came through */
 	/* What no engine sees: made by the daemon around it. */
+	REASON_LOW_SPACE,   /* a folder's disk is nearly full */
+	REASON_SINGLE_COPY, /* no other device had all of a folder for long */
+	REASON_SLOW_PATH,   /* a device was relayed for longer than its limit */
 	REASON_STALE,   /* a device was not seen for longer than its limit */
 	REASON_REFUSED, /* a configuration with mistakes was not taken */
 	REASON_COUNT

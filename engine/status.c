@@ -4,7 +4,7 @@
  * Keeps nothing and changes nothing.  All sums come ready from the index, so
  * a report costs the same for ten files and for ten million.  `rate` is left
  * at 0: a rate needs two samples, and whoever asks repeatedly (the daemon) has
- * them; it makes the rate from `received`.
+ * them; it makes the rate from `received`.  `space` is the disk's to know.
  */
 #include "engine/status.h"
 
@@ -303,6 +303,26 @@ status_problems(const struct folder *f, uint32_t failed, uint32_t skipped,
 	out->problem_count = known > n ? known : n;
 }
 
+/* Whoever has more to do: this device, or of the others the busiest. */
+static struct devid
+status_limit(const struct folder *f, const struct pull_progress *pp)
+{
+	struct devid out = { { 0 } };
+	uint64_t most = 0;
+
+	if (pp->writing > pp->asked)
+		return f->en->setup.self;
+	for (uint32_t i = 0; i < f->share_count && pp->asked > 0; i++) {
+		const uint64_t asked = exchange_asked_bytes(&f->share[i]);
+
+		if (asked > most) {
+			most = asked;
+			out = f->share[i].device;
+		}
+	}
+	return out;
+}
+
 /* What is known only while the index is open. */
 static void
 status_open(const struct folder *f, struct arena *arena,
@@ -324,6 +344,7 @@ status_open(const struct folder *f, struct arena *arena,
 	out->items = pp.items;
 	out->bytes_done = pp.bytes_done;
 	out->received = pp.received;
+	out->limit = status_limit(f, &pp);
 	out->scan = (struct status_scan){
 		.running = sp.running,
 		.passes = sp.passes,

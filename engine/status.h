@@ -95,10 +95,15 @@ struct status_folder {
 	int64_t changed;         /* receive-only: items changed here */
 
 	/* The pull. */
-	uint32_t items;       /* in work */
-	int64_t bytes_done;   /* of those, already here */
-	uint64_t received;    /* bytes fetched since start; only grows */
-	uint64_t rate;        /* bytes a second over the last seconds */
+	uint32_t items;     /* in work */
+	int64_t bytes_done; /* of those, already here */
+	uint64_t received;  /* bytes fetched since start; only grows */
+	uint64_t rate;      /* bytes a second over the last seconds */
+	/* RECEIVING: what all wait for, this device to write or that one to
+	 * send; none while nothing is on its way. */
+	struct devid limit;
+	/* Room there is, when it was last looked at; left at 0 like `rate`. */
+	struct disk_space space;
 	uint32_t copies_have; /* devices that have everything, we included */
 	uint32_t copies_want; /* devices that share it, we included */
 	struct status_change last_change;

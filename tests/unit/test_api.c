@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "cli/api.h"
+#include "engine/base/limits.h"
 #include "engine/base/mem.h"
 
 #define S(text) SLICE_LIT(text)
@@ -23,6 +24,8 @@ static struct {
 	struct net_pending_status pending;
 	struct setup_device setup_device[2];
 	struct config_device config_device[2];
+	struct setup_folder setup_folder[1];
+	struct config_folder config_folder[1];
 	struct config config;
 	struct api_pending_folder offered;
 	struct slice config_error;
@@ -365,6 +368,10 @@ setup(void **state)
 	fake.config.setup.device_count = 2;
 	fake.config.device = fake.config_device;
 	fake.config_device[1].max_silence_ns = 7 * 24 * CLOCK_HOUR;
+	fake.setup_folder[0].id = S("docs");
+	fake.config.setup.folder = fake.setup_folder;
+	fake.config.setup.folder_count = 1;
+	fake.config.folder = fake.config_folder;
 	events = events_new();
 	api = api_new(&backend, events);
 	return 0;
@@ -553,6 +560,124 @@ api_status_is_5_when_a_person_should_look(void **state)
 	expect_status(0, NULL);
 	fake.config_error = S("config:3: bad");
 	expect_status(5, "config.refused");
+}
+
+static void
+api_status_tells_of_a_disk_that_is_nearly_full(void **state)
+{
+	struct disk_space *space = &fake.folder[0].space;
+	struct config_folder *cfg = &fake.config_folder[0];
+	const json_t *shown;
+	json_t *o;
+
+	(void)state;
+	cfg->low_space = 1 * GIB;
+	cfg->low_space_default = true;
+	expect_status(0, NULL); /* nobody looked yet */
+	*space = (struct disk_space){ .free = GIB - 1, .total = 100 * GIB };
+	expect_status(5, "folder.low-space");
+	o = get("/v1/status", "");
+	shown = json_object_get(item(o, "folders", 0), "space");
+	assert_int_equal(json_integer_value(json_object_get(shown, "free")),
+	    GIB - 1);
+	json_decref(o);
+	space->total = 10 * GIB; /* more than a twentieth of it */
+	expect_status(0, NULL);
+	cfg->low_space_default = false;
+	expect_status(5, "folder.low-space");
+	space->free = GIB;
+	expect_status(0, NULL);
+	space->free = 0;
+	cfg->low_space = 0;
+	expect_status(0, NULL);
+}
+
+static void
+api_status_tells_of_what_no_other_device_has(void **state)
+{
+	const int64_t day = 24 * (int64_t)CLOCK_HOUR;
+	const int64_t now = INT64_C(1700000000) * (int64_t)CLOCK_S;
+	struct config_folder *cfg = &fake.config_folder[0];
+
+	(void)state;
+	cfg->single_copy_ns = 24 * CLOCK_HOUR;
+	fake.config_device[1].max_silence_ns = 0;
+	fake.folder[0].copies_have = 1;
+	fake.share[0].need.items = 5;
+	fake.share[0].connected = false;
+	fake.share[0].reason = REASON_OFFLINE;
+	fake.share[1].need.items = 3;
+	fake.peer[0].connected = false;
+	fake.peer[0].last_seen_wall_ns = now - 5 * day;
+	fake.peer[1].last_seen_wall_ns = now - 2 * day;
+	expect_status(5, "folder.single-copy");
+	fake.peer[1].last_seen_wall_ns = now - day;
+	expect_status(4, NULL); /* not yet for so long */
+	fake.peer[1].last_seen_wall_ns = now - 2 * day;
+	fake.folder[0].copies_have = 2;
+	expect_status(4, NULL);
+	fake.folder[0].copies_have = 1;
+	fake.folder[0].need.items = 1; /* we have not all of it either */
+	expect_status(4, NULL);
+	fake.folder[0].need.items = 0;
+	fake.share[1].connected = true; /* it is getting it */
+	fake.share[1].reason = REASON_NONE;
+	expect_status(4, NULL);
+	fake.share[1].reason = REASON_PEER_NOT_SHARING;
+	expect_status(5, "folder.single-copy");
+	cfg->single_copy_ns = 0;
+	expect_status(4, NULL);
+}
+
+static void
+api_status_tells_of_a_device_that_stays_relayed(void **state)
+{
+	const int64_t now = INT64_C(1700000000) * (int64_t)CLOCK_S;
+
+	(void)state;
+	fake.config_device[0].max_relayed_ns = 10 * CLOCK_MIN;
+	fake.peer[0].relayed = true;
+	fake.peer[0].detour = MESH_HARD_NAT_BOTH;
+	fake.peer[0].since_wall_ns = now - 11 * (int64_t)CLOCK_MIN;
+	expect_status(5, "device.slow-path");
+	fake.peer[0].detour = MESH_DIRECT_UNTRIED;
+	expect_status(0, NULL);
+	fake.peer[0].detour = MESH_HARD_NAT_BOTH;
+	fake.peer[0].since_wall_ns = now - 9 * (int64_t)CLOCK_MIN;
+	expect_status(0, NULL);
+	fake.peer[0].since_wall_ns = now - 11 * (int64_t)CLOCK_MIN;
+	fake.config_device[0].max_relayed_ns = 0;
+	expect_status(0, NULL);
+}
+
+static void
+expect_limit(const char *device, bool here)
+{
+	json_t *o = get("/v1/status", "");
+	const json_t *limit = json_object_get(item(o, "folders", 0), "limit");
+
+	if (device == NULL) {
+		assert_true(json_is_null(limit));
+	} else {
+		assert_string_equal(text(limit, "device"), device);
+		assert_int_equal(json_is_true(json_object_get(limit, "here")),
+		    here);
+	}
+	json_decref(o);
+}
+
+static void
+api_status_tells_who_keeps_a_folder_waiting(void **state)
+{
+	(void)state;
+	fake.folder[0].state = STATUS_RECEIVING;
+	expect_limit(NULL, false);
+	fake.folder[0].limit = lap;
+	expect_limit("laptop", false);
+	fake.folder[0].limit = self;
+	expect_limit("hub", true);
+	fake.folder[0].state = STATUS_IN_SYNC;
+	expect_limit(NULL, false);
 }
 
 static void
@@ -1055,6 +1180,10 @@ main(void)
 		T(api_status_is_4_while_work_is_under_way),
 		T(api_status_is_4_while_a_peer_lacks_something),
 		T(api_status_is_5_when_a_person_should_look),
+		T(api_status_tells_of_a_disk_that_is_nearly_full),
+		T(api_status_tells_of_what_no_other_device_has),
+		T(api_status_tells_of_a_device_that_stays_relayed),
+		T(api_status_tells_who_keeps_a_folder_waiting),
 		T(api_status_is_6_when_a_folder_is_halted),
 		T(api_paused_folder_is_no_problem),
 		T(api_pending_is_shown_with_what_is_not_utf8_escaped),

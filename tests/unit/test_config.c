@@ -99,13 +99,16 @@ config_whole_file_becomes_a_setup(void **state)
 		 "device.my.phone.compression=always\n"
 		 "device.lap.id=" ID_B "\n"
 		 "device.lap.max-silence=30d\n"
+		 "device.lap.max-relayed=2h\n"
 		 "device.lap.introduced-by=my.phone\n"
 		 "folder.docs.path=~/Sync//docs/./\n"
 		 "folder.docs.share=lap\n"
 		 "folder.docs.share=my.phone\n"
 		 "folder.docs.mode=receiveonly\n"
 		 "folder.docs.rescan=90m\n"
-		 "folder.docs.watch=false\n",
+		 "folder.docs.watch=false\n"
+		 "folder.docs.low-space=20G\n"
+		 "folder.docs.single-copy=0\n",
 		&ar, &cfg, NULL, NULL, &err) < 0)
 		fail_msg("%s", err.text);
 	assert_string_equal((const char *)cfg.setup.name.ptr, "attic");
@@ -119,6 +122,8 @@ config_whole_file_becomes_a_setup(void **state)
 	assert_true(d->introducer);
 	assert_int_equal(cfg.device[0].compression, COMPRESSION_ALWAYS);
 	assert_true(cfg.device[1].max_silence_ns == 30 * 24 * CLOCK_HOUR);
+	assert_true(cfg.device[1].max_relayed_ns == 2 * CLOCK_HOUR);
+	assert_true(cfg.device[0].max_relayed_ns == 10 * CLOCK_MIN);
 	assert_true(devid_equal(&cfg.setup.device[1].introduced_by, &d->id));
 	f = &cfg.setup.folder[0];
 	assert_string_equal((const char *)f->path.ptr, "/home/ann/Sync/docs");
@@ -128,6 +133,9 @@ config_whole_file_becomes_a_setup(void **state)
 	assert_true(devid_equal(&f->device[1], &d->id));
 	assert_true(f->rescan_ns == 90 * CLOCK_MIN);
 	assert_false(cfg.folder[0].watch);
+	assert_true(cfg.folder[0].low_space == UINT64_C(20) << 30);
+	assert_false(cfg.folder[0].low_space_default);
+	assert_true(cfg.folder[0].single_copy_ns == 0);
 	assert_int_equal(config_find_folder(&cfg, SLICE_LIT("docs")), 0);
 	assert_int_equal(config_find_device(&cfg, SLICE_LIT("lap")), 1);
 	assert_int_equal(config_find_device(&cfg, SLICE_LIT("nobody")), -1);

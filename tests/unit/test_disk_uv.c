@@ -173,6 +173,7 @@ a_file_goes_the_whole_way(void **state)
 {
 	struct effect e = write_effect("t", "hello");
 	struct slice names[1] = { SLICE_LIT("t") };
+	struct disk_space space;
 	struct answer *a;
 
 	(void)state;
@@ -191,6 +192,9 @@ a_file_goes_the_whole_way(void **state)
 	e.u.sync.count = 1;
 	assert_int_equal(wait_for(give(e))->code, 0);
 	assert_true(folder_holds(&f, "a", "hello"));
+	space = disk_uv_space(disk, 3);
+	assert_true(space.total > 0 && space.free <= space.total);
+	assert_true(disk_uv_space(disk, 4).total == 0);
 	e = (struct effect){ .kind = EFFECT_READ_BLOCK,
 		.path = SLICE_LIT("a") };
 	e.u.read.len = 5;

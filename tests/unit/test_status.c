@@ -192,8 +192,14 @@ receiving_shows_what_is_left(void **state)
 	assert_int_equal(f.need.bytes, len);
 	assert_int_equal(f.copies_have, 1);
 	assert_false(f.idle);
+	while (devid_is_none(&f.limit)) { /* till something was asked for */
+		assert_true(testlib_world_step(w));
+		f = folder(w, B);
+	}
+	assert_true(devid_equal(&f.limit, &f.share[0].device));
 	settle(w);
 	f = folder(w, B);
+	assert_true(devid_is_none(&f.limit));
 	check_state(w, B, STATUS_IN_SYNC, REASON_NONE);
 	assert_int_equal(f.need.bytes, 0);
 	assert_int_equal(f.received, len);
