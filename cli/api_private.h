@@ -85,6 +85,8 @@ int64_t api_last_seen(const struct api_view *v, const struct devid *id);
 void api_problem_all(struct api_view *v, const struct status_folder *f);
 void api_problem_device(struct api_view *v, const struct status_device *d);
 void api_problem_config(struct api_view *v);
+/* Two machines with one key. */
+void api_problem_clone(struct api_view *v);
 
 /* The devices whose mass change the brake holds. */
 json_t *api_held(const struct status_report *rp, const struct status_folder *f);

@@ -371,3 +371,21 @@ api_problem_config(struct api_view *v)
 	if (v->facts.config_error.len > 0)
 		api_problem(v, "config", &p);
 }
+
+void
+api_problem_clone(struct api_view *v)
+{
+	struct arena *ar = &v->call->ar;
+	struct api_problem p = {
+		.code = api_code(ar, "device", REASON_CLONE),
+		.subject = v->rp.name,
+		.since_wall_ns = v->now.wall_ns,
+		.effect = reason_effect(REASON_CLONE),
+		.todo = api_todo(ar, REASON_CLONE, SLICE_EMPTY),
+	};
+
+	if (v->net.clone == NULL || v->net.clone[0] == '\0')
+		return;
+	p.what = api_what(ar, REASON_CLONE, slice_str(v->net.clone));
+	api_problem(v, "device", &p);
+}

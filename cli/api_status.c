@@ -708,8 +708,10 @@ api_status_all(struct api_call *call)
 		return;
 	folders = api_folders(&v);
 	devices = api_devices(&v);
-	if (v.only_folder < 0 && v.only_device < 0)
+	if (v.only_folder < 0 && v.only_device < 0) {
 		api_problem_config(&v);
+		api_problem_clone(&v);
+	}
 	up_ns = v.now.wall_ns - v.facts.started_wall_ns;
 	o = api_object();
 	json_object_set_new(o, "exit", json_integer(v.exit));

@@ -261,6 +261,11 @@ static const struct reason_row reason_table[REASON_COUNT] = {
 	    "Everything arrives, as fast as the relay lets it.",
 	    "syncctl netcheck  tells what stands in the way; to live with it:  "
 	    "syncctl config set device.%s.max-relayed 0" },
+	[REASON_CLONE] = { "clone", REASON_WARNING,
+	    "Another machine has this device's key, and is there now.",
+	    "Others find the one or the other, and which changes.",
+	    "In the copy's home, and start it again there:  rm cert.pem "
+	    "key.pem" },
 	[REASON_STALE] = { "stale", REASON_WARNING,
 	    "It was not seen for longer than its max-silence.",
 	    "What was changed meanwhile has not reached it.",

@@ -79,6 +79,7 @@ enum reason {
 	REASON_LOW_SPACE,   /* a folder's disk is nearly full */
 	REASON_SINGLE_COPY, /* no other device had all of a folder for long */
 	REASON_SLOW_PATH,   /* a device was relayed for longer than its limit */
+	REASON_CLONE,       /* another machine has this device's key */
 	REASON_STALE,   /* a device was not seen for longer than its limit */
 	REASON_REFUSED, /* a configuration with mistakes was not taken */
 	REASON_COUNT

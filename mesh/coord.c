@@ -35,6 +35,7 @@ enum coord_field {
 	FIELD_BOX = 17,
 	FIELD_CLOSE = 18,
 	FIELD_STRANGER = 19,
+	FIELD_RUN = 20,
 };
 
 /* --- a coordinator's address ------------------------------------------ */
@@ -112,6 +113,7 @@ coord_put_hello(const struct coord_message *m, struct buf *out)
 	coord_put_u64(out, FIELD_SEQ, m->u.hello.seq);
 	message_pb_put_bytes(out, FIELD_HEAD,
 	    slice_of(m->u.hello.head, sizeof(m->u.hello.head)));
+	coord_put_u64(out, FIELD_RUN, m->u.hello.run);
 }
 
 static void
@@ -348,6 +350,8 @@ coord_take_hello(const struct message_pb_field *f, struct coord_message *out,
 		return coord_take_u64(f, UINT64_MAX, &out->u.hello.seq, err);
 	case FIELD_HEAD:
 		return coord_take_32(f, out->u.hello.head, err);
+	case FIELD_RUN:
+		return coord_take_u64(f, UINT64_MAX, &out->u.hello.run, err);
 	default:
 		return 0;
 	}
@@ -408,7 +412,7 @@ coord_take_refused(const struct message_pb_field *f, struct coord_message *out,
 	case FIELD_CODE:
 		rc = coord_take_u64(f, UINT64_MAX, &v, err);
 		/* One that we do not know is still a refusal. */
-		out->u.refused.code = v > COORD_OK && v <= COORD_BAD_MESSAGE
+		out->u.refused.code = v > COORD_OK && v <= COORD_CLONE
 					  ? (enum coord_code)v
 					  : COORD_TOO_MUCH;
 		return rc;
@@ -657,6 +661,8 @@ coord_code_text(enum coord_code code)
 		return "others were first with an entry";
 	case COORD_BAD_MESSAGE:
 		return "a message is not understood";
+	case COORD_CLONE:
+		return "another machine has this device's key";
 	}
 	return "the coordinator refused";
 }

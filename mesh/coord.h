@@ -66,6 +66,7 @@ enum coord_code {
 	COORD_TOO_MUCH = 6,    /* a limit; later again */
 	COORD_BEHIND = 7,      /* an entry that others have overtaken */
 	COORD_BAD_MESSAGE = 8, /* it ends the connection */
+	COORD_CLONE = 9, /* a HELLO: two machines have this device's key */
 };
 
 struct coord_id { /* of a domain: digest of its first entry */
@@ -81,6 +82,7 @@ struct coord_message {
 			struct coord_id domain;
 			uint64_t seq;     /* entries of the log it has */
 			uint8_t head[32]; /* digest of the last of these */
+			uint64_t run;     /* random, of this line; 0: unknown */
 		} hello;
 		struct {
 			uint32_t version;

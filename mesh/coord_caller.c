@@ -47,6 +47,8 @@ struct coord_caller {
 	struct buf out;
 	uint64_t idle_ns, up_ns, said_ns, pinged_ns; /* pinged 0: answered */
 	uint64_t rtt_ns;
+	uint64_t run;
+	bool cloned;
 };
 
 struct coord_caller *
@@ -55,6 +57,7 @@ coord_caller_new(uint64_t seed, uint64_t now_ns)
 	struct coord_caller *c = mem_zalloc(sizeof(*c));
 
 	rng_init(&c->rng, seed);
+	c->run = rng_u64(&c->rng) | 1;
 	c->next_ns = now_ns;
 	snprintf(c->why, sizeof(c->why), "not reached yet");
 	return c;
@@ -171,6 +174,7 @@ coord_caller_opened(struct coord_caller *c, uint64_t now_ns)
 	m.u.hello.has_domain = c->has_domain;
 	m.u.hello.domain = c->domain;
 	m.u.hello.seq = c->seq;
+	m.u.hello.run = c->has_domain ? c->run : 0;
 	memcpy(m.u.hello.head, c->head, sizeof(c->head));
 	caller_say(c, &m);
 	c->next_ns = now_ns + LIMIT_COORD_NS;
@@ -257,6 +261,8 @@ caller_hear_refused(struct coord_caller *c, const struct coord_message *m)
 	uint32_t box;
 
 	if (c->state == CALLER_KNOCKING || m->u.refused.of == COORD_HELLO) {
+		if (m->u.refused.code == COORD_CLONE)
+			c->cloned = true;
 		(void)caller_leave(c, code);
 		return COORD_CALLER_TELL; /* and then over() */
 	}
@@ -569,4 +575,11 @@ uint64_t
 coord_caller_rtt_ns(const struct coord_caller *c)
 {
 	return c->rtt_ns;
+}
+
+bool
+coord_caller_is_cloned(const struct coord_caller *c, uint64_t now_ns)
+{
+	return c->cloned && (c->state != CALLER_UP ||
+				now_ns - c->up_ns < LIMIT_COORD_HELD_NS);
 }

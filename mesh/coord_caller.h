@@ -85,5 +85,7 @@ bool coord_caller_is_up(const struct coord_caller *c);
 /* Why it is not up; "" when it is. */
 const char *coord_caller_why(const struct coord_caller *c);
 uint64_t coord_caller_rtt_ns(const struct coord_caller *c); /* 0: unknown */
+/* It refused us for a machine with our key, and has not held us since. */
+bool coord_caller_is_cloned(const struct coord_caller *c, uint64_t now_ns);
 
 #endif

@@ -468,7 +468,8 @@ coord_client_state(const struct coord_client *c, struct coord_client_state *out)
 		.rtt_ns = coord_caller_rtt_ns(c->caller),
 		.bytes_in = c->bytes_in,
 		.bytes_out = c->bytes_out,
-		.why = coord_caller_why(c->caller) };
+		.why = coord_caller_why(c->caller),
+		.cloned = coord_caller_is_cloned(c->caller, uv_hrtime()) };
 	if (out->up)
 		out->id = c->must_be;
 }

@@ -91,6 +91,7 @@ struct coord_client_state {
 	uint64_t rtt_ns;
 	uint64_t bytes_in, bytes_out; /* since open */
 	const char *why;              /* it is not up; "" when it is */
+	bool cloned; /* another machine with our key is at it, too */
 };
 void coord_client_state(const struct coord_client *c,
     struct coord_client_state *out);

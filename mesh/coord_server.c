@@ -277,6 +277,7 @@ server_hello(struct coord_server *s, struct coord_server_guest *g,
 	}
 	g->seq = m->u.hello.seq;
 	memcpy(g->head, m->u.hello.head, sizeof(g->head));
+	g->run = m->u.hello.run;
 	if (!m->u.hello.has_domain) {
 		if (s->strangers >= LIMIT_COORD_STRANGERS)
 			coord_server_drop(s, server_oldest(&s->stranger),

@@ -18,6 +18,7 @@
 #include "mesh/members.h"
 
 #define COORD_SERVER_NOTES 64u /* of refusals, at once */
+#define COORD_SERVER_RUNS 4u   /* of one device, remembered */
 
 struct server_node {
 	struct devid id;
@@ -29,6 +30,7 @@ struct server_node {
 	VEC(struct server_node *) watch; /* who want it */
 	struct list_node gone; /* in server->gone, while only remembered */
 	uint64_t gone_ns;
+	uint64_t run[COORD_SERVER_RUNS]; /* of its HELLOs, newest first */
 };
 
 struct server_domain {
@@ -74,6 +76,7 @@ struct coord_server_guest {
 	struct list_node application;
 	uint64_t seq; /* of its HELLO */
 	uint8_t head[32];
+	uint64_t run;
 	struct members *bringing; /* a domain that we have not */
 	size_t brought;           /* bytes of it */
 	struct buf held;          /* what it said too early */

@@ -2,6 +2,8 @@
  * The coordinator's addresses: who is where, and who wants to know; see
  * coord_server.h.
  */
+#include <string.h>
+
 #include "engine/base/assert.h"
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
@@ -91,18 +93,49 @@ coord_server_want(struct coord_server *s, struct coord_server_guest *g,
 
 /* --- who is here ------------------------------------------------------ */
 
+/* Was it another one's turn since this one was here?  Then both still run. */
+static bool
+server_is_clone(const struct server_node *n, uint64_t run)
+{
+	for (size_t i = 1; i < COORD_SERVER_RUNS; i++)
+		if (run != 0 && run != n->run[0] && run == n->run[i])
+			return true;
+	return false;
+}
+
+static void
+server_put_run(struct server_node *n, uint64_t run)
+{
+	size_t i = 0;
+
+	while (i < COORD_SERVER_RUNS - 1 && n->run[i] != run)
+		i++;
+	memmove(n->run + 1, n->run, i * sizeof(*n->run));
+	n->run[0] = run;
+}
+
 void
 coord_server_member_came(struct coord_server *s, struct coord_server_guest *g,
     struct server_domain *d, struct now now)
 {
 	struct server_node *n = coord_server_add_node(d, &g->id);
 	struct coord_server_guest *old = n->guest;
+	bool cloned = false;
 
 	if (old != NULL) { /* it has dialled again: nobody need know */
 		old->node = NULL;
 		n->guest = NULL;
 		d->here--;
-		coord_server_drop(s, old, COORD_TOO_MUCH, false, now);
+		cloned = server_is_clone(n, g->run);
+		coord_server_drop(s, old, cloned ? COORD_CLONE : COORD_TOO_MUCH,
+		    false, now);
+	}
+	server_put_run(n, g->run);
+	if (cloned) {
+		coord_server_note_refusal(s, g, "clone",
+		    "two machines have the key of this device", now);
+		coord_server_drop(s, g, COORD_CLONE, false, now);
+		return;
 	}
 	if (list_has(&n->gone))
 		list_remove(&s->gone, &n->gone);

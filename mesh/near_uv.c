@@ -14,6 +14,7 @@
 #define NEAR_INTERVAL_NS (30 * CLOCK_S)
 #define NEAR_SOON_NS (200 * CLOCK_MS) /* several reasons, one datagram */
 #define NEAR_AGAIN_NS (5 * CLOCK_S)   /* at least between two of those */
+#define NEAR_CLONE_NS (120 * CLOCK_S) /* that one was heard is told so long */
 
 struct near {
 	uv_loop_t *loop;
@@ -28,6 +29,8 @@ struct near {
 	struct err error;
 	void (*on_closed)(void *);
 	void *closed_arg;
+	char clone[ADDR_TEXT_MAX]; /* "": never heard of one */
+	uint64_t clone_ns;
 };
 
 static void
@@ -40,6 +43,18 @@ near_soon(struct near *n)
 		at = n->last_ns + NEAR_AGAIN_NS;
 	if (at < n->next_ns)
 		n->next_ns = at;
+}
+
+/* Our own words come back with our own instance. */
+static void
+near_note_clone(struct near *n, const struct addr *from)
+{
+	const bool known = near_clone(n, uv_hrtime())[0] != '\0';
+
+	addr_text(from, n->clone);
+	n->clone_ns = uv_hrtime();
+	if (!known)
+		log_warn(n->log, "near clone address=%s", n->clone);
 }
 
 static void
@@ -56,8 +71,11 @@ near_on_receive(void *arg, struct slice datagram, const struct addr *from)
 		log_debug(n->log, "near skip reason=\"%s\"", err.text);
 		return;
 	}
-	if (devid_equal(&a.id, &n->own.id))
+	if (devid_equal(&a.id, &n->own.id)) {
+		if (a.instance != 0 && a.instance != n->own.instance)
+			near_note_clone(n, from);
 		return;
+	}
 	if (n->on_found(n->arg, &a))
 		near_soon(n);
 }
@@ -183,6 +201,12 @@ uint64_t
 near_wake_at(const struct near *n)
 {
 	return n->next_ns;
+}
+
+const char *
+near_clone(const struct near *n, uint64_t now_ns)
+{
+	return now_ns - n->clone_ns < NEAR_CLONE_NS ? n->clone : "";
 }
 
 const char *

@@ -35,6 +35,11 @@ void near_set_lan_only(struct near *n, bool lan_only);
 void near_refresh(struct near *n); /* announce soon */
 void near_tick(struct near *n, uint64_t now_ns);
 uint64_t near_wake_at(const struct near *n);
+/*
+ * Where else on this LAN our own ID was announced in the last two minutes, by
+ * a start that is not this one; "": nowhere.  Anybody there can say so.
+ */
+const char *near_clone(const struct near *n, uint64_t now_ns);
 /* Why it does not work just now; "" when it does. */
 const char *near_error(const struct near *n);
 

@@ -717,5 +717,7 @@ net_coord_status(const struct net_coord *nc, struct net_status *out,
 			.bytes_out = state.bytes_out,
 			.error = arena_str(ar, slice_str(state.why)),
 		};
+		if (state.cloned)
+			out->clone = at[i].address;
 	}
 }

@@ -1233,6 +1233,9 @@ net_status(const struct net *net, struct net_status *out, struct arena *ar)
 	net_status_pending(net, out, ar);
 	net_status_discovery(net, out, ar);
 	net_status_relays(net, out, ar);
+	out->clone = net->near == NULL
+			 ? ""
+			 : net_dup_text(ar, near_clone(net->near, uv_hrtime()));
 	net_coord_status(net->coord, out, ar);
 	net_portmap_status(net, out, ar);
 	if (net->near != NULL)

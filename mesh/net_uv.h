@@ -301,6 +301,7 @@ struct net_status {
 	size_t pending_count;
 	bool announcing;
 	const char *announce_error; /* "" when discovery works or is off */
+	const char *clone; /* where a machine with our key is; "": nowhere */
 	struct net_relayd_status relayd;
 	const struct net_relay_status *relay;
 	size_t relay_count;

@@ -118,6 +118,7 @@ coord_reads_greetings_as_written(void **state)
 	memset(m.u.hello.domain.b, 3, 32);
 	memset(m.u.hello.head, 4, 32);
 	m.u.hello.seq = UINT64_MAX;
+	m.u.hello.run = UINT64_MAX;
 	n = again(&m);
 	assert_memory_equal(&n, &m, sizeof(m));
 	m = (struct coord_message){ .type = COORD_WELCOME };

@@ -111,6 +111,7 @@ caller_says_hello_and_who_it_is(void **state)
 	assert_int_equal(m.u.hello.seq, 3);
 	assert_memory_equal(m.u.hello.domain.b, domain.b, 32);
 	assert_memory_equal(m.u.hello.head, head, 32);
+	assert_true(m.u.hello.run != 0);
 	coord_caller_free(c);
 }
 
@@ -349,6 +350,30 @@ caller_remembers_why_it_was_refused(void **state)
 }
 
 static void
+caller_knows_that_its_key_is_elsewhere_until_a_line_holds(void **state)
+{
+	struct coord_caller *c = up();
+	struct coord_message m;
+	uint64_t t = T0;
+
+	(void)state;
+	assert_false(coord_caller_is_cloned(c, t));
+	assert_int_equal(hear_refused(c, COORD_CLONE, COORD_HELLO),
+	    COORD_CALLER_TELL);
+	coord_caller_lost(c, "the peer hung up", t);
+	assert_true(coord_caller_is_cloned(c, t));
+	t += 10 * CLOCK_S;
+	coord_caller_dialled(c, t);
+	coord_caller_opened(c, t);
+	assert_int_equal(said(c, &m), COORD_HELLO);
+	assert_int_equal(hear(c, COORD_WELCOME, t), COORD_CALLER_UP);
+	assert_true(coord_caller_is_cloned(c, t));
+	assert_true(coord_caller_is_cloned(c, t + LIMIT_COORD_HELD_NS - 1));
+	assert_false(coord_caller_is_cloned(c, t + LIMIT_COORD_HELD_NS));
+	coord_caller_free(c);
+}
+
+static void
 caller_claims_its_boxes_again(void **state)
 {
 	struct coord_caller *c = up();
@@ -485,6 +510,8 @@ main(void)
 		    caller_pings_when_silent_and_gives_up_unanswered),
 		cmocka_unit_test(caller_leaves_one_that_does_not_keep_to_it),
 		cmocka_unit_test(caller_remembers_why_it_was_refused),
+		cmocka_unit_test(
+		    caller_knows_that_its_key_is_elsewhere_until_a_line_holds),
 		cmocka_unit_test(caller_claims_its_boxes_again),
 		cmocka_unit_test(caller_claims_a_box_of_an_earlier_run),
 		cmocka_unit_test(caller_appends_a_long_log_in_several_messages),

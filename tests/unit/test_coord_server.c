@@ -199,6 +199,8 @@ hears_refusal(struct guest *g, enum coord_code code, enum coord_type of)
 	assert_int_equal(m.u.refused.of, of);
 }
 
+static uint64_t run; /* of who says HELLO */
+
 static void
 hello(struct coord_server *s, struct guest *g, const struct log *l,
     uint64_t seq)
@@ -212,6 +214,7 @@ hello(struct coord_server *s, struct guest *g, const struct log *l,
 		m.u.hello.has_domain = true;
 		m.u.hello.domain = l->id;
 		m.u.hello.seq = seq;
+		m.u.hello.run = run;
 		if (seq > 0) {
 			assert_int_equal(members_entry_decode(&e,
 					     l->entry.item[seq - 1], NULL),
@@ -664,6 +667,60 @@ coord_server_lets_the_newest_connection_of_a_device_be(void **state)
 	end(s, &l);
 }
 
+/* The device of `letter` as that run of it; is it let in? */
+static struct guest *
+comes(struct coord_server *s, const struct log *l, char letter, uint64_t as)
+{
+	struct guest *g = enter(s, letter, false);
+
+	run = as;
+	hello(s, g, l, l->entry.len);
+	run = 0;
+	hears(g, COORD_WELCOME);
+	return g;
+}
+
+static void
+coord_server_tells_two_machines_with_one_key(void **state)
+{
+	struct log l = log_of(1, "ab");
+	struct coord_server *s = server_of(&l);
+	struct guest *b[8];
+
+	(void)state;
+	/* Another network, and then a restart: one after the other. */
+	b[0] = comes(s, &l, 'b', 7);
+	b[1] = comes(s, &l, 'b', 7);
+	b[2] = comes(s, &l, 'b', 8);
+	b[3] = comes(s, &l, 'b', 8);
+	for (int i = 0; i < 3; i++) {
+		hears_refusal(b[i], COORD_TOO_MUCH, COORD_HELLO);
+		assert_true(b[i]->dropped);
+	}
+	assert_null(strstr(notes, "clone:"));
+	/* What was followed by another one is here again: both live. */
+	b[4] = comes(s, &l, 'b', 7);
+	for (int i = 3; i < 5; i++) {
+		hears_refusal(b[i], COORD_CLONE, COORD_HELLO);
+		assert_true(b[i]->dropped);
+	}
+	assert_non_null(strstr(notes, "clone:"));
+	for (int i = 0; i < 5; i++)
+		leave(s, b[i]);
+	/* Alone either of them is served. */
+	b[5] = comes(s, &l, 'b', 8);
+	assert_true(coord_server_is_in(b[5]->g));
+	leave(s, b[5]);
+	b[5] = comes(s, &l, 'b', 7);
+	assert_true(coord_server_is_in(b[5]->g));
+	/* Who tells no run is never one. */
+	b[6] = comes(s, &l, 'b', 0);
+	hears_refusal(b[5], COORD_TOO_MUCH, COORD_HELLO);
+	b[7] = comes(s, &l, 'b', 0);
+	assert_true(coord_server_is_in(b[7]->g));
+	end(s, &l);
+}
+
 static void
 coord_server_completes_addresses_with_what_it_sees(void **state)
 {
@@ -1002,6 +1059,7 @@ main(void)
 		cmocka_unit_test(coord_server_remembers_who_left_for_an_hour),
 		cmocka_unit_test(
 		    coord_server_lets_the_newest_connection_of_a_device_be),
+		cmocka_unit_test(coord_server_tells_two_machines_with_one_key),
 		cmocka_unit_test(
 		    coord_server_completes_addresses_with_what_it_sees),
 		cmocka_unit_test(
