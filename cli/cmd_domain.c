@@ -131,6 +131,32 @@ cmd_domain_show_invite(struct cmd_call *call, json_t *asked, const json_t *in)
 	return CMD_OK;
 }
 
+/* Why there is no code; what the first line that is not up says. */
+static int
+cmd_domain_no_box(struct cmd_call *call)
+{
+	const char *unserved = coord_code_text(COORD_NO_DOMAIN);
+	const char *why = "", *next = "syncctl doctor";
+	json_t *status = NULL, *item;
+	struct err err = { 0 };
+	size_t i;
+	int code;
+
+	if (cmd_try(call, "GET", "/v1/status", 0, &status, &err) != CMD_OK)
+		status = NULL;
+	json_array_foreach(json_object_get(status, "coordinators"), i,
+	    item) if (why[0] == '\0') why = cmd_text(item, "error");
+	if (strcmp(why, unserved) == 0)
+		next = arena_printf(&call->ar,
+		    "at the coordinator:  syncctl device add %s --name NAME",
+		    cmd_text(status, "id"));
+	code = cmd_fail_as(call, CMD_OFFLINE, next,
+	    "the coordinator gives no box for the code%s%s",
+	    why[0] == '\0' ? "" : ": ", why);
+	json_decref(status);
+	return code;
+}
+
 int
 cmd_domain_invite(struct cmd_call *call)
 {
@@ -168,8 +194,7 @@ cmd_domain_invite(struct cmd_call *call)
 		/* The key is not shown a second time. */
 		if (cmd_text(asked, "recovery")[0] != '\0')
 			cmd_domain_print_recovery(cmd_text(asked, "recovery"));
-		code = cmd_fail_as(call, CMD_OFFLINE, "syncctl doctor",
-		    "the coordinator gives no box for the code");
+		code = cmd_domain_no_box(call);
 	}
 	json_decref(asked);
 	json_decref(answer);

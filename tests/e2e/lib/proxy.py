@@ -17,13 +17,15 @@ class Proxy:
     """Listens on loopback and forwards to `target` (tcp://HOST:PORT).
 
     `up` counts bytes from the dialler, `down` bytes to it.  `rate` limits
-    each direction in bytes a second; None is no limit.  A list in `heard`
+    each direction in bytes a second; None is no limit.  `port` is a free one
+    unless given.  A list in `heard`
     gets all that passes.
     """
 
-    def __init__(self, target: str, rate: Optional[float] = None):
-        host, _, port = target.partition("://")[2].rpartition(":")
-        self._target = (host, int(port))
+    def __init__(self, target: str, rate: Optional[float] = None,
+                 port: int = 0):
+        host, _, far = target.partition("://")[2].rpartition(":")
+        self._target = (host, int(far))
         self.rate = rate
         self.up = self.down = 0
         self.connections = 0
@@ -31,7 +33,7 @@ class Proxy:
         self._refuse = False
         self._live: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self.port = free_port()
+        self.port = port or free_port()
         self.addr = f"tcp://127.0.0.1:{self.port}"
         self._sock = socket.socket()
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
