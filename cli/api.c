@@ -204,12 +204,54 @@ api_find_folder(const struct status_report *rp, struct slice text,
 	return rc;
 }
 
-int
-api_find_device(const struct status_report *rp, struct slice text,
-    uint32_t *out, struct arena *ar, struct err *err)
+json_t *
+api_private_address(const struct fixedaddr_book *book, const struct devid *id)
 {
+	struct fixedaddr_text text;
+	struct fixedaddr a;
+	json_t *o = json_object();
+
+	fixedaddr_of(book, id, &a);
+	fixedaddr_print(&a, &text);
+	json_object_set_new(o, "v4", json_string(text.v4));
+	json_object_set_new(o, "v6", json_string(text.v6));
+	return o;
+}
+
+/* By its private address.  As names_find(). */
+static int
+api_find_private(struct api_call *call, const struct status_report *rp,
+    struct slice text, size_t *out, struct err *err)
+{
+	struct api_facts facts;
+	size_t hits = 0;
+
+	call->api->be.facts(call->api->be.arg, &call->ar, &facts);
+	for (uint32_t n = 0; n < rp->device_count; n++) {
+		struct fixedaddr a;
+
+		fixedaddr_of(facts.fixed, &rp->device[n].id, &a);
+		if (!fixedaddr_is(&a, text))
+			continue;
+		*out = n;
+		hits++;
+	}
+	if (hits > 1)
+		return err_set(err, ERR_INVALID,
+		    "%.*s is the address of more than one device; each has "
+		    "one of IPv6 alone",
+		    SLICE_FMT(text));
+	return hits == 1 ? 0 : ERR_NOT_FOUND;
+}
+
+int
+api_find_device(struct api_call *call, const struct status_report *rp,
+    struct slice text, uint32_t *out, struct err *err)
+{
+	struct arena *ar = &call->ar;
 	struct names_item *item =
 	    arena_array(ar, rp->device_count, sizeof(*item));
+	struct err address = { 0 };
 	size_t i = 0;
 	int rc;
 
@@ -221,6 +263,16 @@ api_find_device(const struct status_report *rp, struct slice text,
 		item[n].other = slice_str(id);
 	}
 	rc = names_find(item, rp->device_count, "device", text, &i, err);
+	if (rc == ERR_NOT_FOUND) {
+		const int found =
+		    api_find_private(call, rp, text, &i, &address);
+
+		if (found != ERR_NOT_FOUND) {
+			rc = found;
+			if (err != NULL)
+				*err = address;
+		}
+	}
 	*out = (uint32_t)i;
 	return rc;
 }
@@ -475,7 +527,7 @@ api_pause_device(struct api_call *call, bool on)
 	uint32_t i;
 
 	call->api->be.status(call->api->be.arg, &call->ar, &rp);
-	if (api_find_device(&rp, call->word, &i, &call->ar, &err) < 0)
+	if (api_find_device(call, &rp, call->word, &i, &err) < 0)
 		api_fail(call, &err, "syncctl device list");
 	else
 		api_pause(call, false, rp.device[i].name, on);

@@ -30,6 +30,7 @@
 #include "engine/explain.h"
 #include "engine/plan.h"
 #include "engine/status.h"
+#include "mesh/fixedaddr.h"
 #include "mesh/net_uv.h"
 
 #define API_SCHEMA "syncctl/1"
@@ -61,6 +62,7 @@ struct api_facts {
 	size_t pending_folder_count;
 	const struct api_seen *seen;
 	size_t seen_count;
+	const struct fixedaddr_book *fixed; /* NULL: there is no domain */
 };
 
 /* What the daemon knows of its own process: GET /v1/doctor. */

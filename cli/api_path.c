@@ -172,7 +172,7 @@ api_path_find(struct api_call *call, struct slice text,
 	uint32_t i;
 
 	call->api->be.status(call->api->be.arg, &call->ar, rp);
-	if (api_find_device(rp, text, &i, &call->ar, &err) < 0) {
+	if (api_find_device(call, rp, text, &i, &err) < 0) {
 		api_fail(call, &err, "syncctl device list");
 		return false;
 	}
@@ -360,9 +360,11 @@ api_path_whois(struct api_call *call)
 			    api_path_is_at(&call->ar, p, &at, has_port))
 				api_path_match(list, &rp.device[i], &net);
 		}
-	} else if (api_find_device(&rp, who, &found, &call->ar, NULL) == 0) {
-		api_path_match(list, &rp.device[found], &net);
 	}
+	/* A way that is in use comes before an address that is only a name. */
+	if (json_array_size(list) == 0 &&
+	    api_find_device(call, &rp, who, &found, NULL) == 0)
+		api_path_match(list, &rp.device[found], &net);
 	if (json_array_size(list) == 0) {
 		json_decref(list);
 		api_fail_as(call, 404, "unknown", CMD_NOT_FOUND,

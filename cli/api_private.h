@@ -107,7 +107,11 @@ json_t *api_reason(struct arena *ar, enum reason r, struct slice subject);
 /* The folder or device that a person means, in the report. */
 int api_find_folder(const struct status_report *rp, struct slice text,
     uint32_t *out, struct arena *ar, struct err *err);
-int api_find_device(const struct status_report *rp, struct slice text,
-    uint32_t *out, struct arena *ar, struct err *err);
+/* ... a device by its private address, too. */
+int api_find_device(struct api_call *call, const struct status_report *rp,
+    struct slice text, uint32_t *out, struct err *err);
+/* {"v4", "v6"}: the private address of a device; fixedaddr.h. */
+json_t *api_private_address(const struct fixedaddr_book *book,
+    const struct devid *id);
 
 #endif

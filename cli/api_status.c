@@ -368,6 +368,8 @@ api_device(const struct api_view *v, const struct status_device *d)
 
 	json_object_set_new(o, "name", api_text(d->name));
 	json_object_set_new(o, "id", api_devid(&d->id));
+	json_object_set_new(o, "private",
+	    api_private_address(v->facts.fixed, &d->id));
 	json_object_set_new(o, "state", json_string(api_device_state(d, p)));
 	json_object_set_new(o, "connected", json_boolean(d->connected));
 	json_object_set_new(o, "paused", json_boolean(d->paused));
@@ -502,8 +504,8 @@ api_view_choose(struct api_view *v)
 			v->only_folder = (int32_t)i;
 	}
 	if (device.len > 0 || (rc == ERR_NOT_FOUND && subject.len > 0)) {
-		rc = api_find_device(&v->rp, device.len > 0 ? device : subject,
-		    &i, &call->ar, &err);
+		rc = api_find_device(call, &v->rp,
+		    device.len > 0 ? device : subject, &i, &err);
 		if (rc == 0)
 			v->only_device = (int32_t)i;
 	}
@@ -718,6 +720,8 @@ api_status_all(struct api_call *call)
 	json_object_set_new(o, "health", json_string(api_health(v.exit)));
 	json_object_set_new(o, "node", api_text(v.rp.name));
 	json_object_set_new(o, "id", api_devid(&v.rp.self));
+	json_object_set_new(o, "private",
+	    api_private_address(v.facts.fixed, &v.rp.self));
 	json_object_set_new(o, "version", json_string(HOLDFAST_VERSION));
 	json_object_set_new(o, "time", api_time(v.now.wall_ns));
 	api_set_count(o, "time_ms", v.now.wall_ns / (int64_t)CLOCK_MS);

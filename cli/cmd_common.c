@@ -274,6 +274,31 @@ cmd_config(struct cmd_call *call, struct config *out)
 	    count == 1 ? "" : "s");
 }
 
+/* By its private address, which the daemon knows: its ID, or NULL. */
+static const char *
+cmd_find_private(struct cmd_call *call, const char *text)
+{
+	struct err err = { 0 };
+	const char *id = NULL;
+	const json_t *item, *at;
+	json_t *answer;
+	size_t i;
+
+	if (text[strspn(text, "0123456789abcdefABCDEF.:")] != '\0' ||
+	    cmd_try(call, "GET", "/v1/devices", 5, &answer, &err) != CMD_OK)
+		return NULL;
+	json_array_foreach(json_object_get(answer, "devices"), i, item)
+	{
+		at = json_object_get(item, "private");
+		if (strcmp(cmd_text(at, "v4"), text) == 0 ||
+		    strcasecmp(cmd_text(at, "v6"), text) == 0)
+			id = arena_str(&call->ar,
+			    slice_str(cmd_text(item, "id")));
+	}
+	json_decref(answer);
+	return id;
+}
+
 int
 cmd_find_device(struct cmd_call *call, const struct config *cfg,
     const char *text, uint32_t *out)
@@ -282,6 +307,7 @@ cmd_find_device(struct cmd_call *call, const struct config *cfg,
 	struct names_item *item = arena_array(&call->ar, count, sizeof(*item));
 	struct err err = { 0 };
 	size_t i = 0;
+	int rc;
 
 	for (uint32_t n = 0; n < count; n++) {
 		char *id = arena_alloc(&call->ar, DEVID_TEXT_LEN + 1);
@@ -290,7 +316,15 @@ cmd_find_device(struct cmd_call *call, const struct config *cfg,
 		item[n].name = cfg->setup.device[n].name;
 		item[n].other = slice_str(id);
 	}
-	if (names_find(item, count, "device", slice_str(text), &i, &err) < 0)
+	rc = names_find(item, count, "device", slice_str(text), &i, &err);
+	if (rc == ERR_NOT_FOUND) {
+		const char *id = cmd_find_private(call, text);
+
+		if (id != NULL)
+			rc = names_find(item, count, "device", slice_str(id),
+			    &i, &err);
+	}
+	if (rc < 0)
 		return cmd_fail_as(call,
 		    err.code == ERR_NOT_FOUND ? CMD_NOT_FOUND : CMD_USAGE,
 		    "syncctl device list", "%s", err.text);

@@ -409,15 +409,17 @@ cmd_device_print(struct cmd_call *call, const json_t *list)
 	const json_t *o;
 	size_t i;
 
-	print_table_init(&t, &call->ar, 5, 0);
+	print_table_init(&t, &call->ar, 6, 0);
 	print_cell(&t, "DEVICE");
 	print_cell(&t, "STATE");
 	print_cell(&t, "ID");
+	print_cell(&t, "PRIVATE");
 	print_cell(&t, "FOLDERS");
 	print_cell(&t, "ADDRESSES");
 	json_array_foreach(list, i, o)
 	{
 		const char *state = cmd_text(o, "state");
+		const char *own = cmd_text(json_object_get(o, "private"), "v4");
 
 		if (cmd_bool(o, "paused"))
 			state = "paused";
@@ -427,6 +429,7 @@ cmd_device_print(struct cmd_call *call, const json_t *list)
 		print_cell(&t, state[0] == '\0' ? "–" : state);
 		print_cell(&t,
 		    arena_printf(&call->ar, "%.7s…", cmd_text(o, "id")));
+		print_cell(&t, own[0] == '\0' ? "–" : own);
 		print_cell(&t,
 		    cmd_device_words(&call->ar, json_object_get(o, "folders")));
 		print_cell(&t, cmd_device_words(&call->ar,
@@ -533,6 +536,10 @@ cmd_device_show(struct cmd_call *call)
 		return cmd_print_json(o, CMD_OK);
 	printf("name         %s\n", print_safe(&call->ar, cmd_text(o, "name")));
 	printf("id           %s\n", cmd_text(o, "id"));
+	if (json_object_get(o, "private") != NULL)
+		printf("private      %s  %s\n",
+		    cmd_text(json_object_get(o, "private"), "v4"),
+		    cmd_text(json_object_get(o, "private"), "v6"));
 	printf("addresses    %s\n",
 	    cmd_device_words(&call->ar, json_object_get(o, "configured")));
 	printf("folders      %s\n",

@@ -29,7 +29,8 @@ syncd_api_facts(void *arg, struct arena *ar, struct api_facts *out)
 		.pending_folder = sd->pending.item,
 		.pending_folder_count = sd->pending.len,
 		.seen = sd->seen.item,
-		.seen_count = sd->seen.len };
+		.seen_count = sd->seen.len,
+		.fixed = sd->domain != NULL ? sd->domain->fixed : NULL };
 }
 
 /* Rates come from two samples of a count that only grows. */

@@ -253,6 +253,16 @@ syncd_domain_tell(struct syncd *sd, bool from_start)
 	net_coord_set_domain(sd->net, &id, seq, head);
 }
 
+/* Who has which private address. */
+static void
+syncd_domain_number(struct syncd *sd)
+{
+	struct syncd_domain *d = sd->domain;
+
+	fixedaddr_book_free(d->fixed);
+	d->fixed = syncd_domain_is_in(sd) ? fixedaddr_book_new(d->ms) : NULL;
+}
+
 void
 syncd_domain_apply(struct syncd *sd)
 {
@@ -264,6 +274,7 @@ syncd_domain_apply(struct syncd *sd)
 		return;
 	}
 	syncd_domain_put_pin(sd);
+	syncd_domain_number(sd);
 	syncd_keys_settle(sd);
 	syncd_ballot_settle(sd);
 	syncd_domain_tell(sd, false);
@@ -627,6 +638,7 @@ syncd_domain_enter(struct syncd *sd, const struct coord_id *domain,
 			return rc;
 		members_free(d->ms);
 		d->ms = members_new();
+		syncd_domain_number(sd);
 		ballot_free(d->ballot);
 		d->ballot = ballot_new();
 		syncd_talk_forget(sd);
@@ -767,6 +779,7 @@ syncd_domain_close(struct syncd *sd)
 	syncd_join_close(sd);
 	syncd_talk_close(sd);
 	members_free(d->ms);
+	fixedaddr_book_free(d->fixed);
 	ballot_free(d->ballot);
 	VEC_FINI(&d->waiting);
 	VEC_FINI(&d->ready);

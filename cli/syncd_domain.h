@@ -28,6 +28,7 @@
 #include "engine/base/vec.h"
 #include "mesh/ballot.h"
 #include "mesh/coord_client_uv.h"
+#include "mesh/fixedaddr.h"
 #include "mesh/join.h"
 #include "mesh/members.h"
 #include "mesh/members_entry.h"
@@ -88,6 +89,7 @@ struct syncd_talker { /* a connected device that knows FEATURE_MEMBERS */
 
 struct syncd_domain {
 	struct members *ms;
+	struct fixedaddr_book *fixed; /* owned; NULL: we are no member */
 	bool has_pin;
 	struct domain_pin pin;
 	bool has_owner;

@@ -76,6 +76,26 @@ def test_ping_of_a_syncthing_is_the_transports(world: World) -> None:
     assert one["by"] == "transport" and one["rtt_us"] > 0
 
 
+def test_a_private_address_stays_and_names_its_device(pair: Pair) -> None:
+    own = pair.b.status()["private"]
+    assert own["v4"].startswith("100.") and own["v6"].startswith("fd6b:e6d7:")
+    show = pair.a.ctl("device", "show", "B", "--json").json
+    assert show["private"] == own == pair.a.device("B")["private"]
+    text = pair.a.ctl("device", "show", own["v4"]).out
+    # What it shows of the way is what the socket has.
+    assert own["v6"] in text and remote(pair.a, "B") in text
+    assert own["v4"] in pair.a.ctl("device", "list").out
+    for name in own.values():
+        assert pair.a.ctl("ping", name, "-c", "1").code == 0
+        assert pair.a.ctl("whois", name).out.startswith("B  ")
+    pair.b.stop()
+    pair.b.start()
+    assert pair.b.status()["private"] == own
+    pair.a.ctl("device", "remove", "B", "--yes")
+    pair.a.device_add(pair.b.id, "again", pair.b.addr)
+    assert pair.a.device("again")["private"] == own
+
+
 def test_whois_names_who_is_at_the_other_end(pair: Pair) -> None:
     at = remote(pair.a, "B")
     answer = pair.a.ctl("whois", at, "--json").json

@@ -1131,6 +1131,26 @@ api_whois_knows_flows_names_and_ids(void **state)
 }
 
 static void
+api_knows_a_device_by_its_private_address(void **state)
+{
+	json_t *o = get("/v1/status", "device=phone");
+	json_t *own = json_object_get(item(o, "devices", 0), "private");
+	char args[128], way[64];
+
+	(void)state;
+	snprintf(args, sizeof(args), "who=%s", text(own, "v4"));
+	expect_whois(args, "phone");
+	snprintf(args, sizeof(args), "who=%s", text(own, "v6"));
+	expect_whois(args, "phone");
+	/* A way in use comes before a name. */
+	snprintf(way, sizeof(way), "%s:22000", text(own, "v4"));
+	fake.peer[0].address = way;
+	snprintf(args, sizeof(args), "who=%s", text(own, "v4"));
+	expect_whois(args, "laptop");
+	json_decref(o);
+}
+
+static void
 api_status_tells_each_way_and_how_it_went(void **state)
 {
 	static const struct net_address_status way[] = {
@@ -1201,6 +1221,7 @@ main(void)
 		T(api_ping_waits_for_the_answer),
 		T(api_ping_says_what_it_measured),
 		T(api_whois_knows_flows_names_and_ids),
+		T(api_knows_a_device_by_its_private_address),
 		T(api_status_tells_each_way_and_how_it_went),
 	};
 
