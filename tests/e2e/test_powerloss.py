@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lib import node
+from lib import node, proc
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -31,7 +31,7 @@ def power(tmp_path: Path, *args: object, code: int = 0) -> str:
         [sys.executable, str(RUN), "--powerdisk", str(program),
          "--keep", str(tmp_path / "kept"), *map(str, args)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, timeout=380,
+        stderr=subprocess.STDOUT, text=True, timeout=380 * proc.SLOW,
         env=dict(os.environ, HOLDFAST_BIN=str(node.bin_dir())))
     print(done.stdout)
     if done.returncode == CANNOT:

@@ -361,6 +361,10 @@ class World:
                 list(m.node.home.rglob("*.damaged-*")))
             if m.node.stop() != 0:
                 raise Failing(f"{m.name}: unclean stop")
+            # Who ended with one just before a cut was not missed.
+            reports = proc.sanitizer_reports(m.node.log_text())
+            if reports:
+                raise Failing(f"{m.name}, sanitizers report: {reports}")
             m.disk.umount()
             found = m.disk.check()
             if found:

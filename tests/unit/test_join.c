@@ -31,6 +31,20 @@ static const struct join_answer welcome = { .verdict = JOIN_WELCOME,
 	.inviter_name = "hub",
 	.text = "" };
 
+/* Field by field: what is between the fields is anybody's. */
+static void
+expect_welcome(const struct join_answer *a)
+{
+	assert_int_equal(a->verdict, welcome.verdict);
+	assert_memory_equal(&a->domain, &welcome.domain, sizeof(a->domain));
+	assert_int_equal(a->seq, welcome.seq);
+	assert_memory_equal(a->head, welcome.head, sizeof(a->head));
+	assert_string_equal(a->domain_name, welcome.domain_name);
+	assert_true(devid_equal(&a->inviter, &welcome.inviter));
+	assert_string_equal(a->inviter_name, welcome.inviter_name);
+	assert_string_equal(a->text, welcome.text);
+}
+
 static enum join_event
 inviter_hears(struct join_inviter *in, uint64_t stranger, struct slice letter,
     int64_t now, struct buf *reply, struct join_asker *who)
@@ -90,7 +104,7 @@ who_types_the_code_joins(void **state)
 	assert_int_equal(r.step, JOIN_STEP_DONE);
 	assert_true(devid_equal(&r.who.id, &laptop.id));
 	assert_string_equal(r.who.name, "laptop");
-	assert_memory_equal(&r.answer, &welcome, sizeof(welcome));
+	expect_welcome(&r.answer);
 	assert_int_equal(join_inviter_state(in, NOW), JOIN_IS_USED);
 	join_inviter_free(in);
 }
@@ -230,7 +244,7 @@ bent_passes(int which, size_t bit, size_t *bits)
 		}
 	}
 	if (passed)
-		assert_memory_equal(&answer, &welcome, sizeof(welcome));
+		expect_welcome(&answer);
 	join_joiner_free(j);
 	join_inviter_free(in);
 	for (int i = 0; i < 4; i++)
@@ -389,7 +403,8 @@ the_long_form_says_where(void **state)
 	join_code_link(&code_1, SLICE_LIT("tcp://[::1]:22067"), &id, &b);
 	assert_int_equal(join_code_parse(&code, &place, buf_slice(&b), NULL),
 	    0);
-	assert_memory_equal(&code, &code_1, sizeof(code));
+	assert_int_equal(code.box, code_1.box);
+	assert_memory_equal(code.secret, code_1.secret, sizeof(code.secret));
 	assert_true(slice_equal(place.at, SLICE_LIT("tcp://[::1]:22067")));
 	assert_true(place.has_coordinator);
 	assert_true(devid_equal(&place.coordinator, &id));
