@@ -157,6 +157,7 @@ api_path_counts(const struct net_counts *counts)
 	api_set_count(o, "direct", (int64_t)counts->direct);
 	api_set_count(o, "relayed", (int64_t)counts->relayed);
 	json_object_set_new(o, "failed", failed);
+	api_set_count(o, "refused", (int64_t)counts->refused);
 	return o;
 }
 

@@ -14,6 +14,7 @@
 #include "engine/base/path.h"
 
 #define SYNCD_PENDING_MAX 256u
+#define SYNCD_PENDING_DEVICE_MAX 64u /* of one device */
 
 struct slice
 syncd_device_name(const struct syncd *sd, const struct devid *id)
@@ -121,22 +122,48 @@ syncd_auto_accept(struct syncd *sd, const struct effect_note *note)
 	return true;
 }
 
-static void
+/*
+ * Is there room for one more of that device?  The last one's place says in the
+ * log that there is none.
+ */
+static bool
+syncd_has_room(struct syncd *sd, const struct effect_note *note)
+{
+	const struct slice name = syncd_device_name(sd, &note->device);
+	size_t count = 1;
+
+	for (size_t i = 0; i < sd->pending.len; i++)
+		count +=
+		    devid_equal(&sd->pending.item[i].device, &note->device);
+	if (count > SYNCD_PENDING_DEVICE_MAX ||
+	    sd->pending.len >= SYNCD_PENDING_MAX)
+		return false;
+	if (count == SYNCD_PENDING_DEVICE_MAX)
+		log_warn(&sd->log,
+		    "syncd offers device=%.*s count=%u reason=\"no more of "
+		    "them are listed\"",
+		    SLICE_FMT(name), SYNCD_PENDING_DEVICE_MAX);
+	return true;
+}
+
+/* False: it is no news, or one of too many. */
+static bool
 syncd_pending_folder(struct syncd *sd, const struct effect_note *note)
 {
 	const struct setup_device *dev =
 	    setup_device(&sd->cfg.setup, &note->device);
 
 	if (dev != NULL && dev->auto_accept && syncd_auto_accept(sd, note))
-		return;
-	if (syncd_is_pending(sd, note) || sd->pending.len >= SYNCD_PENDING_MAX)
-		return;
+		return true;
+	if (syncd_is_pending(sd, note) || !syncd_has_room(sd, note))
+		return false;
 	*VEC_ADD(&sd->pending) = (struct api_pending_folder){
 		.id = arena_dup(&sd->pending_arena, note->path),
 		.label = arena_dup(&sd->pending_arena, note->text),
 		.device = note->device,
 		.wall_ns = syncd_now().wall_ns,
 	};
+	return true;
 }
 
 /* A name for a new device that no other has. */
@@ -225,13 +252,14 @@ syncd_note(struct syncd *sd, const struct effect *ef)
 	const struct effect_note *note = &ef->u.note;
 	const struct slice id = syncd_folder_id(sd, ef->folder);
 
+	if (note->kind == NOTE_PENDING_FOLDER && !sd->stopping &&
+	    !syncd_pending_folder(sd, note))
+		return;
 	events_put_note(sd->events, syncd_now().wall_ns, id,
 	    syncd_device_name(sd, &note->device), note);
 	if (sd->stopping)
 		return;
-	if (note->kind == NOTE_PENDING_FOLDER)
-		syncd_pending_folder(sd, note);
-	else if (note->kind == NOTE_INTRODUCED)
+	if (note->kind == NOTE_INTRODUCED)
 		syncd_introduced(sd, note);
 	else if (note->kind == NOTE_SCAN)
 		syncd_trim(sd, ef->folder);

@@ -147,6 +147,8 @@ link_on_end(void *arg, const struct err *err)
 		net->counts.failed[failure_of(&l->dial.addr, err)]++;
 		l->dialling = false;
 	}
+	if (!l->dialled && !up)
+		net->counts.refused++;
 	/* A device of ours that is connected already did nothing wrong. */
 	if (!l->dialled && !up && err->code != ERR_EXISTS &&
 	    conn_is_proven(l->conn))

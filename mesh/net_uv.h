@@ -258,9 +258,10 @@ struct net_coordinator_status { /* our line to one; net_coord_uv.h */
 	uint64_t bytes_in, bytes_out;
 };
 
-/* Connections that came up, and dials that did not, since the start. */
+/* Connections that came up, dials and calls that did not, since the start. */
 struct net_counts {
 	uint64_t direct, relayed;
+	uint64_t refused; /* others called, and nothing came of it */
 	uint64_t failed[FAILURE_COUNT];
 };
 

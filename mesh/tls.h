@@ -60,7 +60,8 @@ void tls_input_end(struct tls *tls);
 /*
  * Go on with the handshake.  1: done, the peer is known; 0: more input is
  * needed (send the output first); ERR_PROTOCOL: drop it, output may hold an
- * alert that is worth sending.
+ * alert that is worth sending.  As server it says nothing, not even that,
+ * before it was asked in TLS 1.3 for what it speaks.
  */
 int tls_handshake(struct tls *tls, struct err *err);
 /* The peer's device ID; after the handshake.  None: tls_is_web(), without. */

@@ -51,6 +51,7 @@ struct tls {
 	size_t plain_at, plain_len;
 	struct record rx, tx;
 	bool rx_lend, tx_lend; /* the next record is GnuTLS's */
+	bool said;             /* a word of ours went out */
 	bool ready;
 	struct tls_proof proof; /* after the handshake */
 };
@@ -90,6 +91,7 @@ tls_push(gnutls_transport_ptr_t ptr, const giovec_t *iov, int count)
 	size_t sum = 0;
 
 	for (int i = 0; i < count; i++) {
+		tls->said = true;
 		buf_put(&tls->out, slice_of(iov[i].iov_base, iov[i].iov_len));
 		sum += iov[i].iov_len;
 	}
@@ -285,7 +287,9 @@ tls_handshake(struct tls *tls, struct err *err)
 	if (rc < 0) {
 		const int failed = tls_handshake_failed(tls, rc, err);
 
-		gnutls_alert_send_appropriate(tls->session, rc);
+		/* Who knocks without a ClientHello for us gets silence. */
+		if (tls->said)
+			gnutls_alert_send_appropriate(tls->session, rc);
 		return failed;
 	}
 	rc = tls_is_web(tls) && !tls_proof_is_shown(tls->session)

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import ssl
 from pathlib import Path
 from typing import Iterator
 
@@ -17,8 +18,9 @@ from cryptography.hazmat.primitives import serialization
 
 from lib import bep, tree
 from lib import coord as wire
-from lib.domain import (Coordinator, connected, domain, invite, join, joined,
-                        joiner, names, owner, sees)
+from lib.domain import (Coordinator, connected, invite, join, joined, joiner,
+                        owner, sees)
+from lib.longway import LongWay
 from lib.node import ATTENTION, NOT_FOUND, ROOT, Node
 from lib.proc import free_port, wait_until
 from lib.proxy import Proxy
@@ -416,6 +418,27 @@ def test_a_file_goes_on_when_hub_and_coordinator_die(
     assert canary not in b"".join(way.heard)
 
 
+def test_ping_measures_a_way_that_is_long(world: World) -> None:
+    """Sixty milliseconds each way, through a way of the test's own."""
+    a, b = world.node("A"), world.node("B")
+    host, _, port = b.addr.partition("://")[2].rpartition(":")
+    way = LongWay(world.base, "tcp", f"{host}:{port}", "-d", "60")
+    world.daemons.append(way)
+    way.start()
+    a.device_add(b.id, "B", f"tcp://{host}:{way.port}")
+    b.device_add(a.id, "A")
+    wait_until(lambda: a.connected("B"), 30, "connected", alive=[a, b])
+
+    def pinged() -> dict:
+        return a.ctl("ping", "B", "-c", "1", "--json").json["pings"][0]
+
+    assert all(pinged()["rtt_us"] >= 120_000 for _ in range(3))
+    # A busy machine may add to it, but not always.
+    wait_until(lambda: pinged()["rtt_us"] < 180_000, 60, "no more than that",
+               alive=[a, b])
+    assert pinged()["path"]["kind"] == "direct"
+
+
 @pytest.fixture
 def quic(world: World) -> Iterator[list[Node]]:
     nodes = [world.node(n, start=False) for n in "AB"]
@@ -443,6 +466,97 @@ def test_whois_knows_flows_of_udp(quic: list[Node]) -> None:
         assert result.code == NOT_FOUND and "unknown" in result.err
 
 
+class Recorder(Proxy):
+    """Keeps what the dialler said."""
+
+    def __init__(self, target: str):
+        self.said: list[bytes] = []
+        super().__init__(target)
+
+    def _pump(self, source, sink, name) -> None:
+        super()._pump(Listened(source, self.said) if name == "up" else source,
+                      sink, name)
+
+
+class Listened:
+    def __init__(self, sock, said: list[bytes]):
+        self.sock, self.said = sock, said
+
+    def recv(self, size: int) -> bytes:
+        data = self.sock.recv(size)
+        self.said.append(data)
+        return data
+
+    def __getattr__(self, name: str):
+        return getattr(self.sock, name)
+
+
+def client_hello(alpn: str, version: ssl.TLSVersion) -> bytes:
+    """How a client of some other kind begins."""
+    context = bep.client_context(None, (alpn,), version)
+    ours = ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), ours).do_handshake()
+    return ours.read()
+
+
+def test_a_handshake_in_vain_is_silent_and_counted(world: World) -> None:
+    """Not TLS, no certificate, or what was said before: no byte of ours, no
+    event, no name; one counter goes up."""
+    a, b = world.node("A"), world.node("B", start=False)
+    tap = Recorder(a.addr)
+    try:
+        b.device_add(a.id, "A", tap.addr)
+        a.device_add(b.id, "B")
+        b.start()
+        wait_until(lambda: a.connected("B") and b.connected("A"), 30,
+                   "connected", alive=[a, b])
+        assert b.stop() == 0
+        wait_until(lambda: not a.connected("B"), 30, "it left", alive=[a])
+    finally:
+        tap.close()
+    replayed = b"".join(tap.said)
+    assert len(replayed) > 1000
+
+    def refused() -> int:
+        return a.status()["connections"]["refused"]
+
+    def events() -> list[dict]:
+        return a.ctl("events", "--json").json["events"]
+
+    before, happened = refused(), len(events())
+    answers = []
+    new, old = ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2
+    for data in (b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-x\r\n", bytes(600),
+                 client_hello("h2", new), client_hello("bep/1.0", old),
+                 replayed):
+        with bep.tcp(a.addr) as sock:
+            sock.settimeout(30)
+            answer = b""
+            try:
+                sock.sendall(data)
+                while some := sock.recv(4096):
+                    answer += some
+            except ConnectionError:
+                pass
+            answers.append(answer)
+    # Who asks for something else gets nothing; the last one no more than a
+    # ServerHello that it cannot use, and what nobody can read.
+    assert answers[:5] == [b""] * 5
+    for word in (a.id.encode(), b"holdfast", b"syncthing"):
+        assert word not in answers[5]
+    with pytest.raises((ssl.SSLError, OSError, bep.Closed)):
+        with bep.tcp(a.addr) as sock, \
+                bep.client_context(None).wrap_socket(sock) as line:
+            line.settimeout(30)
+            assert line.recv(1) != b""  # it was closed
+            raise AssertionError("something was said")
+    wait_until(lambda: refused() == before + 7, 30,
+               lambda: f"{before} {refused()}", alive=[a])
+    assert len(events()) == happened
+    assert a.status()["pending"]["devices"] == []
+
+
 # ---- others ----------------------------------------------------------------
 
 def test_nothing_is_written_that_nobody_accepted(world: World) -> None:
@@ -466,3 +580,36 @@ def test_nothing_is_written_that_nobody_accepted(world: World) -> None:
     # With a consent it comes.
     b.folder_add(world.dir("b"), "offered", "A")
     settle([a, b], [world.dir("a"), world.dir("b")], 40, "offered")
+
+
+def test_a_thousand_offers_are_bounded_and_told_in_few_words(
+        world: World) -> None:
+    """Of one device, again and again: memory, list and log stay small."""
+    a, evil = world.node("A"), bep.Identity.make()
+    a.device_add(evil.id, "evil")
+    logged = len(a.log_text().splitlines())
+    for turn in range(5):
+        line = bep.dial(a.addr, evil)
+        line.hello()
+        line.send(bep.CLUSTER_CONFIG, {"folders": [
+            {"id": f"offer-{turn}-{n}", "devices": [
+                {"id": bep.device_raw(a.id)}, {"id": evil.raw}]}
+            for n in range(1000)]})
+        wait_until(lambda: a.status()["pending"]["folders"], 30, "heard",
+                   alive=[a])
+        line.close()
+        wait_until(lambda: not a.connected("evil"), 30, "gone", alive=[a])
+    assert len(a.status()["pending"]["folders"]) == 64
+    assert len(a.ctl("events", "--type", "pending.folder",
+                     "--json").json["events"]) == 64
+    lines = a.log_text().splitlines()[logged:]
+    assert len([x for x in lines if "no more of them are listed" in x]) == 1
+    assert len(lines) < 600
+    # Somebody else is heard all the same.
+    b = world.node("B")
+    b.device_add(a.id, "A", a.addr)
+    a.device_add(b.id, "B")
+    b.folder_add(world.dir("b"), "another", "A")
+    wait_until(lambda: "another" in [
+        p["id"] for p in a.status()["pending"]["folders"]], 30, "B's offer",
+        alive=[a, b])
