@@ -87,6 +87,14 @@ api_path(const struct net_peer_status *p)
 		json_object_set_new(o, "kind", json_string("none"));
 		return o;
 	}
+	if (p->asleep) {
+		json_object_set_new(o, "kind", json_string("asleep"));
+		json_object_set_new(o, "why",
+		    api_reason_or_null(REASON_ASLEEP));
+		json_object_set_new(o, "reason",
+		    api_reason_or_null(REASON_ASLEEP));
+		return o;
+	}
 	json_object_set_new(o, "kind",
 	    json_string(p->relayed ? "relay" : "direct"));
 	json_object_set_new(o, "why", api_reason_or_null(api_path_detour(p)));
@@ -182,10 +190,14 @@ api_path_find(struct api_call *call, struct slice text,
 }
 
 static void
-api_path_offline(struct api_call *call, const struct status_device *d)
+api_path_offline(struct api_call *call, const struct status_device *d,
+    const struct net_peer_status *p)
 {
 	api_fail_as(call, 409, "offline", CMD_OFFLINE,
-	    slice_str(arena_printf(&call->ar, "%.*s is not connected",
+	    slice_str(arena_printf(&call->ar,
+		p != NULL && p->asleep
+		    ? "%.*s is asleep, and being woken: ask again"
+		    : "%.*s is not connected",
 		SLICE_FMT(d->name))),
 	    arena_printf(&call->ar, "syncctl device diag %.*s",
 		SLICE_FMT(d->name)));
@@ -257,7 +269,7 @@ api_path_ask(struct api_call *call)
 	be->net(be->arg, &call->ar, &net);
 	p = api_path_peer(&net, &d->id);
 	if (number == 0 || p == NULL || !p->connected)
-		api_path_offline(call, d);
+		api_path_offline(call, d, p);
 	else
 		api_reply(call, api_path_ping(d, p, number));
 }
@@ -278,7 +290,7 @@ api_path_answer(struct api_call *call)
 	be->net(be->arg, &call->ar, &net);
 	p = api_path_peer(&net, &d->id);
 	if (p == NULL || !p->connected) {
-		api_path_offline(call, d);
+		api_path_offline(call, d, p);
 		return;
 	}
 	/* Numbers do not go back: another connection does not answer it. */

@@ -20,6 +20,8 @@ cmd_path_text(struct arena *ar, const json_t *path)
 	const char *kind = cmd_text(path, "kind");
 	const bool relay = strcmp(kind, "relay") == 0;
 
+	if (strcmp(kind, "asleep") == 0)
+		return arena_printf(ar, "asleep (woken when needed)");
 	if (!relay && strcmp(kind, "direct") != 0)
 		return arena_printf(ar, "not connected");
 	if (relay)

@@ -244,6 +244,8 @@ cmd_status_path(struct arena *ar, const json_t *d)
 	if (strcmp(cmd_text(path, "kind"), "relay") == 0)
 		return arena_printf(ar, "relay %s (%s)",
 		    cmd_text(path, "address"), cmd_text(path, "why"));
+	if (strcmp(cmd_text(path, "kind"), "asleep") == 0)
+		return "asleep";
 	if (strcmp(cmd_text(path, "kind"), "direct") != 0)
 		return "–";
 	/* TCP is what one expects. */

@@ -672,6 +672,7 @@ config_build_node(struct config_load *ld, struct config *out)
 	out->mesh.announce_port =
 	    (uint16_t)config_int_of(mesh, CONFIG_MESH_ANNOUNCE_PORT);
 	out->mesh.portmap = config_bool_of(mesh, CONFIG_MESH_PORTMAP);
+	out->mesh.sleep_ns = config_duration_of(mesh, CONFIG_MESH_SLEEP);
 	out->mesh.relay_serve = config_bool_of(relay, CONFIG_RELAY_SERVE);
 	out->mesh.relay_open = config_bool_of(relay, CONFIG_RELAY_OPEN);
 	out->mesh.relay_listen =

@@ -79,6 +79,7 @@ enum config_id {
 	CONFIG_MESH_DISCOVERY,
 	CONFIG_MESH_COORDINATOR,
 	CONFIG_MESH_PORTMAP,
+	CONFIG_MESH_SLEEP,
 	CONFIG_MESH_STUN,
 	CONFIG_RELAY_SERVE,
 	CONFIG_RELAY_LISTEN,
@@ -200,6 +201,7 @@ struct config_mesh {
 	const struct slice *coordinator; /* each NUL-terminated too */
 	size_t coordinator_count;
 	bool portmap;
+	uint64_t sleep_ns;        /* 0: never */
 	const struct slice *stun; /* likewise */
 	size_t stun_count;
 	bool relay_serve, relay_open;

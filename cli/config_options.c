@@ -43,6 +43,10 @@ static const struct config_option config_table[CONFIG_ID_COUNT] = {
 	    false, "true", NULL, 0, 0,
 	    "have the router open ports (PCP, NAT-PMP, UPnP), when there is a "
 	    "server to tell them to" },
+	{ CONFIG_MESH_SLEEP, CONFIG_MESH, "sleep", CONFIG_DURATION, false,
+	    false, "5m", NULL, 0, CONFIG_DURATION_MAX,
+	    "let go of a link through routers that nobody used for so long, "
+	    "where a coordinator can wake it; 0: never" },
 
 	{ CONFIG_MESH_STUN, CONFIG_MESH, "stun", CONFIG_STUN, true, false, NULL,
 	    NULL, 0, 0,

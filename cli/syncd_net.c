@@ -252,6 +252,7 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 		.stun_count = sd->cfg.mesh.stun_count,
 		.identity_dir = sd->home.state_dir,
 		.portmap = sd->cfg.mesh.portmap,
+		.sleep_ns = sd->cfg.mesh.sleep_ns,
 		.relay_listen = sd->cfg.mesh.relay_serve
 				    ? arena_str(ar, sd->cfg.mesh.relay_listen)
 				    : NULL,

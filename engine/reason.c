@@ -256,6 +256,10 @@ static const struct reason_row reason_table[REASON_COUNT] = {
 	    "What goes to it takes the way through the relay; it is tried "
 	    "again.",
 	    "syncctl netcheck" },
+	[REASON_ASLEEP] = { "asleep", REASON_INFO,
+	    "Nothing was to be said, and both let go of the connection.",
+	    "The next change, here or there, wakes it within seconds.",
+	    "syncctl ping %s" },
 	[REASON_SLOW_PATH] = { "slow-path", REASON_WARNING,
 	    "It has been reached through a relay only for a while.",
 	    "Everything arrives, as fast as the relay lets it.",

@@ -75,6 +75,7 @@ enum reason {
 	REASON_HARD_NAT_BOTH, /* two routers that map anew for each */
 	REASON_HARD_NAT,      /* one of them */
 	REASON_NO_ANSWER,     /* no probe came through */
+	REASON_ASLEEP,        /* an idle link was let go, mesh.sleep */
 	/* What no engine sees: made by the daemon around it. */
 	REASON_LOW_SPACE,   /* a folder's disk is nearly full */
 	REASON_SINGLE_COPY, /* no other device had all of a folder for long */

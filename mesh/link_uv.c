@@ -28,7 +28,7 @@ link_forget_removed(struct net *net)
 	for (size_t i = 0; i < net->peer.len;) {
 		struct net_peer *p = net->peer.item[i];
 
-		if (!p->removed || p->link != NULL) {
+		if (!p->removed || p->link != NULL || p->asleep) {
 			i++;
 			continue;
 		}
@@ -140,6 +140,8 @@ link_on_end(void *arg, const struct err *err)
 		err_wrap(&told, "right after its Hello (does it know this "
 				"device?)");
 	err = &told;
+	if (up && net_sleep_begin(l))
+		return;
 	if (counted)
 		mesh_down(net->mesh, &p->id, uv_hrtime());
 	if (l->dialling) {
@@ -299,6 +301,8 @@ link_on_peer(void *arg, const struct devid *id, struct session_config *cfg,
 	    !devid_equal(id, identity_devid(net->identity)))
 		return err_set(err, ERR_DENIED, "another device answers: %s",
 		    text);
+	if (p != NULL)
+		net_sleep_rouse(net, p, false);
 	switch (link_judge(l)) {
 	case MESH_ACCEPT:
 	case MESH_REPLACE:
@@ -413,6 +417,8 @@ link_on_hello(void *arg, const struct hello *hello, struct err *err)
 		    uv_hrtime());
 	}
 	l->dialling = false;
+	net_sleep_end(net, p, "it is back");
+	rest_init(&l->rest, uv_hrtime());
 	mesh_may_move(net->mesh, &p->id,
 	    (conn_features(l->conn) & FEATURE_SIGNAL) != 0);
 	link_stop_dials(net, l);
@@ -502,6 +508,11 @@ link_on_message(void *arg, const struct message *m, struct payload *data)
 		l->heard = true;
 		mesh_settled(l->net->mesh, &id);
 	}
+	if (m->type == MESSAGE_SIGNAL &&
+	    net_sleep_take_word(l, m->u.signal.body))
+		return;
+	if (m->type != MESSAGE_SIGNAL)
+		rest_use(&l->rest, uv_hrtime());
 	if (m->type == MESSAGE_ECHO)
 		link_on_echo(l, &m->u.echo);
 	else if (m->type == MESSAGE_SIGNAL)

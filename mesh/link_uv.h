@@ -31,6 +31,7 @@
 #include "mesh/portmap_uv.h"
 #include "mesh/quic_ngtcp2.h"
 #include "mesh/relayd_uv.h"
+#include "mesh/rest.h"
 #include "mesh/tcp_uv.h"
 #include "mesh/waiting_uv.h"
 
@@ -45,6 +46,9 @@ struct net_peer {
 	struct link *link;   /* the one that counts; NULL when there is none */
 	struct link *better; /* has had TLS, waits for its Hello */
 	bool up;             /* on_peer_up() was called for it */
+	bool asleep;         /* ... and no down yet, though its link is gone */
+	bool hurry;          /* woken: to be called at once */
+	uint64_t wake_by_ns; /* asleep, and being woken; 0: not */
 	uint64_t bytes_in, bytes_out; /* of connections that are over */
 	int64_t since_wall_ns, seen_wall_ns;
 	char client[128];
@@ -66,6 +70,7 @@ struct link {
 	struct devid id; /* after TLS */
 	bool stranger;
 	bool heard; /* a message came after the Hello */
+	struct rest rest;
 	uint64_t generation;
 };
 
@@ -125,6 +130,7 @@ struct net {
 	struct net_counts counts;
 	bool lan_only, leave; /* `leave`: some connections lie outside now */
 	uint64_t pings;       /* the number of the last one */
+	uint64_t sleep_ns;    /* as net_config */
 	uint64_t opened_ns;
 	unsigned log_tokens, log_lost;
 	uint64_t log_refill_ns;
@@ -186,6 +192,25 @@ void net_nat_follow_peer(struct net *net, const struct devid *id);
 size_t net_nat_addresses(const struct net *net, struct addr *out, size_t cap);
 /* mesh_detour(), and how the last attempt to open a way to it ended. */
 enum mesh_detour net_nat_detour(const struct net *net, const struct devid *id);
+
+/* Can it be sent a signal through a coordinator, now? */
+bool net_nat_can_wake(const struct net *net, const struct devid *id);
+
+/* In net_sleep_uv.c. */
+/* A signal came over the link: is it a word about rest? */
+bool net_sleep_take_word(struct link *l, struct slice body);
+/* Its peer's link, up, has ended: true when that was agreed, and it sleeps. */
+bool net_sleep_begin(struct link *l);
+/* Have it connected again; `hurry`: we are the ones who have something to say.
+ */
+void net_sleep_rouse(struct net *net, struct net_peer *p, bool hurry);
+void net_sleep_rouse_all(struct net *net);
+/* Who can be reached by signals may have changed. */
+void net_sleep_check(struct net *net);
+/* It does not sleep any more: tells of the down.  From the loop. */
+void net_sleep_end(struct net *net, struct net_peer *p, const char *why);
+void net_sleep_tick(struct net *net, uint64_t now_ns);
+uint64_t net_sleep_wake_at(const struct net *net, uint64_t now_ns);
 
 /* Where others may find us is another; `arg` is the net. */
 void net_on_addresses(void *arg);

@@ -44,6 +44,7 @@ struct mesh_peer {
 	char *name; /* owned */
 	bool paused, dynamic, keep;
 	bool settled; /* the connection that is up brought a message */
+	bool asleep;  /* NONE, and none is wanted */
 	uint64_t eager_until_ns;
 	enum mesh_state state;
 	bool relayed;    /* the connection */
@@ -294,7 +295,7 @@ mesh_found(struct mesh *m, const struct devid *id, const struct addr *addr,
 static bool
 mesh_wants(const struct mesh_peer *p)
 {
-	return !p->paused &&
+	return !p->paused && !p->asleep &&
 	       (p->state == MESH_NONE ||
 		   (p->state == MESH_UP && p->relayed && !p->has_better));
 }
@@ -699,6 +700,7 @@ mesh_judge(struct mesh *m, const struct devid *id,
 		verdict = mesh_judge_second(m, p, direction, relayed, now_ns);
 	if (verdict == MESH_ACCEPT || verdict == MESH_REPLACE) {
 		m->changes++;
+		p->asleep = false;
 		p->state = MESH_JUDGED;
 		p->relayed = relayed;
 		p->rtt_ns = rtt_ns;
@@ -878,6 +880,35 @@ mesh_down(struct mesh *m, const struct devid *id, uint64_t now_ns)
 		p->direction = p->better_direction;
 		p->judged_ns = p->better_ns;
 	}
+}
+
+void
+mesh_sleep(struct mesh *m, const struct devid *id, uint64_t now_ns)
+{
+	struct mesh_peer *p = mesh_find(m, id);
+
+	if (p == NULL)
+		return;
+	ASSERT(p->state == MESH_UP && !p->has_better);
+	p->state = MESH_NONE;
+	p->asleep = true;
+	p->free_ns = now_ns;
+	m->changes++;
+}
+
+void
+mesh_wake(struct mesh *m, const struct devid *id, uint64_t now_ns)
+{
+	struct mesh_peer *p = mesh_find(m, id);
+
+	if (p == NULL || !p->asleep)
+		return;
+	p->asleep = false;
+	p->free_ns = now_ns;
+	p->eager_until_ns = now_ns + MESH_EAGER_NS;
+	for (size_t i = 0; i < p->way.len; i++)
+		p->way.item[i].next_ns = now_ns;
+	m->changes++;
 }
 
 void

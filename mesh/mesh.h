@@ -181,6 +181,13 @@ void mesh_settled(struct mesh *m, const struct devid *id);
  * never established, mesh_dial_failed() comes right after.
  */
 void mesh_down(struct mesh *m, const struct devid *id, uint64_t now_ns);
+/*
+ * The peer's connection, which was up, was let go by both: nobody is dialled,
+ * or sought, until mesh_wake() or until it comes by itself.
+ */
+void mesh_sleep(struct mesh *m, const struct devid *id, uint64_t now_ns);
+/* It is wanted again, and somebody waits; nothing if it does not sleep. */
+void mesh_wake(struct mesh *m, const struct devid *id, uint64_t now_ns);
 /* Why a device is connected through a relay, if it is. */
 enum mesh_detour {
 	MESH_DIRECT,

@@ -568,6 +568,12 @@ nat_check(struct nat *n)
 }
 
 void
+nat_hurry(struct nat *n, const struct devid *id)
+{
+	puncher_hurry(n->puncher, id, uv_hrtime());
+}
+
+void
 nat_refresh(struct nat *n)
 {
 	nat_check(n);

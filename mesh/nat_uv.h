@@ -69,6 +69,7 @@ void nat_set_lan_only(struct nat *n, bool lan_only);
 /* As puncher.h has them. */
 void nat_want(struct nat *n, const struct devid *id, size_t count);
 void nat_set_here(struct nat *n, const struct devid *id, bool here);
+void nat_hurry(struct nat *n, const struct devid *id);
 void nat_take_signal(struct nat *n, const struct devid *from,
     struct slice body);
 

@@ -95,17 +95,21 @@ net_nat_conn(const struct net *net, const struct devid *id)
 		   : NULL;
 }
 
-static bool
-net_nat_is_here(const struct net *net, const struct devid *id)
+bool
+net_nat_can_wake(const struct net *net, const struct devid *id)
 {
 	const struct net_nat *nn = net->nat;
 
-	if (net_nat_conn(net, id) != NULL)
-		return true;
 	for (size_t i = 0; i < nn->here.len; i++)
 		if (devid_equal(&nn->here.item[i].id, id))
 			return true;
 	return false;
+}
+
+static bool
+net_nat_is_here(const struct net *net, const struct devid *id)
+{
+	return net_nat_conn(net, id) != NULL || net_nat_can_wake(net, id);
 }
 
 static void
@@ -126,6 +130,7 @@ net_nat_on_where(void *arg, struct coord_client *line, const struct devid *id,
 	if (here && mesh_has(net->mesh, id))
 		*VEC_ADD(&nn->here) = (struct net_nat_here){ line, *id };
 	nat_set_here(nn->nat, id, net_nat_is_here(net, id));
+	net_sleep_check(net);
 	net_wake(net);
 }
 
@@ -146,9 +151,30 @@ net_nat_on_down(void *arg, struct coord_client *line)
 		VEC_DROP(&nn->here, i);
 		nat_set_here(nn->nat, &id, net_nat_is_here(net, &id));
 	}
+	net_sleep_check(net);
 	/* Its STUN server is asked until another line is up. */
 	if (nn->line.len > 0)
 		net_nat_tell_servers(nn);
+}
+
+/* With whom a way is to be opened; who was woken is called at once. */
+static void
+net_nat_want(struct net *net)
+{
+	const size_t cap = net->peer.len + 1;
+	struct devid *sought;
+
+	if (net->nat->sought == mesh_changes(net->mesh))
+		return;
+	net->nat->sought = mesh_changes(net->mesh);
+	sought = mem_array(cap, sizeof(*sought));
+	nat_want(net->nat->nat, sought, mesh_sought(net->mesh, sought, cap));
+	mem_free(sought);
+	for (size_t i = 0; i < net->peer.len; i++) {
+		if (net->peer.item[i]->hurry)
+			nat_hurry(net->nat->nat, &net->peer.item[i]->id);
+		net->peer.item[i]->hurry = false;
+	}
 }
 
 static void
@@ -157,7 +183,13 @@ net_nat_on_signal(void *arg, struct coord_client *line,
 {
 	struct net *net = arg;
 
+	struct net_peer *p = net_find(net, from);
+
 	(void)line;
+	if (p != NULL && p->asleep) {
+		net_sleep_rouse(net, p, false);
+		net_nat_want(net); /* else its call would be refused */
+	}
 	if (mesh_has(net->mesh, from) && !mesh_is_paused(net->mesh, from))
 		nat_take_signal(net->nat->nat, from, body);
 	net_wake(net);
@@ -347,18 +379,9 @@ net_nat_detour(const struct net *net, const struct devid *id)
 void
 net_nat_tick(struct net *net, uint64_t now_ns)
 {
-	const size_t cap = net->peer.len + 1;
-	struct devid *sought;
-
 	if (net->closing)
 		return;
-	if (net->nat->sought != mesh_changes(net->mesh)) {
-		net->nat->sought = mesh_changes(net->mesh);
-		sought = mem_array(cap, sizeof(*sought));
-		nat_want(net->nat->nat, sought,
-		    mesh_sought(net->mesh, sought, cap));
-		mem_free(sought);
-	}
+	net_nat_want(net);
 	nat_tick(net->nat->nat, now_ns);
 }
 

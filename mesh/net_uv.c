@@ -87,6 +87,8 @@ net_try_free(struct net *net)
 {
 	if (!net->closing || net->handles > 0)
 		return;
+	for (size_t i = 0; i < net->peer.len; i++)
+		net_sleep_end(net, net->peer.item[i], "shutting down");
 	for (size_t i = 0; i < net->peer.len; i++) {
 		mem_free(net->peer.item[i]->name);
 		mem_free(net->peer.item[i]->cert_name);
@@ -334,6 +336,8 @@ net_tick(struct net *net, uint64_t now_ns)
 	}
 	for (size_t i = 0; i < net->relay.len; i++)
 		waiting_tick(net->relay.item[i].waiting, now_ns);
+	if (!net->closing)
+		net_sleep_tick(net, now_ns);
 	net_nat_tick(net, now_ns);
 	link_dial_due(net, now_ns);
 }
@@ -363,6 +367,8 @@ net_wake_at(const struct net *net, uint64_t now_ns)
 			at = waiting_wake_at(net->relay.item[i].waiting);
 	if (net_nat_wake_at(net, now_ns) < at)
 		at = net_nat_wake_at(net, now_ns);
+	if (net_sleep_wake_at(net, now_ns) < at)
+		at = net_sleep_wake_at(net, now_ns);
 	if (mesh_wake_at(net->mesh, now_ns) < at)
 		at = mesh_wake_at(net->mesh, now_ns);
 	return at;
@@ -831,6 +837,7 @@ net_configure(struct net *net, const struct net_config *cfg, struct err *err)
 		net_set_text(&net->device_name, cfg->device_name);
 		net_set_text(&net->client_version, cfg->client_version);
 		net->features = cfg->features;
+		net->sleep_ns = cfg->sleep_ns;
 		mesh_configure(net->mesh, in.peer.item, in.peer.len,
 		    uv_hrtime());
 		net_set_peers(net, cfg);
@@ -957,6 +964,18 @@ net_link_up(const struct net *net, const struct devid *id)
 	return p != NULL && p->up ? p->link : NULL;
 }
 
+/* Somebody has something to say to it: true when it sleeps. */
+static bool
+net_rouse(struct net *net, const struct devid *id)
+{
+	struct net_peer *p = net_find(net, id);
+
+	if (p == NULL || !p->asleep)
+		return false;
+	net_sleep_rouse(net, p, true);
+	return true;
+}
+
 int
 net_send(struct net *net, const struct devid *id, const struct message *m,
     struct payload *data, uint64_t tag)
@@ -965,8 +984,9 @@ net_send(struct net *net, const struct devid *id, const struct message *m,
 
 	if (l == NULL) {
 		payload_free(data);
-		return ERR_CLOSED;
+		return net_rouse(net, id) ? 0 : ERR_CLOSED;
 	}
+	rest_use(&l->rest, uv_hrtime());
 	return conn_send(l->conn, m, data, tag, NULL);
 }
 
@@ -985,6 +1005,8 @@ net_drop(struct net *net, const struct devid *id, const char *reason)
 
 	if (l != NULL)
 		conn_close(l->conn, reason);
+	else
+		(void)net_rouse(net, id);
 }
 
 void
@@ -1003,8 +1025,11 @@ net_ping(struct net *net, const struct devid *id)
 	struct link *l = net_link_up(net, id);
 	struct net_peer *p = net_find(net, id);
 
-	if (l == NULL)
+	if (l == NULL) {
+		(void)net_rouse(net, id);
 		return 0;
+	}
+	rest_use(&l->rest, uv_hrtime());
 	p->echo.asked = ++net->pings;
 	p->asked_ns = uv_hrtime();
 	if ((conn_features(l->conn) & FEATURE_ECHO) != 0)
@@ -1026,6 +1051,7 @@ net_set_diag(struct net *net, const struct devid *id, enum net_answer answer)
 void
 net_refresh(struct net *net)
 {
+	net_sleep_rouse_all(net);
 	mesh_refresh(net->mesh, uv_hrtime());
 	if (net->near != NULL)
 		near_refresh(net->near);
@@ -1102,7 +1128,8 @@ net_status_peer(const struct net *net, const struct net_peer *p,
 
 	*out = (struct net_peer_status){ .id = p->id,
 		.name = net_dup_text(ar, p->name),
-		.connected = l != NULL,
+		.connected = l != NULL || p->asleep,
+		.asleep = p->asleep,
 		.paused = p->paused,
 		.address = "",
 		.transport = "",

@@ -73,6 +73,11 @@ struct net_config {
 	const char *const *coordinator; /* as coord_parse_url(); none */
 	size_t coordinator_count;
 	bool portmap; /* ask the router for ports, when there is a server */
+	/*
+	 * A link over routers that nobody used for so long is let go, where
+	 * both ends want that and can be woken (net_sleep_uv.c); 0: never.
+	 */
+	uint64_t sleep_ns;
 	const char *const *stun; /* servers that see our address; none */
 	size_t stun_count;
 	const char *relay_listen; /* be a relay there; NULL: be none */
@@ -152,7 +157,8 @@ void net_close(struct net *net, void (*on_closed)(void *arg), void *arg);
 /*
  * Queue a message for a connected peer.  Takes `data` whatever happens: the
  * bytes of a RESPONSE (m->u.response.data is ignored then), else NULL.
- * `tag` != 0 asks for on_sent().  ERR_CLOSED: not connected; ERR_LIMIT:
+ * `tag` != 0 asks for on_sent().  To a peer that is asleep it is lost, and
+ * wakes it: a down comes, and an up.  ERR_CLOSED: not connected; ERR_LIMIT:
  * LIMIT_SENDQ_LEN bytes wait already, nothing was queued.
  */
 int net_send(struct net *net, const struct devid *id, const struct message *m,
@@ -177,7 +183,8 @@ struct net_echo {
 /*
  * Ask a peer for a sign of life.  With FEATURE_ECHO its program answers, and
  * net_echo counts; else it is a Ping, which makes the transport measure its
- * own round trip anew.  The question's number; 0: not connected.
+ * own round trip anew.  The question's number; 0: not connected, or asleep and
+ * now being woken.
  */
 uint64_t net_ping(struct net *net, const struct devid *id);
 /* Policy changed: what its questions get from now on. */
@@ -204,6 +211,7 @@ struct net_peer_status {
 	struct devid id;
 	const char *name;
 	bool connected;
+	bool asleep; /* connected, but for the link; then no address */
 	bool paused;
 	bool dialled, lan, relayed;
 	enum mesh_detour detour; /* why relayed */

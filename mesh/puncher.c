@@ -274,17 +274,31 @@ puncher_set_here(struct puncher *p, const struct devid *id, bool here,
 		puncher_soon(p, peer, now_ns);
 }
 
+static void
+puncher_now(struct puncher *p, struct puncher_peer *peer, uint64_t now_ns)
+{
+	puncher_soon(p, peer, now_ns);
+	if (peer->due_ns != CLOCK_NEVER)
+		peer->due_ns = now_ns;
+}
+
+void
+puncher_hurry(struct puncher *p, const struct devid *id, uint64_t now_ns)
+{
+	struct puncher_peer *peer = puncher_find(p, id);
+
+	if (peer != NULL && peer->state == PUNCHER_IDLE)
+		puncher_now(p, peer, now_ns);
+}
+
 void
 puncher_refresh(struct puncher *p, uint64_t now_ns)
 {
 	for (size_t i = 0; i < p->peer.len; i++) {
 		struct puncher_peer *peer = &p->peer.item[i];
 
-		if (peer->state != PUNCHER_IDLE)
-			continue;
-		puncher_soon(p, peer, now_ns);
-		if (peer->due_ns != CLOCK_NEVER)
-			peer->due_ns = now_ns;
+		if (peer->state == PUNCHER_IDLE)
+			puncher_now(p, peer, now_ns);
 	}
 }
 

@@ -77,6 +77,8 @@ void puncher_take_signal(struct puncher *p, const struct devid *from,
  */
 bool puncher_take(struct puncher *p, unsigned slot, unsigned socket,
     struct slice datagram, const struct addr *from, uint64_t now_ns);
+/* It was woken, and somebody waits: if it is to be called, then now. */
+void puncher_hurry(struct puncher *p, const struct devid *id, uint64_t now_ns);
 /* Try everything now. */
 void puncher_refresh(struct puncher *p, uint64_t now_ns);
 

@@ -571,6 +571,42 @@ mesh_asks_a_relay_that_does_not_answer_rarely(void **state)
 }
 
 static void
+mesh_seeks_nobody_that_sleeps(void **state)
+{
+	struct mesh *m = mesh_with(9, "dynamic");
+	const struct devid id = device(9);
+	const struct addr way = parse("quic://192.0.2.7:22000");
+	struct devid sought;
+	struct mesh_dial d;
+
+	(void)state;
+	assert_true(mesh_looked_up(m, &id, &way, T0));
+	assert_true(mesh_next(m, T0, &d));
+	assert_int_equal(mesh_judge(m, &id, MESH_DIALLED, false, 0, T0),
+	    MESH_ACCEPT);
+	mesh_up(m, &id, &d, T0);
+	mesh_settled(m, &id);
+	mesh_sleep(m, &id, T0);
+	assert_int_equal(mesh_sought(m, &sought, 1), 0);
+	assert_int_equal(mesh_dynamic(m, &sought, 1), 1);
+	assert_false(mesh_next(m, T0 + CLOCK_MIN, &d));
+	assert_true(mesh_wake_at(m, T0 + CLOCK_MIN) == CLOCK_NEVER);
+	mesh_wake(m, &id, T0 + CLOCK_MIN);
+	assert_int_equal(mesh_sought(m, &sought, 1), 1);
+	assert_true(mesh_next(m, T0 + CLOCK_MIN, &d));
+	/* Or it comes by itself. */
+	assert_int_equal(mesh_judge(m, &id, MESH_ACCEPTED, false, 0, T0),
+	    MESH_ACCEPT);
+	mesh_up(m, &id, NULL, T0);
+	mesh_sleep(m, &id, T0);
+	assert_int_equal(mesh_judge(m, &id, MESH_ACCEPTED, false, 0, T0),
+	    MESH_ACCEPT);
+	mesh_down(m, &id, T0 + CLOCK_MIN);
+	assert_int_equal(mesh_sought(m, &sought, 1), 1);
+	mesh_free(m);
+}
+
+static void
 mesh_does_not_listen_to_announcements_of_fixed_peers(void **state)
 {
 	struct mesh *m = mesh_with(9, "tcp://10.0.0.1:1");
@@ -745,6 +781,7 @@ main(void)
 		cmocka_unit_test(mesh_forgets_announced_addresses_after_90_s),
 		cmocka_unit_test(mesh_keeps_the_latest_of_what_servers_tell),
 		cmocka_unit_test(mesh_tries_relays_after_the_rest),
+		cmocka_unit_test(mesh_seeks_nobody_that_sleeps),
 		cmocka_unit_test(mesh_moves_to_a_relay_that_is_nearer),
 		cmocka_unit_test(
 		    mesh_lets_a_peer_of_ours_move_to_another_relay),
