@@ -228,6 +228,28 @@ puncher_lets_the_larger_one_call_when_the_smaller_does_not(void **state)
 }
 
 static void
+puncher_calls_at_once_who_was_woken(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	/* The larger one waits longest, and now it does not. */
+	want(&w, B);
+	puncher_want(w.node[A].puncher, &w.node[B].id, 1, T0);
+	puncher_hurry(w.node[B].puncher, &w.node[A].id, T0);
+	run(&w, CLOCK_S);
+	assert_int_equal(w.node[B].dials, 1);
+	assert_true(w.node[B].first_call_ns < T0 + 100 * CLOCK_MS);
+	/* Who is not wanted is not called. */
+	puncher_want(w.node[B].puncher, NULL, 0, w.now_ns);
+	puncher_hurry(w.node[B].puncher, &w.node[A].id, w.now_ns);
+	run(&w, CLOCK_S);
+	assert_int_equal(w.node[B].calls, 1);
+	world_fini(&w);
+}
+
+static void
 puncher_of_two_calls_takes_the_smaller_ones(void **state)
 {
 	struct world w;
@@ -375,6 +397,7 @@ main(void)
 		cmocka_unit_test(puncher_opens_a_way_once),
 		cmocka_unit_test(
 		    puncher_lets_the_larger_one_call_when_the_smaller_does_not),
+		cmocka_unit_test(puncher_calls_at_once_who_was_woken),
 		cmocka_unit_test(puncher_of_two_calls_takes_the_smaller_ones),
 		cmocka_unit_test(puncher_waits_longer_each_time),
 		cmocka_unit_test(puncher_tries_the_impossible_once_a_minute),

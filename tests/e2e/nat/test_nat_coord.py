@@ -101,13 +101,13 @@ def test_a_signal_of_the_coordinator_opens_both_nats(
 
 def count_datagrams(domain: Domain, internet: Internet) -> None:
     """What goes from one home to the other, at each router."""
+    hub = internet.host(internet.HUB)
     for home in domain.homes:
         assert home.router is not None
         home.router.nft(f"""table inet count {{ counter away {{ }};
             chain f {{ type filter hook forward priority filter - 4;
-                oifname "wan" meta l4proto udp
-                ip daddr != {internet.host(internet.HUB)}
-                counter name away; }}; }}""")
+                oifname "wan" meta l4proto udp ip daddr != {hub} \
+                    counter name away; }}; }}""")
 
 
 def counted(domain: Domain) -> list[int]:
