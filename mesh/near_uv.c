@@ -51,10 +51,12 @@ near_note_clone(struct near *n, const struct addr *from)
 {
 	const bool known = near_clone(n, uv_hrtime())[0] != '\0';
 
-	addr_text(from, n->clone);
+	addr_text_host(from, n->clone);
 	n->clone_ns = uv_hrtime();
-	if (!known)
-		log_warn(n->log, "near clone address=%s", n->clone);
+	if (known)
+		return;
+	log_warn(n->log, "near clone address=%s", n->clone);
+	near_soon(n); /* that one shall know, too */
 }
 
 static void

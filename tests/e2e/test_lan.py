@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from typing import Iterator
@@ -119,3 +120,23 @@ def test_a_cut_cable_is_noticed_in_60_s_and_forgiven(
     assert time.monotonic() - start < 66
     ip("-n", lan[1], "link", "set", "eth0", "up")
     settle(nodes, dirs, 90)
+
+
+def test_a_copied_home_is_heard_on_the_lan(
+        world: World, lan: tuple[str, str]) -> None:
+    """No coordinator, nobody else: each hears its own ID from the other."""
+    nodes = [node_in(world, "A", lan[0])]
+    shutil.copytree(nodes[0].home, world.base / "copy.home")
+    nodes.append(node_in(world, "copy", lan[1]))
+    assert nodes[0].id == nodes[1].id
+    for made in nodes:
+        made.config("mesh.announce", "true")
+    nodes[0].start()
+    wait_until(lambda: nodes[0].status()["announcing"], 30, "it announces",
+               alive=nodes[:1])
+    assert nodes[0].problem("device.clone") is None
+    nodes[1].start()
+    for made in nodes:
+        told = wait_until(lambda: made.problem("device.clone"), 90,
+                          f"{made.name} says so", alive=nodes)
+        assert "10.77.0." in told["what"] or "fe80::" in told["what"]
