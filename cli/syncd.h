@@ -98,6 +98,8 @@ struct syncd {
 	bool held_up; /* peers are not read until commits are through */
 	VEC(struct api_pending_folder) pending;
 	struct arena pending_arena;
+	unsigned accepted; /* folders, without asking, since `accept_ns` */
+	int64_t accept_ns; /* wall */
 	VEC(struct api_seen) seen;
 	bool stepping;
 	bool reload_due;

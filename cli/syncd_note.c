@@ -15,6 +15,7 @@
 
 #define SYNCD_PENDING_MAX 256u
 #define SYNCD_PENDING_DEVICE_MAX 64u /* of one device */
+#define SYNCD_ACCEPTS 32u            /* an hour, by auto-accept */
 
 struct slice
 syncd_device_name(const struct syncd *sd, const struct devid *id)
@@ -103,6 +104,20 @@ syncd_save_folder(struct syncd *sd, const struct effect_note *note,
 	return rc;
 }
 
+/* Some folders an hour come by themselves; a flood of them waits. */
+static bool
+syncd_may_accept(struct syncd *sd)
+{
+	const int64_t now_ns = syncd_now().wall_ns;
+
+	if (now_ns < sd->accept_ns ||
+	    now_ns - sd->accept_ns > (int64_t)CLOCK_HOUR) {
+		sd->accept_ns = now_ns;
+		sd->accepted = 0;
+	}
+	return sd->accepted < SYNCD_ACCEPTS;
+}
+
 /* False: a person has to, after all. */
 static bool
 syncd_auto_accept(struct syncd *sd, const struct effect_note *note)
@@ -111,6 +126,8 @@ syncd_auto_accept(struct syncd *sd, const struct effect_note *note)
 	struct err err = { 0 };
 	char path[4096];
 
+	if (!syncd_may_accept(sd))
+		return false;
 	if (!known && !syncd_accept_path(sd, note, path, sizeof(path)))
 		return false;
 	if (syncd_save_folder(sd, note, known ? NULL : path,
@@ -118,6 +135,7 @@ syncd_auto_accept(struct syncd *sd, const struct effect_note *note)
 		log_error(&sd->log, "syncd accept: %s", err.text);
 		return false;
 	}
+	sd->accepted++;
 	sd->reload_due = true;
 	return true;
 }
