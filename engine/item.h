@@ -1,7 +1,7 @@
 /*
  * An item: one path on its way to its global version on this disk.
  *
- * Private to the pull (pull*.c, fetch.c, reuse.c, writer.c).  An item is made
+ * Private to the pull (pull*.c, fetch.c, reuse.c, writer*.c).  An item is made
  *by the planner, loads what it needs into a temp (fetch.h), waits for its
  *parent directory, and goes through the writer in a batch (writer.h):
  *

@@ -1,5 +1,5 @@
 /*
- * The inside of the pull: shared by pull*.c, fetch.c, reuse.c and writer.c.
+ * The inside of the pull: shared by pull*.c, fetch.c, reuse.c and writer*.c.
  *
  * pull.c walks the rows that need work, pull_plan.c makes items of them, and
  * pull_park.c remembers what must wait.

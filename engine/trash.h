@@ -10,9 +10,9 @@
  * a day, when it has grown, and at once when the disk is full.  What is in it
  * is measured then; in between the sums are an estimate.
  *
- * The order is the writer's (writer.c): the row is durable, then the file goes
- * to the trash can, its directory there is flushed, and only then the intent
- * that speaks of it goes.  docs/design/0007-trash.md.
+ * The order is the writer's (writer_clean.c): the row is durable, then the file
+ * goes to the trash can, its directory there is flushed, and only then the
+ * intent that speaks of it goes.  docs/design/0007-trash.md.
  *
  * Private to engine/, but for trash_is_stamped().  Thread: loop.
  */

@@ -14,7 +14,7 @@
  * and is freed.  An item that fails on the way leaves its batch at once; what
  * happened to the others does not depend on it.
  */
-#include "engine/writer.h"
+#include "engine/writer_state.h"
 
 #include <stdio.h>
 
@@ -24,55 +24,15 @@
 #include "engine/base/mutant.h"
 #include "engine/base/path.h"
 #include "engine/conflict.h"
-#include "engine/intent.h"
 #include "engine/pull_park.h"
-#include "engine/scan.h"
-#include "engine/trash.h"
 
 /* Batches under way at once; more would only hold more temps. */
 #define WRITER_BATCHES_MAX 4u
 #define WRITER_BATCH_ITEMS LIMIT_STEP_ROWS
 /* While one is under way the next gathers as many: flushes cost the same. */
 #define WRITER_BATCH_WORTH 256u
-/* Conflict names tried, a second apart each. */
-#define WRITER_KEEP_TRIES 1000u
-
-enum batch_stage {
-	BATCH_STAGING,
-	BATCH_INTENDED,
-	BATCH_ACTING,
-	BATCH_NAMED,
-	BATCH_FLUSHING,
-	BATCH_PUTTING,
-	BATCH_CLEANING,
-	BATCH_FILING,
-};
-
-struct batch {
-	struct list_node node; /* in writer->batches, oldest first */
-	struct writer *wr;
-	enum batch_stage stage;
-	struct list items;
-	uint32_t left; /* answers due in this stage */
-	int code;      /* STAGING: why it failed */
-	char text[200];
-};
-
-struct writer {
-	struct pull *pl;
-	struct list ready;
-	struct list batches;
-	struct buf record; /* scratch, for one intent */
-};
-
-#define BATCH_EACH(b, n)                                                       \
-	for (struct list_node *n = list_first(&(b)->items), *n##_next;         \
-	     n != NULL && (n##_next = list_next(&(b)->items, n), true);        \
-	     n = n##_next)
-#define ITEM_OF(n) LIST_ITEM(n, struct item, node)
 
 static void batch_name(struct batch *b);
-static bool batch_item_is_wanted(const struct item *it);
 
 struct writer *
 writer_new(struct pull *pl)
@@ -137,27 +97,16 @@ writer_remove(struct writer *wr, struct item *it)
 	list_remove(&wr->ready, &it->node);
 }
 
-/* Does it leave a batch that goes on without it? */
-static void
-batch_leave(struct batch *b, struct item *it)
+void
+writer_leave(struct batch *b, struct item *it)
 {
 	list_remove(&b->items, &it->node);
 	it->batch = NULL;
 	it->state = ITEM_LOADING;
 }
 
-static void
-batch_drop_intent(struct item *it)
-{
-	if (it->intent == 0)
-		return;
-	index_remove_intent(it->pl->f->ix, it->intent);
-	it->intent = 0;
-}
-
-/* Each try another. */
-static struct slice
-item_conflict_name(const struct item *it)
+struct slice
+writer_conflict_name(const struct item *it)
 {
 	struct folder *f = it->pl->f;
 
@@ -166,8 +115,8 @@ item_conflict_name(const struct item *it)
 	    core_scratch(f->en));
 }
 
-static void
-item_disown(struct item *it)
+void
+writer_disown(struct item *it)
 {
 	pull_disown(it->pl, it->path);
 	if (it->from.len > 0)
@@ -180,27 +129,26 @@ item_disown(struct item *it)
 static void
 batch_abandon(struct batch *b, struct item *it)
 {
-	batch_drop_intent(it);
-	batch_leave(b, it);
-	item_disown(it);
+	writer_drop_intent(it);
+	writer_leave(b, it);
+	writer_disown(it);
 	pull_item_cancel(it);
 }
 
-static void
-batch_fail(struct batch *b, struct item *it, int code, struct slice text)
+void
+writer_fail(struct batch *b, struct item *it, int code, struct slice text)
 {
-	batch_drop_intent(it);
-	batch_leave(b, it);
-	item_disown(it);
+	writer_drop_intent(it);
+	writer_leave(b, it);
+	writer_disown(it);
 	if (it->kind == ITEM_RMDIR && code == ERR_BUSY)
 		pull_rmdir_refused(it);
 	else
 		pull_item_error(it, code, text);
 }
 
-/* The batch is empty or done with. */
-static void
-batch_end(struct batch *b)
+void
+writer_end(struct batch *b)
 {
 	struct writer *wr = b->wr;
 
@@ -210,202 +158,12 @@ batch_end(struct batch *b)
 	writer_pump(wr);
 }
 
-/* CLEANING, FILING */
-
-static void
-clean_item_end(struct item *it)
-{
-	struct batch *b = it->batch;
-
-	if (it->intent_stays)
-		pull_avoid_temp(it->pl, it->temp);
-	else
-		batch_drop_intent(it);
-	batch_leave(b, it);
-	pull_item_end(it);
-}
-
-static void
-batch_filed(struct folder *f, void *arg, const struct event *ev)
-{
-	struct batch *b = arg;
-
-	(void)f;
-	BATCH_EACH(b, n)
-	{
-		/* Not flushed: the intent tells the next start. */
-		ITEM_OF(n)->intent_stays = ev->u.done.code != 0;
-		clean_item_end(ITEM_OF(n));
-	}
-	batch_end(b);
-}
-
-static void
-batch_add_dir(struct map *seen, struct slice *dir, uint32_t *count,
+void
+writer_add_dir(struct map *seen, struct slice *dir, uint32_t *count,
     struct slice path)
 {
 	if (map_put(seen, path, seen) == NULL)
 		dir[(*count)++] = path;
-}
-
-/* What is in the trash can stays there: only then its intents may go. */
-static void
-batch_file(struct batch *b)
-{
-	struct folder *f = b->wr->pl->f;
-	struct arena *scratch = core_scratch(f->en);
-	struct slice *dir = arena_array(scratch, b->items.count, sizeof(*dir));
-	struct map seen;
-	struct effect *ef;
-	uint32_t count = 0;
-
-	b->stage = BATCH_FILING;
-	core_map_init(f->en, &seen);
-	BATCH_EACH(b, n)
-	batch_add_dir(&seen, dir, &count,
-	    arena_dup(scratch, trash_dir(ITEM_OF(n)->path, scratch)));
-	map_fini(&seen);
-	ef = core_ask(f, EFFECT_SYNC_DIRS, batch_filed, b);
-	ef->u.sync.name = dir;
-	ef->u.sync.count = count;
-}
-
-/* The intents that go last need no commit of their own. */
-static void
-batch_cleaned(struct batch *b)
-{
-	if (b->left > 0)
-		return;
-	if (b->items.count > 0)
-		batch_file(b);
-	else
-		batch_end(b);
-}
-
-/* An item's bytes are where they shall be. */
-static void
-clean_item_done(struct item *it)
-{
-	struct batch *b = it->batch;
-
-	b->left--;
-	if (!it->filed)
-		clean_item_end(it);
-	batch_cleaned(b);
-}
-
-static void clean_keep(struct item *it);
-
-static void
-clean_kept(struct folder *f, void *arg, const struct event *ev)
-{
-	struct item *it = arg;
-	const int code = ev->u.done.code;
-
-	it->ops--;
-	if (code == ERR_EXISTS && it->keep_tries < WRITER_KEEP_TRIES) {
-		it->keep_tries++;
-		clean_keep(it);
-		return;
-	}
-	/*
-	 * Not there: the bytes stay in the temp, and the next start tries
-	 * again.  There: its name is not flushed.  In both cases it is the
-	 * intent that says that these bytes are a person's.
-	 */
-	it->intent_stays = true;
-	if (code == 0)
-		scan_hint(f, it->keep_now, false);
-	else
-		log_error(core_log(f->en),
-		    "writer conflict-copy failed path=%s text=\"%.*s\"",
-		    path_print(core_scratch(f->en), it->path),
-		    SLICE_FMT(ev->u.done.text));
-	clean_item_done(it);
-}
-
-/* A program still had the old file open and wrote to it: it gets a name. */
-static void
-clean_keep(struct item *it)
-{
-	struct folder *f = it->pl->f;
-	struct arena *scratch = core_scratch(f->en);
-	struct effect *ef = core_ask(f, EFFECT_PUT_BACK, clean_kept, it);
-
-	it->keep_now = item_own(it, item_conflict_name(it));
-	ef->path = arena_dup(scratch, it->keep_now);
-	ef->temp = arena_dup(scratch, it->temp);
-	it->ops++;
-}
-
-static void
-clean_done(struct folder *f, void *arg, const struct event *ev)
-{
-	struct item *it = arg;
-
-	it->ops--;
-	if (ev->u.done.code == ERR_CHANGED) {
-		clean_keep(it);
-		return;
-	}
-	if (it->to_trash) {
-		it->filed = trash_answered(f, ev, it->kept.size);
-		/* Then the bytes stay in the temp, as the intent says. */
-		it->intent_stays = !it->filed;
-	}
-	if (ev->u.done.code != 0)
-		pull_avoid_temp(it->pl, it->temp);
-	clean_item_done(it);
-}
-
-static void
-clean_note(struct item *it)
-{
-	struct folder *f = it->pl->f;
-	struct effect_note *note = core_note(f, NOTE_REMOTE_CHANGE);
-	struct arena *scratch = core_scratch(f->en);
-	const struct entry *e = &it->entry;
-
-	note->path = arena_dup(scratch, it->path);
-	note->action = slice_str(item_action(it));
-	for (uint32_t i = 0; i < f->share_count; i++)
-		if (devid_short(&f->share[i].device) == e->modified_by)
-			note->device = f->share[i].device;
-	note->bytes = e->size;
-	folder_changed(f, e->modified_by, it->path);
-	if (it->keep_now.len == 0)
-		return;
-	note = core_note(f, NOTE_CONFLICT);
-	note->path = arena_dup(scratch, it->keep_now);
-	note->reason = REASON_CONFLICT;
-	log_info(core_log(f->en), "writer conflict path=%s copy=%s",
-	    path_print(scratch, it->path), path_print(scratch, it->keep_now));
-}
-
-static void
-batch_clean_item(struct batch *b, struct item *it)
-{
-	struct folder *f = it->pl->f;
-	struct effect *ef;
-
-	clean_note(it);
-	item_disown(it);
-	if (it->keep_now.len > 0)
-		scan_hint(f, it->keep_now, false);
-	if (it->kept.type == IDENTITY_ABSENT) {
-		clean_item_end(it);
-		return;
-	}
-	it->ops++;
-	b->left++;
-	it->to_trash = trash_takes(f, &it->kept);
-	if (it->to_trash) {
-		trash_keep(f, it->path, it->temp, &it->kept, clean_done, it);
-		return;
-	}
-	ef = core_ask(f, EFFECT_DROP_TEMP, clean_done, it);
-	ef->temp = arena_dup(core_scratch(f->en), it->temp);
-	ef->want = it->kept;
 }
 
 static void
@@ -413,26 +171,21 @@ batch_put_done(struct folder *f, void *arg, const struct event *ev)
 {
 	struct batch *b = arg;
 
-	b->stage = BATCH_CLEANING;
 	if (ev->u.done.code != 0) {
 		/* The folder is halting: the intents stay, and tell it all. */
 		BATCH_EACH(b, n)
 		{
 			struct item *it = ITEM_OF(n);
 
-			batch_leave(b, it);
-			item_disown(it);
+			writer_leave(b, it);
+			writer_disown(it);
 			pull_item_end(it);
 		}
-		batch_end(b);
+		writer_end(b);
 		return;
 	}
-	b->left = 1; /* ours */
-	BATCH_EACH(b, n)
-	batch_clean_item(b, ITEM_OF(n));
-	b->left--;
 	f->pull->again = true;
-	batch_cleaned(b);
+	writer_clean(b);
 	pull_plan_soon(f->pull);
 }
 
@@ -508,7 +261,7 @@ batch_put(struct batch *b)
 		 * the intent says whose it was. */
 		if (MUTANT(MUTANT_INTENT_GONE_EARLY) ||
 		    it->kept.type == IDENTITY_ABSENT)
-			batch_drop_intent(it);
+			writer_drop_intent(it);
 	}
 	core_commit(b->wr->pl->f, batch_put_done, b);
 }
@@ -535,7 +288,7 @@ batch_flushed(struct folder *f, void *arg, const struct event *ev)
 		}
 	}
 	if (b->items.count == 0)
-		batch_end(b);
+		writer_end(b);
 	else
 		batch_put(b);
 	if (next != NULL &&
@@ -559,7 +312,7 @@ batch_add_parent(struct map *seen, struct slice *dir, uint32_t *count,
     struct slice path)
 {
 	if (path.len > 0)
-		batch_add_dir(seen, dir, count, path_parent(path));
+		writer_add_dir(seen, dir, count, path_parent(path));
 }
 
 /* Every directory whose names changed, once. */
@@ -601,8 +354,8 @@ batch_name(struct batch *b)
 
 /* ACTING */
 
-static void
-batch_acted(struct batch *b)
+void
+writer_acted(struct batch *b)
 {
 	if (--b->left > 0)
 		return;
@@ -617,168 +370,7 @@ batch_acted(struct batch *b)
 	if (next != NULL &&
 	    LIST_ITEM(next, struct batch, node)->stage == BATCH_NAMED)
 		batch_name(LIST_ITEM(next, struct batch, node));
-	batch_end(b);
-}
-
-static void act_done(struct folder *f, void *arg, const struct event *ev);
-
-static struct effect_meta
-act_meta(const struct item *it)
-{
-	const struct entry *e = &it->entry;
-
-	return (struct effect_meta){
-		.set_perms = e->type != ENTRY_LINK && !e->no_perms &&
-			     !it->pl->f->cfg.ignore_perms,
-		.perms = e->perms & 0777u,
-		.set_mtime = e->type == ENTRY_FILE,
-		.mtime_s = e->mtime_s,
-		.mtime_ns = e->mtime_ns,
-	};
-}
-
-/* Moved, with other permissions or another time than it had. */
-static void
-act_meta_too(struct item *it)
-{
-	struct folder *f = it->pl->f;
-	struct effect *ef = core_ask(f, EFFECT_SET_META, act_done, it);
-
-	it->set_meta = false;
-	f->unflushed = true; /* as batch_put_item() */
-	it->ops++;
-	ef->path = arena_dup(core_scratch(f->en), it->path);
-	ef->want = it->seen;
-	ef->u.meta = act_meta(it);
-}
-
-/*
- * It has its new name and not its new attributes.  What we have is what the new
- * version was made from, so these are still wanted; a failure to give it them
- * is not a person's file that appeared.
- */
-static void
-act_moved_only(struct item *it)
-{
-	struct pull *pl = it->pl;
-	const struct arena_mark mark = arena_mark(&pl->row);
-
-	it->entry.version =
-	    item_own_version(it, version_before(it->entry.version, &pl->row));
-	it->entry.perms = it->seen.mode & 0777u;
-	it->entry.mtime_s = it->seen.mtime_s;
-	it->entry.mtime_ns = it->seen.mtime_ns;
-	arena_reset(&pl->row, mark);
-}
-
-/*
- * Something is where the bytes were to go.  What no intent speaks of is a rest
- * of an index that was lost: it is in the way until it goes.
- */
-static void
-act_clear_temp(struct item *it)
-{
-	struct pull *pl = it->pl;
-	struct effect *ef;
-
-	if (!pull_take_temp(pl, it->temp))
-		return;
-	ef = core_tell(pl->f, EFFECT_DROP_TEMP);
-	ef->temp = arena_dup(core_scratch(pl->f->en), it->temp);
-}
-
-/* The name for the conflict copy is taken: once more, with another. */
-static bool
-act_again(struct batch *b, struct item *it)
-{
-	if (it->keep.len == 0 || it->stale || it->pl->stopped ||
-	    it->keep_tries == WRITER_KEEP_TRIES)
-		return false;
-	batch_drop_intent(it);
-	batch_leave(b, it);
-	item_disown(it);
-	it->keep_tries++;
-	it->keep = item_own(it, item_conflict_name(it));
-	writer_add(b->wr, it);
-	return true;
-}
-
-static void
-act_done(struct folder *f, void *arg, const struct event *ev)
-{
-	struct item *it = arg;
-	struct batch *b = it->batch;
-	const int code = ev->u.done.code;
-
-	(void)f;
-	it->ops--;
-	if (code == ERR_EXISTS && act_again(b, it)) {
-		batch_acted(b);
-		return;
-	}
-	if (code == ERR_EXISTS && it->kind == ITEM_REMOVE)
-		act_clear_temp(it);
-	if (code != 0 && it->acted) {
-		act_moved_only(it);
-		batch_acted(b);
-		return;
-	}
-	if (code != 0 && !MUTANT(MUTANT_ACT_ERROR_IGNORED)) {
-		batch_fail(b, it, code, ev->u.done.text);
-		batch_acted(b);
-		return;
-	}
-	it->acted = true;
-	it->touched = false; /* what is in the temp now is none of ours */
-	it->seen = ev->u.done.seen;
-	it->kept = ev->u.done.kept;
-	if (it->set_meta) {
-		act_meta_too(it);
-		return;
-	}
-	if (it->keep.len > 0) {
-		it->keep_now = it->keep;
-		it->kept.type = IDENTITY_ABSENT; /* not in the temp */
-	}
-	batch_acted(b);
-}
-
-static void
-act_start(struct item *it)
-{
-	static const enum effect_kind kind[] = {
-		[ITEM_FILE] = EFFECT_FINISH_FILE,
-		[ITEM_LINK] = EFFECT_MAKE_LINK,
-		[ITEM_META] = EFFECT_SET_META,
-		[ITEM_REMOVE] = EFFECT_REMOVE,
-		[ITEM_RMDIR] = EFFECT_REMOVE,
-		[ITEM_MOVE] = EFFECT_MOVE,
-	};
-	struct folder *f = it->pl->f;
-	struct arena *scratch = core_scratch(f->en);
-	/* Out of the way by a rename alone: nobody looks into staging. */
-	const bool moves = it->kind == ITEM_REMOVE && it->keep.len > 0;
-	struct effect *ef =
-	    core_ask(f, moves ? EFFECT_MOVE : kind[it->kind], act_done, it);
-
-	it->ops++;
-	ef->path = arena_dup(scratch, it->path);
-	ef->temp = arena_dup(scratch, it->temp);
-	ef->want = it->want;
-	if (moves) {
-		ef->u.move.to = arena_dup(scratch, it->keep);
-	} else if (it->kind == ITEM_FILE) {
-		ef->u.finish.keep = arena_dup(scratch, it->keep);
-	} else if (it->kind == ITEM_LINK) {
-		ef->u.link.target = arena_dup(scratch, it->entry.link_target);
-	} else if (it->kind == ITEM_META) {
-		ef->u.meta = act_meta(it);
-	} else if (it->kind == ITEM_MOVE) {
-		ef->path = arena_dup(scratch, it->from);
-		ef->want = it->want_from;
-		ef->u.move.to = arena_dup(scratch, it->path);
-		ef->u.move.want_to = it->want;
-	}
+	writer_end(b);
 }
 
 static void
@@ -793,174 +385,17 @@ batch_act(struct batch *b)
 		if (it->acted)
 			continue; /* a directory, made before */
 		if ((it->stale && !MUTANT(MUTANT_PLAN_NOT_REVALIDATED)) ||
-		    !batch_item_is_wanted(it) || b->wr->pl->stopped) {
+		    !writer_is_wanted(it) || b->wr->pl->stopped) {
 			batch_abandon(b, it);
 			continue;
 		}
 		b->left++;
-		act_start(it);
+		writer_act(it);
 	}
-	batch_acted(b);
+	writer_acted(b);
 }
 
 /* INTENDED */
-
-static bool
-intent_kind_of(const struct item *it, enum intent_kind *out)
-{
-	switch (it->kind) {
-	case ITEM_FILE:
-		*out = INTENT_FILE;
-		return true;
-	case ITEM_LINK:
-		*out = INTENT_LINK;
-		return true;
-	case ITEM_REMOVE:
-		*out = INTENT_REMOVE;
-		return true;
-	case ITEM_MOVE:
-		*out = INTENT_MOVE;
-		return true;
-	case ITEM_DIR:
-		*out = INTENT_MAKE_DIR;
-		return true;
-	case ITEM_META:
-		*out = INTENT_META;
-		return true;
-	case ITEM_RMDIR:
-		*out = INTENT_RMDIR;
-		return true;
-	case ITEM_MOVE_DIR:
-		break; /* pull_move.c writes its own */
-	}
-	return false;
-}
-
-/* How what is there will look. */
-static struct identity
-intent_meta(const struct item *it)
-{
-	const struct effect_meta meta = act_meta(it);
-	struct identity out = it->want;
-
-	if (meta.set_perms)
-		out.mode = (out.mode & ~0777u) | meta.perms;
-	if (meta.set_mtime) {
-		out.mtime_s = meta.mtime_s;
-		out.mtime_ns = meta.mtime_ns;
-	}
-	return out;
-}
-
-static bool
-intent_put(struct writer *wr, struct item *it)
-{
-	struct intent in = {
-		.path = it->path,
-		.from = it->from,
-		.temp = it->temp,
-		.keep = it->keep,
-		.replace = it->replace,
-		.base = it->kind == ITEM_MOVE ? it->want_from : it->want,
-		.staged = it->staged,
-		.had = it->had,
-		.before = it->base,
-		.target = it->entry.version,
-		.gone = it->gone.version,
-	};
-
-	/* A directory is made, or was there, before it comes here. */
-	if (it->acted || MUTANT(MUTANT_NO_INTENT) ||
-	    !intent_kind_of(it, &in.kind))
-		return false;
-	if (in.kind == INTENT_META)
-		in.staged = intent_meta(it);
-	buf_clear(&wr->record);
-	intent_encode(&in, &wr->record);
-	it->intent = index_put_intent(wr->pl->f->ix, buf_slice(&wr->record));
-	it->intended = true;
-	return true;
-}
-
-void
-writer_intend_dir(struct writer *wr, struct item *it)
-{
-	ASSERT(it->kind == ITEM_DIR && it->intent == 0);
-	intent_put(wr, it);
-}
-
-/*
- * Is `target` still what `path` shall become?  Something may have come since
- * that makes what we had the winner, or a rule that ignores it: no pass meets
- * such a row.
- */
-static bool
-batch_is_wanted(struct pull *pl, struct slice path, struct version target,
-    bool dir)
-{
-	const struct arena_mark mark = arena_mark(&pl->row);
-	const struct row *row = index_row(pl->f->ix, path, &pl->row);
-	const struct row_version *global = row == NULL ? NULL : row_global(row);
-	const bool is =
-	    global != NULL && version_equal(global->entry.version, target) &&
-	    (dir ||
-		((row->flags & ROW_IGNORED) == 0 && row->local != row->global));
-
-	arena_reset(&pl->row, mark);
-	return is || MUTANT(MUTANT_TARGET_UNCHECKED);
-}
-
-static bool
-batch_item_is_wanted(const struct item *it)
-{
-	if (it->implicit || it->acted)
-		return true;
-	return batch_is_wanted(it->pl, it->path, it->entry.version,
-		   it->kind == ITEM_DIR) &&
-	       (it->kind != ITEM_MOVE ||
-		   batch_is_wanted(it->pl, it->from, it->gone.version, false));
-}
-
-/* Is the index still as it was when this was planned?  RELIABILITY.md I23. */
-static bool
-batch_base_is_same(struct pull *pl, struct slice path, bool had,
-    struct version base, struct identity *want)
-{
-	const struct row *row = index_row(pl->f->ix, path, &pl->row);
-	const struct row_version *local = row == NULL ? NULL : row_local(row);
-
-	if ((local != NULL) != had)
-		return false;
-	if (local == NULL)
-		return true;
-	if (!version_equal(local->entry.version, base) &&
-	    !MUTANT(MUTANT_PLAN_NOT_REVALIDATED))
-		return false;
-	*want = row->seen;
-	return true;
-}
-
-static bool
-batch_item_is_current(struct item *it)
-{
-	struct pull *pl = it->pl;
-	struct identity want = it->want;
-	const struct arena_mark mark = arena_mark(&pl->row);
-	bool same;
-
-	if (it->stale && !MUTANT(MUTANT_PLAN_NOT_REVALIDATED))
-		return false;
-	if (!batch_item_is_wanted(it))
-		return false;
-	if (it->acted || it->kind == ITEM_MOVE)
-		return true; /* a scan would have made it stale */
-	same = batch_base_is_same(pl, it->path, it->had, it->base, &want);
-	arena_reset(&pl->row, mark);
-	/* Deleted here: whatever the row remembers, nothing is there. */
-	if (same && it->want.type != IDENTITY_ABSENT)
-		it->want = want;
-	return same;
-}
 
 static void
 batch_intent_done(struct folder *f, void *arg, const struct event *ev)
@@ -986,7 +421,7 @@ batch_intend(struct batch *b)
 	{
 		struct item *it = ITEM_OF(n);
 
-		if (pl->stopped || !batch_item_is_current(it)) {
+		if (pl->stopped || !writer_is_current(it)) {
 			batch_abandon(b, it);
 			continue;
 		}
@@ -995,7 +430,7 @@ batch_intend(struct batch *b)
 			pull_own(pl, it->from);
 		if (it->keep.len > 0)
 			pull_own(pl, it->keep);
-		intents += intent_put(b->wr, it);
+		intents += writer_intend(b->wr, it);
 	}
 	if (intents > 0 && !MUTANT(MUTANT_INTENT_NOT_AWAITED))
 		core_commit(pl->f, batch_intent_done, b);
@@ -1025,7 +460,7 @@ batch_discard(struct folder *f, void *arg, const struct event *ev)
 			ef->temp = arena_dup(core_scratch(f->en), it->temp);
 			it->touched = false;
 		}
-		batch_fail(b, it, b->code, slice_str(b->text));
+		writer_fail(b, it, b->code, slice_str(b->text));
 	}
 	batch_intend(b);
 }
