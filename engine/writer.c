@@ -6,7 +6,8 @@
  *	STAGING  temps are flushed
  *	INTENDED intents are being committed
  *	ACTING   names are changed
- *	NAMED    waits for earlier batches, then directories are flushed
+ *	NAMED    waits for earlier batches
+ *	FLUSHING directories are flushed
  *	PUTTING  rows are being committed
  *	CLEANING what was taken off the names goes to the trash can
  *	FILING   its directories are flushed
@@ -32,7 +33,7 @@
 /* While one is under way the next gathers as many: flushes cost the same. */
 #define WRITER_BATCH_WORTH 256u
 
-static void batch_name(struct batch *b);
+static void batch_let(struct list_node *next);
 
 struct writer *
 writer_new(struct pull *pl)
@@ -159,11 +160,31 @@ writer_end(struct batch *b)
 }
 
 void
-writer_add_dir(struct map *seen, struct slice *dir, uint32_t *count,
-    struct slice path)
+writer_dirs_init(struct writer_dirs *dirs, struct folder *f, size_t cap)
 {
-	if (map_put(seen, path, seen) == NULL)
-		dir[(*count)++] = path;
+	core_map_init(f->en, &dirs->seen);
+	dirs->name = arena_array(core_scratch(f->en), cap, sizeof(*dirs->name));
+	dirs->count = 0;
+}
+
+void
+writer_dirs_add(struct writer_dirs *dirs, struct slice path)
+{
+	if (map_put(&dirs->seen, path, dirs) == NULL)
+		dirs->name[dirs->count++] = path;
+}
+
+void
+writer_dirs_flush(struct writer_dirs *dirs, struct folder *f,
+    core_done_fn *done, void *arg)
+{
+	struct effect *ef = core_ask(f, EFFECT_SYNC_DIRS, done, arg);
+
+	for (uint32_t i = 0; i < dirs->count; i++)
+		dirs->name[i] = arena_dup(core_scratch(f->en), dirs->name[i]);
+	ef->u.sync.name = dirs->name;
+	ef->u.sync.count = dirs->count;
+	map_fini(&dirs->seen);
 }
 
 static void
@@ -291,9 +312,7 @@ batch_flushed(struct folder *f, void *arg, const struct event *ev)
 		writer_end(b);
 	else
 		batch_put(b);
-	if (next != NULL &&
-	    LIST_ITEM(next, struct batch, node)->stage == BATCH_NAMED)
-		batch_name(LIST_ITEM(next, struct batch, node));
+	batch_let(next);
 }
 
 static bool
@@ -308,11 +327,10 @@ batch_is_first_to_name(const struct batch *b)
 }
 
 static void
-batch_add_parent(struct map *seen, struct slice *dir, uint32_t *count,
-    struct slice path)
+batch_add_parent(struct writer_dirs *dirs, struct slice path)
 {
 	if (path.len > 0)
-		writer_add_dir(seen, dir, count, path_parent(path));
+		writer_dirs_add(dirs, path_parent(path));
 }
 
 /* Every directory whose names changed, once. */
@@ -320,36 +338,39 @@ static void
 batch_name(struct batch *b)
 {
 	struct folder *f = b->wr->pl->f;
-	struct arena *scratch = core_scratch(f->en);
-	struct slice *dir =
-	    arena_array(scratch, b->items.count * 3 + 1, sizeof(*dir));
-	struct map seen;
-	struct effect *ef;
-	uint32_t count = 0;
+	struct writer_dirs dirs;
 
 	b->stage = BATCH_NAMED;
 	if (!batch_is_first_to_name(b))
 		return;
 	b->stage = BATCH_FLUSHING;
-	core_map_init(f->en, &seen);
+	writer_dirs_init(&dirs, f, b->items.count * 3);
 	BATCH_EACH(b, n)
 	{
 		struct item *it = ITEM_OF(n);
 
 		/* The old directory first: if the new one alone is flushed,
 		 * btrfs may show the file at both names after a power cut. */
-		batch_add_parent(&seen, dir, &count, it->from);
-		batch_add_parent(&seen, dir, &count, it->path);
-		batch_add_parent(&seen, dir, &count, it->keep_now);
+		batch_add_parent(&dirs, it->from);
+		batch_add_parent(&dirs, it->path);
+		batch_add_parent(&dirs, it->keep_now);
 	}
-	map_fini(&seen);
 	if (MUTANT(MUTANT_NO_DIR_FLUSH))
-		count = 0;
-	for (uint32_t i = 0; i < count; i++)
-		dir[i] = arena_dup(scratch, dir[i]);
-	ef = core_ask(f, EFFECT_SYNC_DIRS, batch_flushed, b);
-	ef->u.sync.name = dir;
-	ef->u.sync.count = count;
+		dirs.count = 0;
+	writer_dirs_flush(&dirs, f, batch_flushed, b);
+}
+
+/* The batch behind one that was in its way. */
+static void
+batch_let(struct list_node *next)
+{
+	struct batch *b;
+
+	if (next == NULL)
+		return;
+	b = LIST_ITEM(next, struct batch, node);
+	if (b->stage == BATCH_NAMED)
+		batch_name(b);
 }
 
 /* ACTING */
@@ -364,12 +385,8 @@ writer_acted(struct batch *b)
 		return;
 	}
 	/* Nobody is left; those behind must not wait for us. */
-	struct list_node *next = list_next(&b->wr->batches, &b->node);
-
 	b->stage = BATCH_CLEANING;
-	if (next != NULL &&
-	    LIST_ITEM(next, struct batch, node)->stage == BATCH_NAMED)
-		batch_name(LIST_ITEM(next, struct batch, node));
+	batch_let(list_next(&b->wr->batches, &b->node));
 	writer_end(b);
 }
 

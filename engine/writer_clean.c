@@ -47,21 +47,14 @@ static void
 clean_file(struct batch *b)
 {
 	struct folder *f = b->wr->pl->f;
-	struct arena *scratch = core_scratch(f->en);
-	struct slice *dir = arena_array(scratch, b->items.count, sizeof(*dir));
-	struct map seen;
-	struct effect *ef;
-	uint32_t count = 0;
+	struct writer_dirs dirs;
 
 	b->stage = BATCH_FILING;
-	core_map_init(f->en, &seen);
+	writer_dirs_init(&dirs, f, b->items.count);
 	BATCH_EACH(b, n)
-	writer_add_dir(&seen, dir, &count,
-	    arena_dup(scratch, trash_dir(ITEM_OF(n)->path, scratch)));
-	map_fini(&seen);
-	ef = core_ask(f, EFFECT_SYNC_DIRS, clean_filed, b);
-	ef->u.sync.name = dir;
-	ef->u.sync.count = count;
+	writer_dirs_add(&dirs,
+	    trash_dir(ITEM_OF(n)->path, core_scratch(f->en)));
+	writer_dirs_flush(&dirs, f, clean_filed, b);
 }
 
 /* The intents that go last need no commit of their own. */

@@ -41,6 +41,13 @@ struct batch {
 	char text[200];
 };
 
+/* Directories that are flushed together, each once. */
+struct writer_dirs {
+	struct map seen;
+	struct slice *name; /* in scratch */
+	uint32_t count;
+};
+
 struct writer {
 	struct pull *pl;
 	struct list ready;
@@ -69,9 +76,13 @@ void writer_acted(struct batch *b);
 void writer_end(struct batch *b);
 /* Of item->keep_tries: each try another.  In scratch. */
 struct slice writer_conflict_name(const struct item *it);
-/* Put `path` behind dir[] unless `seen` has it; borrows it. */
-void writer_add_dir(struct map *seen, struct slice *dir, uint32_t *count,
-    struct slice path);
+/* For `cap` directories at most, to be asked for in this step. */
+void writer_dirs_init(struct writer_dirs *dirs, struct folder *f, size_t cap);
+/* Borrows `path` until they are flushed. */
+void writer_dirs_add(struct writer_dirs *dirs, struct slice path);
+/* Ask for it, with `done`; ends `dirs`. */
+void writer_dirs_flush(struct writer_dirs *dirs, struct folder *f,
+    core_done_fn *done, void *arg);
 
 /* writer_intent.c */
 /*
