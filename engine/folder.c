@@ -2,14 +2,13 @@
  * One folder's life: open, prove the root, read the rules, recover, run; halt
  * when something is not as it must be, and come back by itself.  See folder.h.
  */
-#include "engine/folder.h"
+#include "engine/folder_state.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "engine/base/assert.h"
 #include "engine/base/mem.h"
-#include "engine/base/mutant.h"
 #include "engine/base/path.h"
 #include "engine/brake.h"
 #include "engine/core_state.h"
@@ -21,19 +20,10 @@
 #include "engine/trash.h"
 
 #define FOLDER_RETRY_NS (5 * CLOCK_S) /* of a halted folder */
-/* A commit waits this long for more puts, unless somebody waits for it. */
-#define FOLDER_COMMIT_GAP_NS (25 * CLOCK_MS)
-/* While much changes, longer: each commit rewrites the pages it touches. */
-#define FOLDER_COMMIT_BULK 512u
-#define FOLDER_COMMIT_BULK_NS (250 * CLOCK_MS)
-#define FOLDER_COMMIT_RETRY_NS CLOCK_S
 
 static void folder_open(struct folder *f);
-static void folder_start(struct folder *f);
-static void folder_halt_softly(struct folder *f, enum reason r,
-    struct slice text);
 
-static const char *
+const char *
 folder_name(const struct folder *f)
 {
 	return path_print(core_scratch(f->en), f->cfg.id);
@@ -98,24 +88,6 @@ folder_talks(const struct folder *f)
 	       (f->state == FOLDER_HALTED && f->soft);
 }
 
-struct share *
-folder_share(struct folder *f, const struct devid *dev)
-{
-	for (uint32_t i = 0; i < f->share_count; i++)
-		if (devid_equal(&f->share[i].device, dev))
-			return &f->share[i];
-	return NULL;
-}
-
-struct share *
-folder_share_of_slot(struct folder *f, uint32_t slot)
-{
-	for (uint32_t i = 0; i < f->share_count; i++)
-		if (f->share[i].slot == slot)
-			return &f->share[i];
-	return NULL;
-}
-
 void
 folder_changed(struct folder *f, uint64_t by_short, struct slice path)
 {
@@ -133,127 +105,6 @@ folder_changed(struct folder *f, uint64_t by_short, struct slice path)
 	f->changed_wall_ns = core_now(f->en).wall_ns;
 	memcpy(f->changed_path, path.ptr, n);
 	f->changed_path[n] = '\0';
-}
-
-/* --- Commits --- */
-
-enum reason
-folder_flush_reason(int code)
-{
-	return code == ERR_FULL           ? REASON_DISK_FULL
-	       : code == ERR_READ_ONLY    ? REASON_READ_ONLY_DISK
-	       : code == ERR_MISSING_ROOT ? REASON_ROOT_MISSING
-					  : REASON_IO_ERROR;
-}
-
-/*
- * The flush before a commit failed: pages written since the last one may be
- * lost, and no later flush will say so.  What the rows say of people's files is
- * still right, and the sooner others hear it, the sooner there is a copy on a
- * disk that works.  But nothing that is staged may be put by its name any more:
- * the folder is opened anew, and temps are then read from the disk.
- */
-static void
-folder_flush_failed(struct folder *f, const struct event *ev)
-{
-	if (ev->u.done.flush_code == ERR_BUSY) {
-		f->unflushed = true; /* it was not tried */
-		return;
-	}
-	if (!MUTANT(MUTANT_COMMIT_FLUSH_IGNORED))
-		folder_halt(f, folder_flush_reason(ev->u.done.flush_code),
-		    "flush: what was written last may not be on the disk");
-}
-
-static void
-folder_on_commit(struct folder *f, void *arg, const struct event *ev)
-{
-	const int code =
-	    MUTANT(MUTANT_COMMIT_ERROR_IGNORED) ? 0 : ev->u.done.code;
-
-	(void)arg;
-	f->commit_busy = false;
-	/* First: an intent in this commit may be of what is lost. */
-	if (ev->u.done.flush_code != 0)
-		folder_flush_failed(f, ev);
-	if (code == ERR_FULL || code == ERR_BUSY) {
-		/* Nothing is lost: the puts are still in memory. */
-		for (size_t i = 0; i < f->commit_now.len; i++)
-			*VEC_ADD(&f->commit_wait) = f->commit_now.item[i];
-		VEC_CLEAR(&f->commit_now);
-		f->unflushed |= f->commit_flush;
-		core_timer_set(f->en, &f->commit_timer,
-		    core_now(f->en).mono_ns + FOLDER_COMMIT_RETRY_NS);
-		f->commit_start_ns = core_now(f->en).mono_ns;
-		/* The index may be on another disk: the trash can stays. */
-		folder_halt_softly(f,
-		    code == ERR_FULL ? REASON_DISK_FULL : REASON_BUSY,
-		    ev->u.done.text);
-		return;
-	}
-	if (code == 0)
-		f->committed_seq = f->commit_seq;
-	for (size_t i = 0; i < f->commit_now.len; i++) {
-		const struct folder_waiter w = f->commit_now.item[i];
-
-		w.done(f, w.arg, ev);
-	}
-	VEC_CLEAR(&f->commit_now);
-	if (code == 0)
-		exchange_index_grew(f);
-	else
-		folder_halt(f, REASON_IO_ERROR, "%.*s",
-		    SLICE_FMT(ev->u.done.text));
-}
-
-static void
-folder_begin_commit(struct folder *f)
-{
-	struct effect *ef;
-
-	ASSERT(f->commit_now.len == 0);
-	f->commit_puts = index_pending(f->ix);
-	index_flush(f->ix);
-	f->commit_busy = true;
-	f->commit_start_ns = core_now(f->en).mono_ns;
-	f->commit_seq = index_seq(f->ix);
-	for (size_t i = 0; i < f->commit_wait.len; i++)
-		*VEC_ADD(&f->commit_now) = f->commit_wait.item[i];
-	VEC_CLEAR(&f->commit_wait);
-	core_timer_clear(f->en, &f->commit_timer);
-	f->commit_flush = f->unflushed;
-	f->unflushed = false;
-	if (MUTANT(MUTANT_TOLD_TOO_EARLY)) {
-		f->committed_seq = f->commit_seq;
-		exchange_index_grew(f);
-	}
-	ef = core_ask(f, EFFECT_COMMIT, folder_on_commit, NULL);
-	ef->u.commit.flush =
-	    f->commit_flush && !MUTANT(MUTANT_PEOPLE_UNFLUSHED);
-}
-
-static void
-folder_consider_commit(struct folder *f)
-{
-	const uint64_t now = core_now(f->en).mono_ns;
-	const uint64_t due =
-	    f->commit_start_ns + (f->commit_puts < FOLDER_COMMIT_BULK
-					 ? FOLDER_COMMIT_GAP_NS
-					 : FOLDER_COMMIT_BULK_NS);
-	const bool waiting = f->commit_timer.node.pos != HEAP_OUT;
-	const size_t pending = index_pending(f->ix);
-
-	if (f->commit_busy || (pending == 0 && f->commit_wait.len == 0))
-		return;
-	if (f->soft && waiting)
-		return; /* the disk is full; the timer tries again */
-	if (f->commit_wait.len > 0 || pending >= LIMIT_COMMIT_OPS ||
-	    now >= due || f->state == FOLDER_CLOSING) {
-		folder_begin_commit(f);
-		return;
-	}
-	if (!waiting)
-		core_timer_set(f->en, &f->commit_timer, due);
 }
 
 /* --- Closing and halting --- */
@@ -335,8 +186,7 @@ folder_halt(struct folder *f, enum reason r, const char *fmt, ...)
 	f->reason = r;
 }
 
-/* Its index stays open, and it goes on when the disk is well. */
-static void
+void
 folder_halt_softly(struct folder *f, enum reason r, struct slice text)
 {
 	if (f->state != FOLDER_RUNNING)
@@ -391,13 +241,10 @@ folder_drop_parts(struct folder *f)
 	scan_free(f->scan);
 	pull_free(f->pull);
 	index_close(f->ix);
-	ignore_free(f->ignore);
-	ignore_free(f->ignore_new);
 	f->scan = NULL;
 	f->pull = NULL;
 	f->ix = NULL;
-	f->ignore = f->ignore_new = NULL;
-	f->ignore_busy = f->ignore_again = false;
+	folder_rules_drop(f);
 	mem_free(f->list);
 	f->list = NULL;
 	f->list_count = 0;
@@ -443,13 +290,11 @@ folder_continue_close(struct folder *f)
 	if (f->ops > 0)
 		return;
 	if (f->ix != NULL && index_error(f->ix) == NULL && !f->rebuild &&
-	    f->reason != REASON_IO_ERROR &&
-	    (index_pending(f->ix) > 0 || f->commit_wait.len > 0)) {
-		folder_begin_commit(f);
+	    f->reason != REASON_IO_ERROR && folder_commit_is_wanted(f)) {
+		folder_commit_begin(f);
 		return;
 	}
-	VEC_CLEAR(&f->commit_wait);
-	core_timer_clear(f->en, &f->commit_timer);
+	folder_commit_drop(f);
 	folder_drop_parts(f);
 	if (f->opened) {
 		f->opened = false;
@@ -473,59 +318,10 @@ folder_step_end(struct folder *f)
 		    "%s", index_error(f->ix)->text);
 		return;
 	}
-	folder_consider_commit(f);
+	folder_commit_consider(f);
 }
 
 /* --- Opening --- */
-
-static void
-folder_on_include(struct folder *f, void *arg, const struct event *ev)
-{
-	struct slice path = SLICE_EMPTY;
-	struct err err = { 0 };
-	struct payload *pl = ev->u.done.payload;
-	int rc = 0;
-
-	(void)arg;
-	f->ignore_busy = false;
-	if (f->state == FOLDER_CLOSING || f->ignore_new == NULL) {
-		payload_free(pl);
-		return;
-	}
-	if (ignore_wanted(f->ignore_new, &path)) {
-		if (ev->u.done.code == 0)
-			rc = ignore_add(f->ignore_new, path, payload_slice(pl),
-			    &err);
-		else
-			rc = err_set(&err, ERR_INVALID, "include %.*s: %.*s",
-			    SLICE_FMT(path), SLICE_FMT(ev->u.done.text));
-	} else if (ev->u.done.code == 0) {
-		rc = ignore_parse(f->ignore_new, payload_slice(pl), &err);
-	} else if (ev->u.done.code != ERR_NOT_FOUND) {
-		rc = err_set(&err, ERR_INVALID, ".stignore: %.*s",
-		    SLICE_FMT(ev->u.done.text));
-	}
-	payload_free(pl);
-	if (rc < 0) {
-		/* No rules, because there is nothing at all? */
-		if (ev->u.done.code == ERR_MISSING_ROOT)
-			folder_halt(f, REASON_ROOT_MISSING, "%s", err.text);
-		else
-			folder_halt(f, REASON_IGNORES_BAD, "%s", err.text);
-		return;
-	}
-	folder_start(f);
-}
-
-static void
-folder_ask_ignore(struct folder *f, struct slice path)
-{
-	struct effect *ef =
-	    core_ask(f, EFFECT_READ_FILE, folder_on_include, NULL);
-
-	ef->path = path;
-	f->ignore_busy = true;
-}
 
 static void
 folder_on_recovered(struct folder *f)
@@ -548,57 +344,10 @@ folder_on_recovered(struct folder *f)
 		    core_now(f->en).mono_ns + f->cfg.rescan_ns);
 }
 
-/* The rules are complete, or another file of them is asked for. */
-static void
-folder_start(struct folder *f)
-{
-	struct slice path = SLICE_EMPTY;
-	const bool first = f->ignore == NULL;
-	bool changed;
-
-	if (ignore_wanted(f->ignore_new, &path)) {
-		folder_ask_ignore(f, path);
-		return;
-	}
-	changed =
-	    first || ignore_digest(f->ignore) != ignore_digest(f->ignore_new);
-	ignore_free(f->ignore);
-	f->ignore = f->ignore_new;
-	f->ignore_new = NULL;
-	if (first) {
-		pull_recover(f, folder_on_recovered);
-	} else if (changed) {
-		log_info(core_log(f->en), "folder rules folder=%s count=%u",
-		    folder_name(f), ignore_count(f->ignore));
-		folder_settle(f);
-		scan_all(f);
-		pull_retry(f);
-	}
-	if (f->ignore_again) {
-		f->ignore_again = false;
-		folder_read_ignores(f);
-	} else if (!first) {
-		scan_go_on(f); /* it waited for the rules */
-	}
-}
-
-static void
-folder_begin_ignores(struct folder *f)
-{
-	ignore_free(f->ignore_new);
-	f->ignore_new = ignore_new();
-	folder_ask_ignore(f, SLICE_LIT(".stignore"));
-}
-
 void
-folder_read_ignores(struct folder *f)
+folder_recover(struct folder *f)
 {
-	if (f->ix == NULL || f->state == FOLDER_CLOSING)
-		return;
-	if (f->ignore_busy)
-		f->ignore_again = true;
-	else if (f->ignore != NULL || f->state != FOLDER_OPENING)
-		folder_begin_ignores(f); /* else the start will, in time */
+	pull_recover(f, folder_on_recovered);
 }
 
 static enum reason
@@ -628,21 +377,7 @@ folder_on_marker(struct folder *f, void *arg, const struct event *ev)
 	/* Only now could it be tried what this file system can do. */
 	f->root = ev->u.done.root;
 	folder_know_root(f, &f->root.identity);
-	folder_begin_ignores(f);
-}
-
-static void
-folder_bind(struct folder *f)
-{
-	struct err err = { 0 };
-
-	for (uint32_t i = 0; i < f->share_count; i++)
-		if (f->ix != NULL && index_slot(f->ix, &f->share[i].device,
-					 &f->share[i].slot, &err) < 0)
-			log_error(core_log(f->en), "folder slot: %s", err.text);
-	if (f->ix != NULL)
-		exchange_index_leave(f);
-	exchange_bind_shares(f);
+	folder_rules_begin(f);
 }
 
 /* Sequences given out so far are lower, unless it were thousands a second all
@@ -697,7 +432,7 @@ folder_on_open(struct folder *f, void *arg, const struct event *ev)
 	f->settled = false;
 	f->scan = scan_new(f);
 	f->pull = pull_new(f);
-	folder_bind(f);
+	folder_share_bind(f);
 	brake_open(f);
 	/* The staging directory is needed in any case; the marker is made only
 	 * for an index that never saw one (judged above). */
@@ -748,22 +483,7 @@ folder_on_rescan(struct engine *en, void *arg)
 	core_timer_set(en, &f->rescan, en->now.mono_ns + f->cfg.rescan_ns);
 }
 
-static void
-folder_on_commit_timer(struct engine *en, void *arg)
-{
-	(void)en; /* folder_step_end() does the work */
-	(void)arg;
-}
-
 /* --- Hints and configuration --- */
-
-/* May what happened at `path` have changed the rules? */
-static bool
-folder_has_rules_in(const struct folder *f, struct slice path)
-{
-	return (f->ignore != NULL && ignore_is_source(f->ignore, path)) ||
-	       (f->ignore_new != NULL && ignore_is_source(f->ignore_new, path));
-}
 
 void
 folder_hints(struct folder *f, const struct event *ev)
@@ -777,50 +497,11 @@ folder_hints(struct folder *f, const struct event *ev)
 	}
 	/* Rules first: what came with them is judged by them. */
 	for (uint32_t i = 0; i < ev->u.changes.count; i++)
-		if (folder_has_rules_in(f, ev->u.changes.hint[i].path)) {
+		if (folder_rules_are_in(f, ev->u.changes.hint[i].path)) {
 			folder_read_ignores(f);
 			break;
 		}
 	scan_hints(f, ev->u.changes.hint, ev->u.changes.count);
-}
-
-/* Who is not among the shares any more is asked nothing, and told nothing. */
-static void
-folder_leave_shares(struct folder *f)
-{
-	for (uint32_t i = 0; i < f->share_count; i++)
-		if (!setup_is_shared(&f->cfg, &f->share[i].device))
-			exchange_share_gone(f, &f->share[i]);
-}
-
-/* Shares as configured; what is known of one that stays is kept. */
-static void
-folder_set_shares(struct folder *f)
-{
-	const struct setup *su = core_setup(f->en);
-	struct share *old = f->share;
-	const uint32_t old_count = f->share_count;
-
-	folder_leave_shares(f);
-	f->share = mem_array(f->cfg.device_count, sizeof(*f->share));
-	f->share_count = 0;
-	for (uint32_t i = 0; i < f->cfg.device_count; i++) {
-		const struct devid *dev = &f->cfg.device[i];
-		const struct setup_device *sd = setup_device(su, dev);
-		struct share *sh;
-
-		if (devid_equal(dev, &su->self) || folder_share(f, dev) != NULL)
-			continue;
-		sh = &f->share[f->share_count++];
-		for (uint32_t k = 0; k < old_count; k++)
-			if (devid_equal(&old[k].device, dev))
-				*sh = old[k];
-		sh->device = *dev;
-		sh->name = sd == NULL ? SLICE_EMPTY
-				      : arena_dup(&f->cfg_arena, sd->name);
-	}
-	mem_free(old);
-	folder_bind(f);
 }
 
 void
@@ -836,7 +517,7 @@ folder_setup(struct folder *f, const struct setup_folder *cfg)
 
 	arena_init(&f->cfg_arena);
 	setup_copy_folder(&f->cfg, cfg, &f->cfg_arena);
-	folder_set_shares(f);
+	folder_share_set(f);
 	brake_setup(f);
 	arena_fini(&old);
 	if (f->cfg.paused) {
@@ -874,11 +555,11 @@ folder_new(struct engine *en, uint32_t number, const struct setup_folder *cfg)
 	setup_copy_folder(&f->cfg, cfg, &f->cfg_arena);
 	core_timer_init(&f->retry, folder_on_retry, f);
 	core_timer_init(&f->rescan, folder_on_rescan, f);
-	core_timer_init(&f->commit_timer, folder_on_commit_timer, f);
+	folder_commit_init(f);
 	f->trash = trash_new(f);
 	f->brake = brake_new(f);
 	f->since_wall_ns = core_now(en).wall_ns;
-	folder_set_shares(f);
+	folder_share_set(f);
 	if (!f->cfg.paused)
 		folder_open(f);
 	return f;
@@ -889,14 +570,12 @@ folder_free(struct folder *f)
 {
 	core_timer_clear(f->en, &f->retry);
 	core_timer_clear(f->en, &f->rescan);
-	core_timer_clear(f->en, &f->commit_timer);
 	folder_walk_free(f);
 	exchange_progress_free(f);
 	trash_free(f->trash);
 	folder_drop_parts(f);
 	brake_free(f->brake);
-	VEC_FINI(&f->commit_now);
-	VEC_FINI(&f->commit_wait);
+	folder_commit_fini(f);
 	mem_free(f->share);
 	arena_fini(&f->cfg_arena);
 	mem_free(f);
