@@ -291,7 +291,7 @@ folder_continue_close(struct folder *f)
 		return;
 	if (f->ix != NULL && index_error(f->ix) == NULL && !f->rebuild &&
 	    f->reason != REASON_IO_ERROR && folder_commit_is_wanted(f)) {
-		folder_commit_begin(f);
+		folder_commit_consider(f);
 		return;
 	}
 	folder_commit_drop(f);

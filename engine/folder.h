@@ -109,6 +109,7 @@ struct folder {
 	bool unflushed; /* put: what a person wrote, and may not have flushed */
 	bool commit_flush; /* the commit on its way flushes that first */
 	bool commit_busy;
+	bool commit_refused; /* the last one: commit_timer tries again */
 	uint64_t commit_start_ns;
 	size_t commit_puts;      /* in the one that began last */
 	uint64_t commit_seq;     /* the last sequence in the one on its way */

@@ -65,6 +65,7 @@ commit_done(struct folder *f, void *arg, const struct event *ev)
 			*VEC_ADD(&f->commit_wait) = f->commit_now.item[i];
 		VEC_CLEAR(&f->commit_now);
 		f->unflushed |= f->commit_flush;
+		f->commit_refused = true;
 		core_timer_set(f->en, &f->commit_timer,
 		    core_now(f->en).mono_ns + FOLDER_COMMIT_RETRY_NS);
 		f->commit_start_ns = core_now(f->en).mono_ns;
@@ -89,8 +90,8 @@ commit_done(struct folder *f, void *arg, const struct event *ev)
 		    SLICE_FMT(ev->u.done.text));
 }
 
-void
-folder_commit_begin(struct folder *f)
+static void
+commit_begin(struct folder *f)
 {
 	struct effect *ef;
 
@@ -98,6 +99,7 @@ folder_commit_begin(struct folder *f)
 	f->commit_puts = index_pending(f->ix);
 	index_flush(f->ix);
 	f->commit_busy = true;
+	f->commit_refused = false;
 	f->commit_start_ns = core_now(f->en).mono_ns;
 	f->commit_seq = index_seq(f->ix);
 	for (size_t i = 0; i < f->commit_wait.len; i++)
@@ -134,11 +136,11 @@ folder_commit_consider(struct folder *f)
 
 	if (f->commit_busy || !folder_commit_is_wanted(f))
 		return;
-	if (f->soft && waiting)
-		return; /* the disk is full; the timer tries again */
+	if (f->commit_refused && waiting)
+		return;
 	if (f->commit_wait.len > 0 || pending >= LIMIT_COMMIT_OPS ||
 	    now >= due || f->state == FOLDER_CLOSING) {
-		folder_commit_begin(f);
+		commit_begin(f);
 		return;
 	}
 	if (!waiting)
@@ -149,6 +151,7 @@ void
 folder_commit_drop(struct folder *f)
 {
 	VEC_CLEAR(&f->commit_wait);
+	f->commit_refused = false;
 	core_timer_clear(f->en, &f->commit_timer);
 }
 

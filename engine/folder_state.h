@@ -31,10 +31,9 @@ void folder_recover(struct folder *f);
 /* folder_commit.c */
 void folder_commit_init(struct folder *f);
 void folder_commit_fini(struct folder *f);
-/* Begin a commit now; none is under way.  Who waits by core_commit() waits for
- * this one. */
-void folder_commit_begin(struct folder *f);
-/* Begin one if it is due, or see that it will be. */
+/* Begin a commit if one is due, or see that it will be.  One is due at once
+ * when somebody waits by core_commit(), and when the folder is CLOSING; but a
+ * second after the disk had no room for one. */
 void folder_commit_consider(struct folder *f);
 /* Is there anything that a commit would make durable, or one who waits? */
 bool folder_commit_is_wanted(const struct folder *f);

@@ -69,6 +69,7 @@ struct device {
 	uint64_t effects[EFFECT_NOTE + 1];
 	uint64_t flushes; /* of these, COMMITs that flush people's files */
 	int flush_code;   /* ... and what comes of that */
+	int commit_code;  /* what comes of all COMMITs */
 };
 
 struct testlib_world {
@@ -349,7 +350,11 @@ run_effect(struct device *dv, struct job *job)
 
 	if (ef->kind == EFFECT_COMMIT) {
 		ev.u.done.flush_code = ef->u.commit.flush ? dv->flush_code : 0;
-		store_mem_commit_end(dv->store);
+		ev.u.done.code = dv->commit_code;
+		if (dv->commit_code == 0)
+			store_mem_commit_end(dv->store);
+		else
+			store_mem_commit_fail(dv->store);
 	} else if (ef->kind != EFFECT_SEND) {
 		testlib_disk_set_time(dv->disk, dv->w->now.wall_ns);
 		testlib_disk_do(dv->disk, ef, &ev, &job->arena);
@@ -631,19 +636,19 @@ testlib_world_set_delay(struct testlib_world *w, uint64_t ns)
 	w->delay_ns = ns;
 }
 
-void
-testlib_world_start(struct testlib_world *w, uint32_t dev)
+/* The engine hears of its configuration: EVENT_START or EVENT_SETUP. */
+static void
+device_setup(struct device *dv, enum event_kind kind)
 {
-	struct device *dv = &w->dev[dev];
+	struct testlib_world *w = dv->w;
 	struct setup_device sd[TESTLIB_DEVICES] = { 0 };
 	struct devid other[TESTLIB_DEVICES];
 	struct setup_folder sf = dv->folder;
-	struct event ev = { .kind = EVENT_START, .now = w->now };
+	struct event ev = { .kind = kind, .now = w->now };
 	uint32_t n = 0;
 
-	ASSERT(dv->en == NULL);
 	for (uint32_t i = 0; i < w->count; i++) {
-		if (i == dev)
+		if (i == dv->number)
 			continue;
 		sd[n].id = w->dev[i].id;
 		sd[n].name = slice_str(w->dev[i].name);
@@ -661,9 +666,24 @@ testlib_world_start(struct testlib_world *w, uint32_t dev)
 	ev.u.setup.device_count = n;
 	ev.u.setup.folder = &sf;
 	ev.u.setup.folder_count = 1;
+	device_step(dv, &ev);
+}
+
+void
+testlib_world_start(struct testlib_world *w, uint32_t dev)
+{
+	struct device *dv = &w->dev[dev];
+
+	ASSERT(dv->en == NULL);
 	dv->life++;
 	dv->en = engine_new(&dv->log);
-	device_step(dv, &ev);
+	device_setup(dv, EVENT_START);
+}
+
+void
+testlib_world_setup(struct testlib_world *w, uint32_t dev)
+{
+	device_setup(&w->dev[dev], EVENT_SETUP);
 }
 
 static void
@@ -846,6 +866,12 @@ void
 testlib_world_fail_flushes(struct testlib_world *w, uint32_t dev, int code)
 {
 	w->dev[dev].flush_code = code;
+}
+
+void
+testlib_world_fail_commits(struct testlib_world *w, uint32_t dev, int code)
+{
+	w->dev[dev].commit_code = code;
 }
 
 uint64_t

@@ -24,7 +24,8 @@ struct testlib_world *testlib_world_new(uint64_t seed, uint32_t count);
 void testlib_world_free(struct testlib_world *w);
 void testlib_world_set_mode(struct testlib_world *w, uint32_t dev,
     enum folder_mode mode);
-/* Options of its folder, for when it starts next; trash is on. */
+/* Options of its folder, for when it starts next, or testlib_world_setup();
+ * trash is on. */
 struct setup_folder *testlib_world_folder(struct testlib_world *w,
     uint32_t dev);
 void testlib_world_set_features(struct testlib_world *w, uint32_t features);
@@ -32,6 +33,8 @@ void testlib_world_set_features(struct testlib_world *w, uint32_t features);
 void testlib_world_set_delay(struct testlib_world *w, uint64_t ns);
 
 void testlib_world_start(struct testlib_world *w, uint32_t dev);
+/* Its options are others since it was started: tell its engine. */
+void testlib_world_setup(struct testlib_world *w, uint32_t dev);
 /* kill -9: what was not committed is gone; the disk is as it was left. */
 void testlib_world_kill(struct testlib_world *w, uint32_t dev);
 void testlib_world_connect(struct testlib_world *w, uint32_t a, uint32_t b);
@@ -56,6 +59,9 @@ void testlib_world_command(struct testlib_world *w, uint32_t dev,
 
 /* Flushes before its commits answer with this; 0: they do not fail. */
 void testlib_world_fail_flushes(struct testlib_world *w, uint32_t dev,
+    int code);
+/* Its commits fail with ERR_FULL or ERR_BUSY, and are tried again; 0: no. */
+void testlib_world_fail_commits(struct testlib_world *w, uint32_t dev,
     int code);
 
 /* Let things happen for `ns`, or until nothing is left to happen. */
