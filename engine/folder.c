@@ -11,7 +11,6 @@
 #include "engine/base/mem.h"
 #include "engine/base/path.h"
 #include "engine/brake.h"
-#include "engine/core_state.h"
 #include "engine/exchange.h"
 #include "engine/exchange_index.h"
 #include "engine/exchange_progress.h"
@@ -165,6 +164,24 @@ folder_reopen(struct folder *f)
 		folder_open(f);
 }
 
+/* It is tried again every few seconds: say it once. */
+static void
+folder_log_halt(struct folder *f, enum reason r)
+{
+	if (f->told != r)
+		log_error(core_log(f->en),
+		    "folder halt folder=%s reason=%s text=\"%s\"",
+		    folder_name(f), reason_name(r), f->reason_text);
+	f->told = r;
+}
+
+static void
+folder_retry_later(struct folder *f)
+{
+	core_timer_set(f->en, &f->retry,
+	    core_now(f->en).mono_ns + FOLDER_RETRY_NS);
+}
+
 void
 folder_halt(struct folder *f, enum reason r, const char *fmt, ...)
 {
@@ -175,12 +192,7 @@ folder_halt(struct folder *f, enum reason r, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(f->reason_text, sizeof(f->reason_text), fmt, ap);
 	va_end(ap);
-	/* It is tried again every few seconds: say it once. */
-	if (f->told != r)
-		log_error(core_log(f->en),
-		    "folder halt folder=%s reason=%s text=\"%s\"",
-		    folder_name(f), reason_name(r), f->reason_text);
-	f->told = r;
+	folder_log_halt(f, r);
 	f->rebuild = r == REASON_INDEX_DAMAGED;
 	folder_begin_close(f, true, false);
 	f->reason = r;
@@ -193,16 +205,11 @@ folder_halt_softly(struct folder *f, enum reason r, struct slice text)
 		return;
 	snprintf(f->reason_text, sizeof(f->reason_text), "%.*s",
 	    SLICE_FMT(text));
-	if (f->told != r)
-		log_error(core_log(f->en),
-		    "folder halt folder=%s reason=%s text=\"%s\"",
-		    folder_name(f), reason_name(r), f->reason_text);
-	f->told = r;
+	folder_log_halt(f, r);
 	f->soft = true;
 	folder_set_state(f, FOLDER_HALTED, r);
 	pull_stop(f);
-	core_timer_set(f->en, &f->retry,
-	    core_now(f->en).mono_ns + FOLDER_RETRY_NS);
+	folder_retry_later(f);
 }
 
 bool
@@ -258,8 +265,7 @@ folder_closed(struct folder *f)
 	if (f->halting) {
 		f->halting = false;
 		folder_set_state(f, FOLDER_HALTED, f->reason);
-		core_timer_set(f->en, &f->retry,
-		    core_now(f->en).mono_ns + FOLDER_RETRY_NS);
+		folder_retry_later(f);
 		return;
 	}
 	folder_set_state(f, FOLDER_CLOSED, REASON_NONE);
@@ -324,6 +330,14 @@ folder_step_end(struct folder *f)
 /* --- Opening --- */
 
 static void
+folder_rescan_later(struct folder *f)
+{
+	if (f->cfg.rescan_ns > 0)
+		core_timer_set(f->en, &f->rescan,
+		    core_now(f->en).mono_ns + f->cfg.rescan_ns);
+}
+
+static void
 folder_on_recovered(struct folder *f)
 {
 	if (f->state != FOLDER_OPENING)
@@ -339,9 +353,7 @@ folder_on_recovered(struct folder *f)
 	scan_all(f);
 	pull_wake(f);
 	trash_start(f);
-	if (f->cfg.rescan_ns > 0)
-		core_timer_set(f->en, &f->rescan,
-		    core_now(f->en).mono_ns + f->cfg.rescan_ns);
+	folder_rescan_later(f);
 }
 
 void
@@ -388,6 +400,25 @@ folder_seq_of(struct now now)
 	return now.wall_ns <= 0 ? 0 : (uint64_t)now.wall_ns >> 20;
 }
 
+static enum reason
+folder_open_reason(int code)
+{
+	switch (code) {
+	case ERR_MISSING_ROOT:
+		return REASON_ROOT_MISSING;
+	case ERR_FULL:
+		return REASON_DISK_FULL;
+	case ERR_CORRUPT:
+		return REASON_INDEX_DAMAGED;
+	case ERR_READ_ONLY:
+		return REASON_READ_ONLY_DISK;
+	case ERR_DENIED:
+		return REASON_UNREADABLE;
+	default:
+		return REASON_IO_ERROR;
+	}
+}
+
 static void
 folder_on_open(struct folder *f, void *arg, const struct event *ev)
 {
@@ -399,14 +430,8 @@ folder_on_open(struct folder *f, void *arg, const struct event *ev)
 	if (f->state == FOLDER_CLOSING)
 		return;
 	if (ev->u.done.code != 0) {
-		folder_halt(f,
-		    ev->u.done.code == ERR_MISSING_ROOT ? REASON_ROOT_MISSING
-		    : ev->u.done.code == ERR_FULL       ? REASON_DISK_FULL
-		    : ev->u.done.code == ERR_CORRUPT    ? REASON_INDEX_DAMAGED
-		    : ev->u.done.code == ERR_READ_ONLY  ? REASON_READ_ONLY_DISK
-		    : ev->u.done.code == ERR_DENIED     ? REASON_UNREADABLE
-							: REASON_IO_ERROR,
-		    "%.*s", SLICE_FMT(ev->u.done.text));
+		folder_halt(f, folder_open_reason(ev->u.done.code), "%.*s",
+		    SLICE_FMT(ev->u.done.text));
 		return;
 	}
 	f->rebuild = false;
@@ -478,9 +503,10 @@ folder_on_rescan(struct engine *en, void *arg)
 {
 	struct folder *f = arg;
 
+	(void)en;
 	folder_read_ignores(f); /* nobody may have told of them either */
 	scan_all(f);
-	core_timer_set(en, &f->rescan, en->now.mono_ns + f->cfg.rescan_ns);
+	folder_rescan_later(f);
 }
 
 /* --- Hints and configuration --- */
@@ -539,9 +565,7 @@ folder_setup(struct folder *f, const struct setup_folder *cfg)
 		trash_start(f);
 	pull_wake(f);
 	core_timer_clear(f->en, &f->rescan);
-	if (f->cfg.rescan_ns > 0)
-		core_timer_set(f->en, &f->rescan,
-		    core_now(f->en).mono_ns + f->cfg.rescan_ns);
+	folder_rescan_later(f);
 }
 
 struct folder *
