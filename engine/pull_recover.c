@@ -286,9 +286,12 @@ recover_cannot_look(struct folder *f, const struct event *ev)
 {
 	const int code = ev->u.done.code;
 
-	if (code != ERR_IO && code != ERR_BUSY)
+	if (code != ERR_IO && code != ERR_BUSY && code != ERR_MISSING_ROOT)
 		return false;
-	folder_halt(f, code == ERR_IO ? REASON_IO_ERROR : REASON_BUSY,
+	folder_halt(f,
+	    code == ERR_MISSING_ROOT ? REASON_ROOT_MISSING
+	    : code == ERR_BUSY       ? REASON_BUSY
+				     : REASON_IO_ERROR,
 	    "recovery: %.*s", SLICE_FMT(ev->u.done.text));
 	return true;
 }

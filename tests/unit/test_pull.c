@@ -583,6 +583,38 @@ a_directory_made_before_a_crash_does_not_come_back(void **state)
 	}
 }
 
+/* The disk goes after its temps were listed, before the names are looked at. */
+static void
+what_a_crash_left_is_told_only_from_a_disk_that_is_there(void **state)
+{
+	struct testlib_world *w = pair(321);
+	struct testlib_disk *ours = testlib_world_disk(w, 0);
+	struct testlib_disk *theirs = testlib_world_disk(w, 1);
+	uint64_t watched;
+
+	(void)state;
+	testlib_world_set_delay(w, 20 * CLOCK_MS);
+	testlib_world_mkdir(w, 0, "new");
+	while (!testlib_disk_has(theirs, "new"))
+		assert_true(testlib_world_step(w));
+	testlib_world_kill(w, 1);
+	testlib_world_remove(w, 0, "new");
+	testlib_world_run(w, CLOCK_S);
+	testlib_disk_fail(theirs, EFFECT_STAT, ERR_MISSING_ROOT);
+	watched = testlib_world_effects(w, 1, EFFECT_WATCH);
+	testlib_world_start(w, 1);
+	testlib_world_connect(w, 0, 1);
+	testlib_world_run(w, 2 * CLOCK_S);
+	/* It did not run: what the crash left was not told yet. */
+	assert_int_equal(testlib_world_effects(w, 1, EFFECT_WATCH), watched);
+	testlib_disk_fail(theirs, EFFECT_STAT, 0);
+	settle(w);
+	assert_false(testlib_disk_has(ours, "new"));
+	assert_false(testlib_disk_has(theirs, "new"));
+	testlib_world_check_same(w);
+	testlib_world_free(w);
+}
+
 /*
  * Moved with its directory, deleted by who moved it, and that came, or came
  * with a crash, before the rows knew of the move.
@@ -1428,6 +1460,8 @@ main(void)
 		    what_was_deleted_while_its_directory_moved_does_not_come_back),
 		cmocka_unit_test(
 		    a_directory_made_before_a_crash_does_not_come_back),
+		cmocka_unit_test(
+		    what_a_crash_left_is_told_only_from_a_disk_that_is_there),
 		cmocka_unit_test(
 		    a_directory_half_made_at_a_crash_gets_its_permissions),
 		cmocka_unit_test(
