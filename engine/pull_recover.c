@@ -220,43 +220,61 @@ recover_dir_perms(struct recovery *rc)
 }
 
 static void
+recover_temp(struct recovery *rc, enum effect_kind kind)
+{
+	struct effect *ef =
+	    core_ask(rc->rec->pl->f, kind, recover_temp_done, rc);
+
+	ef->temp = rc->in.temp;
+	ef->path = rc->name;
+}
+
+/* Begin what was judged of one; false: nothing is to be done. */
+static bool
+recover_do(struct recovery *rc)
+{
+	struct pull *pl = rc->rec->pl;
+
+	if (rc->move_dir) {
+		pull_move_dir_resume(pl, rc->in.from, rc->in.path, &rc->now,
+		    rc->id, recover_move_done);
+		return true;
+	}
+	if (MUTANT(MUTANT_RECOVERY_DROPS) && rc->fate != FATE_NONE &&
+	    rc->fate != FATE_DIR)
+		rc->fate = FATE_DROP;
+	switch (rc->fate) {
+	case FATE_NONE:
+		return false;
+	case FATE_DROP:
+		recover_temp(rc, EFFECT_DROP_TEMP);
+		break;
+	case FATE_KEEP:
+		trash_keep(pl->f, rc->in.path, rc->in.temp,
+		    &(struct identity){ 0 }, recover_temp_done, rc);
+		break;
+	case FATE_NAME:
+		recover_temp(rc, EFFECT_PUT_BACK);
+		break;
+	case FATE_UNDO:
+		recover_undo(rc);
+		break;
+	case FATE_DIR:
+		recover_dir_perms(rc);
+		break;
+	}
+	return true;
+}
+
+static void
 recover_next(struct recover *rec)
 {
-	struct folder *f = rec->pl->f;
-
 	while (rec->next < rec->all.len) {
 		struct recovery *rc = rec->all.item[rec->next++];
-		struct effect *ef;
 
 		map_remove(&rec->temps, rc->in.temp);
-		if (rc->move_dir) {
-			pull_move_dir_resume(rec->pl, rc->in.from, rc->in.path,
-			    &rc->now, rc->id, recover_move_done);
+		if (recover_do(rc))
 			return;
-		}
-		if (rc->fate == FATE_NONE)
-			continue;
-		if (MUTANT(MUTANT_RECOVERY_DROPS) && rc->fate != FATE_DIR)
-			rc->fate = FATE_DROP;
-		if (rc->fate == FATE_DIR) {
-			recover_dir_perms(rc);
-			return;
-		}
-		if (rc->fate == FATE_UNDO) {
-			recover_undo(rc);
-			return;
-		}
-		if (rc->fate == FATE_KEEP) {
-			trash_keep(f, rc->in.path, rc->in.temp,
-			    &(struct identity){ 0 }, recover_temp_done, rc);
-			return;
-		}
-		ef = core_ask(f,
-		    rc->fate == FATE_DROP ? EFFECT_DROP_TEMP : EFFECT_PUT_BACK,
-		    recover_temp_done, rc);
-		ef->temp = rc->in.temp;
-		ef->path = rc->name;
-		return;
 	}
 	recover_end(rec);
 }
