@@ -5,8 +5,8 @@
  * nothing about files: an event comes in, the engine steps, each effect goes
  * to the door that can do it.
  *
- *	disk_uv   --DONE-->    \                 /--> disk_uv      (disk
- *effects) watch_uv  --CHANGES-->  \               /---> store_lmdb   (COMMIT)
+ *	disk_uv   --DONE-->    \                 /--> disk_uv      (files)
+ *	watch_uv  --CHANGES-->  \               /---> store_lmdb   (COMMIT)
  *	net_uv    --MESSAGE-->   engine_step() -----> net_uv       (SEND, DROP)
  *	timer     --TICK-->     /               \---> watch_uv     (WATCH)
  *	api       --COMMAND--> /                 \--> events       (NOTE)

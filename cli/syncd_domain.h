@@ -8,8 +8,8 @@
  * reload, and a member that was removed is cut within that.
  *
  *	entry from a coordinator --\
- *	entry signed here ----------> members_take -> log, pin, members ->
- *reload
+ *	entry signed here ---------> members_take -> log, pin, members
+ *	                                          -> reload
  *
  * Entries go to every coordinator that lacks them, and to members that are
  * connected (syncd_talk.c).  Nothing of a log counts

@@ -2,8 +2,8 @@
  * An item: one path on its way to its global version on this disk.
  *
  * Private to the pull (pull*.c, fetch.c, reuse.c, writer*.c).  An item is made
- *by the planner, loads what it needs into a temp (fetch.h), waits for its
- *parent directory, and goes through the writer in a batch (writer.h):
+ * by the planner, loads what it needs into a temp (fetch.h), waits for its
+ * parent directory, and goes through the writer in a batch (writer.h):
  *
  *	LOADING -> (HELD) -> READY -> BATCHED -> gone
  *	   \___________________\______-> ENDING -> gone    (failed, cancelled)

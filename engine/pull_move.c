@@ -3,7 +3,7 @@
  *
  * A file that is new here and has the content of one that is to be deleted here
  * is that file, renamed.  A directory that is new here, and whose every entry
- *is new and equals the entry of the same name in a directory that is to be
+ * is new and equals the entry of the same name in a directory that is to be
  * deleted whole, is that directory: one rename, however much is in it, and then
  * the rows, a step's worth at a time.
  *

@@ -17,11 +17,11 @@
  * bytes is what nobody can see who does not read it all again.)
  * Attributes go with a file's bytes, and in the ordered model with any flush of
  * a directory.  The disk effects flush exactly what the door behind fs_posix.h
- *flushes: SYNC_TEMPS the temps and the staging directory, SYNC_DIRS the names
- *in the directories, both everything from FS_POSIX_SYNCFS_FROM names on where
- *the disk has syncfs(), MAKE_MARKER the root, KEEP_VERSION the directories it
- *makes; a COMMIT that is to flush people's files everything (node_engine.c).
- *Nothing else flushes anything.
+ * flushes: SYNC_TEMPS the temps and the staging directory, SYNC_DIRS the names
+ * in the directories, both everything from FS_POSIX_SYNCFS_FROM names on where
+ * the disk has syncfs(), MAKE_MARKER the root, KEEP_VERSION the directories it
+ * makes; a COMMIT that is to flush people's files everything (node_engine.c).
+ * Nothing else flushes anything.
  *
  * A failed flush is final: those bytes may never reach the disk, whatever a
  * later flush says.
