@@ -42,4 +42,27 @@ devset_is_empty(const struct devset *s)
 	return true;
 }
 
+/* All that are in `other`, too. */
+static inline void
+devset_join(struct devset *s, const struct devset *other)
+{
+	for (uint32_t i = 0; i < DEVSET_WORDS; i++)
+		s->word[i] |= other->word[i];
+}
+
+/* The lowest slot of the set, taken out; -1 when it is empty. */
+static inline int32_t
+devset_take(struct devset *s)
+{
+	for (uint32_t i = 0; i < DEVSET_WORDS; i++) {
+		if (s->word[i] != 0) {
+			const int bit = __builtin_ctzll(s->word[i]);
+
+			s->word[i] &= s->word[i] - 1;
+			return (int32_t)(i * 64) + bit;
+		}
+	}
+	return -1;
+}
+
 #endif

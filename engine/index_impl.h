@@ -63,6 +63,24 @@ struct row *index_impl_decode(struct index *ix, struct slice key,
 void index_impl_flush_gaps(struct index *ix);
 void index_impl_load_gaps(struct index *ix);
 
+enum index_kind { KIND_NONE, KIND_FILE, KIND_DIR, KIND_LINK, KIND_DELETED };
+
+/* index_sums.c: what one row adds to the sums. */
+struct index_sums {
+	enum index_kind local, global;
+	int64_t local_bytes, global_bytes;
+	bool changed;         /* ROW_LOCAL_CHANGED */
+	bool conflict;        /* the local file is a conflict copy */
+	bool need;            /* this device needs the global version */
+	struct devset have;   /* those who have a global that is no deletion */
+	struct devset delete; /* those who have yet to make a deletion */
+};
+/* Of a settled row: row->local and row->global are right. */
+void index_impl_sum(const struct row *row, struct index_sums *out);
+/* Count them, sign 1, or not any more, -1. */
+void index_impl_add_sums(struct index *ix, const struct index_sums *s,
+    int64_t sign);
+
 /* A row has lost this counter of ours. */
 void index_impl_spend(struct index *ix, uint64_t counter);
 

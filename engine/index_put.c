@@ -11,7 +11,6 @@
 #include "engine/base/assert.h"
 #include "engine/base/limits.h"
 #include "engine/base/mutant.h"
-#include "engine/conflict.h"
 #include "engine/global.h"
 #include "engine/index_impl.h"
 
@@ -19,19 +18,6 @@
 #define PUT_FLAGS                                                              \
 	((uint32_t)(ROW_LOCAL_CHANGED | ROW_IGNORED | ROW_UNSUPPORTED))
 #define PUT_DROPS 4u /* versions one put can replace or drop, at most */
-
-enum put_kind { KIND_NONE, KIND_FILE, KIND_DIR, KIND_LINK, KIND_DELETED };
-
-/* What one row adds to the sums. */
-struct put_sums {
-	enum put_kind local, global;
-	int64_t local_bytes, global_bytes;
-	bool changed;         /* ROW_LOCAL_CHANGED */
-	bool conflict;        /* the local file is a conflict copy */
-	bool need;            /* this device needs the global version */
-	struct devset have;   /* those who have a global that is no deletion */
-	struct devset delete; /* those who have yet to make a deletion */
-};
 
 struct put {
 	struct index *ix;
@@ -41,7 +27,7 @@ struct put {
 	bool existed;
 	uint64_t owner;
 	/* As it was. */
-	struct put_sums sums;
+	struct index_sums sums;
 	uint64_t old_seq, old_owner;
 	uint64_t old_counter; /* of this device, in what it had */
 	bool old_placed;
@@ -50,158 +36,6 @@ struct put {
 	struct digest dropped[PUT_DROPS];
 	uint32_t dropped_count;
 };
-
-/* Sums */
-
-static enum put_kind
-kind_of(const struct entry *e)
-{
-	if (e->deleted)
-		return KIND_DELETED;
-	switch (e->type) {
-	case ENTRY_FILE:
-		return KIND_FILE;
-	case ENTRY_DIR:
-		return KIND_DIR;
-	case ENTRY_LINK:
-		return KIND_LINK;
-	}
-	ASSERT(false);
-	return KIND_NONE;
-}
-
-static int64_t
-bytes_of(const struct entry *e)
-{
-	return !e->deleted && e->type == ENTRY_FILE ? e->size : 0;
-}
-
-static void
-devset_join(struct devset *s, const struct devset *other)
-{
-	for (uint32_t i = 0; i < DEVSET_WORDS; i++)
-		s->word[i] |= other->word[i];
-}
-
-/* Does this device have to do something to get the valid version `g`? */
-static bool
-row_needs(const struct row *row, const struct row_version *g)
-{
-	const struct row_version *local = row_local(row);
-
-	if (local == g || (row->flags & ROW_IGNORED) != 0)
-		return false;
-	/* A deletion of what we never had is of use to those who still have it
-	 * and hear of it by us alone: we take it over to pass it on. */
-	if (local == NULL)
-		return !g->entry.deleted || row->seq != 0 || row_is_alive(row);
-	/*
-	 * Two devices deleted it, each in its own way: there is nothing to do
-	 * on disk, but a Syncthing counts us as behind until we say the same.
-	 */
-	return (row->flags & ROW_LOCAL_CHANGED) == 0 ||
-	       !version_covers(local->entry.version, g->entry.version);
-}
-
-/* Who still has something where the global version is a deletion. */
-static void
-sum_deletes(const struct row *row, struct put_sums *out)
-{
-	for (uint32_t i = 1; i < row->version_count; i++) {
-		if (!row->version[i].entry.deleted)
-			devset_join(&out->delete, &row->version[i].holders);
-	}
-	devset_remove(&out->delete, ROW_SELF);
-	if (out->need)
-		devset_add(&out->delete, ROW_SELF);
-}
-
-static void
-put_sum(const struct row *row, struct put_sums *out)
-{
-	const struct row_version *local = row_local(row);
-	const struct row_version *g = row_global(row);
-
-	*out = (struct put_sums){ 0 };
-	out->changed = (row->flags & ROW_LOCAL_CHANGED) != 0;
-	if (local != NULL &&
-	    (row->flags & (ROW_IGNORED | ROW_UNSUPPORTED)) == 0) {
-		out->local = kind_of(&local->entry);
-		out->local_bytes = bytes_of(&local->entry);
-		out->conflict = conflict_is_copy(row);
-	}
-	if (g == NULL || devset_is_empty(&g->holders))
-		return;
-	out->global = kind_of(&g->entry);
-	out->global_bytes = bytes_of(&g->entry);
-	out->need = row_needs(row, g);
-	if (out->global == KIND_DELETED) {
-		sum_deletes(row, out);
-		return;
-	}
-	out->have = g->holders;
-	devset_join(&out->have, &g->shadows);
-	if (!out->need)
-		devset_add(&out->have, ROW_SELF);
-}
-
-static void
-totals_add(struct totals *t, enum put_kind kind, int64_t bytes, int64_t sign)
-{
-	switch (kind) {
-	case KIND_NONE:
-		break;
-	case KIND_FILE:
-		t->files += sign;
-		break;
-	case KIND_DIR:
-		t->dirs += sign;
-		break;
-	case KIND_LINK:
-		t->links += sign;
-		break;
-	case KIND_DELETED:
-		t->deleted += sign;
-		break;
-	}
-	t->bytes += sign * bytes;
-}
-
-/* The lowest slot of the set, taken out; -1 when it is empty. */
-static int32_t
-devset_take(struct devset *s)
-{
-	for (uint32_t i = 0; i < DEVSET_WORDS; i++) {
-		if (s->word[i] != 0) {
-			const int bit = __builtin_ctzll(s->word[i]);
-
-			s->word[i] &= s->word[i] - 1;
-			return (int32_t)(i * 64) + bit;
-		}
-	}
-	return -1;
-}
-
-static void
-sums_add(struct index *ix, const struct put_sums *s, int64_t sign)
-{
-	struct devset have = s->have, delete = s->delete;
-	int32_t slot;
-
-	totals_add(&ix->local, s->local, s->local_bytes, sign);
-	totals_add(&ix->global, s->global, s->global_bytes, sign);
-	ix->changed += s->changed ? sign : 0;
-	ix->conflicts += s->conflict ? sign : 0;
-	while ((slot = devset_take(&have)) >= 0) {
-		ix->slot.item[slot].share.items += sign;
-		ix->slot.item[slot].share.bytes += sign * s->global_bytes;
-		ix->slot.item[slot].dirty = true;
-	}
-	while ((slot = devset_take(&delete)) >= 0) {
-		ix->slot.item[slot].share.deletes += sign;
-		ix->slot.item[slot].dirty = true;
-	}
-}
 
 /* Slots named by a damaged row would lead out of the array. */
 static bool
@@ -288,7 +122,7 @@ put_open(struct put *p, struct index *ix, struct slice path)
 	p->old_placed = row_is_placed(&p->row);
 	if (p->old_placed)
 		p->old_local = *row_local(&p->row);
-	put_sum(&p->row, &p->sums);
+	index_impl_sum(&p->row, &p->sums);
 	return true;
 }
 
@@ -525,7 +359,7 @@ put_seqs(struct put *p)
 }
 
 static void
-put_need(struct put *p, const struct put_sums *now)
+put_need(struct put *p, const struct index_sums *now)
 {
 	const bool was_deletion = p->sums.global == KIND_DELETED;
 	const bool is_deletion = now->global == KIND_DELETED;
@@ -569,7 +403,7 @@ static void
 put_close(struct put *p)
 {
 	struct index *ix = p->ix;
-	struct put_sums now;
+	struct index_sums now;
 
 	put_settle(p);
 	if (p->row.version_count == 0)
@@ -579,9 +413,9 @@ put_close(struct put *p)
 		put_cancel(p);
 		return;
 	}
-	put_sum(&p->row, &now);
-	sums_add(ix, &p->sums, -1);
-	sums_add(ix, &now, 1);
+	index_impl_sum(&p->row, &now);
+	index_impl_add_sums(ix, &p->sums, -1);
+	index_impl_add_sums(ix, &now, 1);
 	put_seqs(p);
 	put_need(p, &now);
 	put_row(p);
