@@ -60,13 +60,29 @@ brake_look_elsewhere(struct brake *br, struct slice path, const struct entry *e)
 	return false;
 }
 
+/* By which a content is known among those that are coming. */
+static uint64_t
+look_content(const struct brake *br, const struct entry *e)
+{
+	return brake_hash(br,
+	    slice_of(&e->blocks_hash, sizeof(e->blocks_hash)));
+}
+
 static bool
 look_is_coming(const struct brake *br, const struct entry *e)
 {
 	return e->type == ENTRY_FILE && e->size > 0 &&
-	       umap_find(&br->coming,
-		   brake_hash(br, slice_of(&e->blocks_hash,
-				      sizeof(e->blocks_hash)))) != NULL;
+	       umap_find(&br->coming, look_content(br, e)) != NULL;
+}
+
+/* The first walk: what it would make here is new content. */
+static void
+look_coming(struct brake *br, const struct verdict *v)
+{
+	if ((v->kind == VERDICT_TAKE || v->kind == VERDICT_CONFLICT) &&
+	    v->take->entry.type == ENTRY_FILE &&
+	    umap_count(&br->coming) < BRAKE_PATHS_MAX)
+		umap_put(&br->coming, look_content(br, &v->take->entry), br);
 }
 
 /* For one of those who stand for it. */
@@ -116,55 +132,59 @@ look_row(struct brake *br, const struct row *row)
 	struct folder *f = br->f;
 	const struct verdict v = decide(row, f->cfg.mode, f->cfg.ignore_perms);
 
-	if (br->look == LOOK_NEW) {
-		const struct entry *e = v.take == NULL ? NULL : &v.take->entry;
-
-		if ((v.kind == VERDICT_TAKE || v.kind == VERDICT_CONFLICT) &&
-		    e->type == ENTRY_FILE &&
-		    umap_count(&br->coming) < BRAKE_PATHS_MAX)
-			umap_put(&br->coming,
-			    brake_hash(br, slice_of(&e->blocks_hash,
-					       sizeof(e->blocks_hash))),
-			    br);
-		return;
-	}
-	if (brake_is_loss(&v))
+	if (br->look == LOOK_NEW)
+		look_coming(br, &v);
+	else if (brake_is_loss(&v))
 		look_loss(br, row, &v);
 }
 
+/* It was only suspected: is it too much? */
 static void
-look_judge(struct brake *br, struct brake_source *src)
+look_judge_suspect(struct brake *br, struct brake_source *src)
 {
 	const int64_t waiting = src->deletes + src->rewrites;
 	const int64_t all =
 	    waiting - src->again + (int64_t)umap_count(&src->done);
 
-	if (!brake_source_waits(src))
-		return;
-	src->heard = 0;
-	if (src->state == BRAKE_HOLDS ? waiting == 0
-				      : all <= brake_source_limit(br, src)) {
-		if (src->state == BRAKE_HOLDS) {
-			brake_source_release(br, src);
-			return;
-		}
+	if (all <= brake_source_limit(br, src)) {
 		src->state = BRAKE_FREE; /* and goes on counting */
 		src->allowed = src->seen;
 		brake_source_save(br);
 		pull_wake(br->f);
 		return;
 	}
+	src->held.deletes = src->deletes;
+	src->held.rewrites = src->rewrites;
+	src->held.done = all - waiting;
+	brake_source_hold(br, src);
+}
+
+/* It is held until a person decides, or nothing is left to decide about. */
+static void
+look_judge_held(struct brake *br, struct brake_source *src)
+{
+	if (src->deletes + src->rewrites == 0) {
+		brake_source_release(br, src);
+		return;
+	}
 	if (src->held.deletes == src->deletes &&
-	    src->held.rewrites == src->rewrites && src->state == BRAKE_HOLDS)
+	    src->held.rewrites == src->rewrites)
 		return;
 	src->held.deletes = src->deletes;
 	src->held.rewrites = src->rewrites;
-	if (src->state == BRAKE_LOOKS)
-		src->held.done = all - waiting;
-	if (src->state == BRAKE_LOOKS)
-		brake_source_hold(br, src);
+	brake_source_save(br);
+}
+
+static void
+look_judge(struct brake *br, struct brake_source *src)
+{
+	if (!brake_source_waits(src))
+		return;
+	src->heard = 0;
+	if (src->state == BRAKE_HOLDS)
+		look_judge_held(br, src);
 	else
-		brake_source_save(br);
+		look_judge_suspect(br, src);
 }
 
 void
@@ -244,7 +264,7 @@ look_on_timer(struct engine *en, void *arg)
 	const uint64_t now = core_now(en).mono_ns;
 
 	if (brake_is_off(br) || br->f->state == FOLDER_CLOSING) {
-		br->look = LOOK_NOT;
+		brake_look_stop(br);
 		return;
 	}
 	if (br->look == LOOK_NOT) {
