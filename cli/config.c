@@ -1,320 +1,14 @@
 /*
  * From items to a configuration.
  *
- * First every item by itself (is there such a key, is this a value for it),
- * gathered by section; then what must be true between them (IDs unique, shares
- * name devices, folders apart).  A section with a mistake is still looked at
- * further, so that a person sees all mistakes at once.
+ * First every item by itself (config_part.h); then the domain's members, and
+ * what must be true between the parts (IDs unique, shares name devices, folders
+ * apart).  A section with a mistake is still looked at further, so that a
+ * person sees all mistakes at once.
  */
-#include "cli/config.h"
+#include "cli/config_part.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-
-#include "engine/base/assert.h"
-#include "engine/base/clock.h"
 #include "engine/base/limits.h"
-#include "engine/base/mem.h"
-#include "engine/base/path.h"
-#include "engine/base/vec.h"
-
-#define CONFIG_MISTAKES_MAX 200u
-
-/* A [device "x"] or [folder "x"], or one without a name. */
-struct config_part {
-	enum config_section section;
-	struct slice name;   /* NUL-terminated, in the arena */
-	uint32_t line;       /* of its first item */
-	bool member, denied; /* of our domain; see config_member */
-	bool gone;           /* it is about a member that was: skipped */
-	/* By config_id: the first line that set it (0: none), and its text. */
-	bool set[CONFIG_ID_COUNT];
-	uint32_t at[CONFIG_ID_COUNT];
-	struct slice value[CONFIG_ID_COUNT]; /* of those that do not repeat */
-	VEC(struct slice) list;              /* of all that repeat */
-	VEC(enum config_id) list_id;         /* which one, each */
-	VEC(uint32_t) list_line;
-};
-
-struct config_load {
-	const struct config_world *world;
-	struct arena *ar;
-	VEC(struct config_part) part; /* [0..3]: node, log, mesh, relay */
-	uint32_t devices, folders;
-	VEC(struct config_mistake) mistake;
-	struct err first;
-};
-
-static struct slice
-config_copy(struct arena *ar, struct slice s)
-{
-	return slice_str(arena_str(ar, s));
-}
-
-static void config_mistake(struct config_load *ld, uint32_t line,
-    const char *key, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
-
-static void
-config_mistake(struct config_load *ld, uint32_t line, const char *key,
-    const char *fmt, ...)
-{
-	struct config_mistake m = { .line = line };
-	char *where;
-	char what[400];
-	va_list ap;
-
-	if (ld->mistake.len == CONFIG_MISTAKES_MAX)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(what, sizeof(what), fmt, ap);
-	va_end(ap);
-	where = line > 0
-		    ? arena_printf(ld->ar, "%.*s:%u",
-			  SLICE_FMT(ld->world->file), line)
-		    : arena_printf(ld->ar, "%.*s", SLICE_FMT(ld->world->file));
-	m.key = config_copy(ld->ar, slice_str(key));
-	m.text = slice_str(arena_printf(ld->ar, "%s: %s%s%s", where, key,
-	    key[0] == '\0' ? "" : ": ", what));
-	if (ld->mistake.len == 0)
-		err_set(&ld->first, ERR_INVALID, "%s",
-		    (const char *)m.text.ptr);
-	*VEC_ADD(&ld->mistake) = m;
-}
-
-/* The same about an option of a part. */
-static void config_mistake_of(struct config_load *ld,
-    const struct config_part *part, enum config_id id, uint32_t line,
-    const char *fmt, ...) __attribute__((format(printf, 5, 6)));
-
-static void
-config_mistake_of(struct config_load *ld, const struct config_part *part,
-    enum config_id id, uint32_t line, const char *fmt, ...)
-{
-	size_t count;
-	const struct config_option *opt = &config_options(&count)[id];
-	char what[400];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(what, sizeof(what), fmt, ap);
-	va_end(ap);
-	config_mistake(ld, line > 0 ? line : part->line,
-	    config_key(ld->ar, opt, part->name), "%s", what);
-}
-
-static struct config_part *
-config_part_find(struct config_load *ld, enum config_section section,
-    struct slice name)
-{
-	for (size_t i = 0; i < ld->part.len; i++) {
-		struct config_part *part = &ld->part.item[i];
-
-		if (part->section == section && slice_equal(part->name, name))
-			return part;
-	}
-	return NULL;
-}
-
-static struct config_part *
-config_part_add(struct config_load *ld, enum config_section section,
-    struct slice name, uint32_t line)
-{
-	struct config_part *part = VEC_ADD(&ld->part);
-
-	memset(part, 0, sizeof(*part));
-	part->section = section;
-	part->name = config_copy(ld->ar, name);
-	part->line = line;
-	return part;
-}
-
-/* The part an item belongs to, made when it is new; NULL: a mistake. */
-static struct config_part *
-config_part_of(struct config_load *ld, const struct config_item *item,
-    const struct config_option *opt, struct slice name)
-{
-	struct config_part *part = config_part_find(ld, opt->section, name);
-	const bool is_device = opt->section == CONFIG_IN_DEVICE;
-	struct err err = { 0 };
-
-	if (part != NULL)
-		return part;
-	if (config_check_text(name, 1,
-		is_device ? CONFIG_NAME_MAX : CONFIG_ID_MAX, &err) < 0) {
-		config_mistake(ld, item->line, "", "the %s %s",
-		    is_device ? "name of a device" : "ID of a folder",
-		    err.text);
-		return NULL;
-	}
-	if (is_device && ld->devices == CONFIG_DEVICES_MAX) {
-		config_mistake(ld, item->line, "", "more than %u devices",
-		    CONFIG_DEVICES_MAX);
-		return NULL;
-	}
-	if (!is_device && ld->folders == CONFIG_FOLDERS_MAX) {
-		config_mistake(ld, item->line, "", "more than %u folders",
-		    CONFIG_FOLDERS_MAX);
-		return NULL;
-	}
-	*(is_device ? &ld->devices : &ld->folders) += 1;
-	return config_part_add(ld, opt->section, name, item->line);
-}
-
-static void
-config_take_item(struct config_load *ld, const struct config_item *item)
-{
-	struct err err = { 0 };
-	struct slice name;
-	const struct config_option *opt = config_option(item->key, &name, &err);
-	struct config_part *part;
-	const char *key;
-
-	if (opt == NULL) {
-		config_mistake(ld, item->line, path_print(ld->ar, item->key),
-		    "%s", err.text);
-		return;
-	}
-	part = config_part_of(ld, item, opt, name);
-	if (part == NULL)
-		return;
-	key = config_key(ld->ar, opt, name);
-	if (config_check_value(opt, item->value, &err) < 0) {
-		config_mistake(ld, item->line, key, "\"%s\": %s",
-		    path_print(ld->ar, item->value), err.text);
-		/* It is set, if badly: do not complain that it is missing. */
-		part->set[opt->id] = true;
-		return;
-	}
-	if (opt->repeats) {
-		*VEC_ADD(&part->list) = config_copy(ld->ar, item->value);
-		*VEC_ADD(&part->list_id) = opt->id;
-		*VEC_ADD(&part->list_line) = item->line;
-	} else if (part->set[opt->id] && part->value[opt->id].ptr != NULL) {
-		config_mistake(ld, item->line, key,
-		    "set twice, first on line %u; it takes one value",
-		    part->at[opt->id]);
-		return;
-	}
-	part->set[opt->id] = true;
-	part->at[opt->id] = item->line;
-	part->value[opt->id] = config_copy(ld->ar, item->value);
-}
-
-/* The text of an option that does not repeat: set, or its default. */
-static struct slice
-config_text_of(const struct config_part *part, enum config_id id)
-{
-	size_t count;
-	const struct config_option *opt = &config_options(&count)[id];
-
-	if (part->value[id].ptr != NULL)
-		return part->value[id];
-	return opt->fallback == NULL ? SLICE_EMPTY : slice_str(opt->fallback);
-}
-
-/* These read what config_check_value() has passed, or a default. */
-static bool
-config_bool_of(const struct config_part *part, enum config_id id)
-{
-	bool on = false;
-	const int rc = config_parse_bool(config_text_of(part, id), &on, NULL);
-
-	ASSERT(rc == 0);
-	return on;
-}
-
-static int64_t
-config_int_of(const struct config_part *part, enum config_id id)
-{
-	int64_t n = 0;
-	const int rc = config_parse_int(config_text_of(part, id), INT64_MIN,
-	    INT64_MAX, &n, NULL);
-
-	ASSERT(rc == 0);
-	return n;
-}
-
-static uint64_t
-config_duration_of(const struct config_part *part, enum config_id id)
-{
-	uint64_t ns = 0;
-	const int rc =
-	    config_parse_duration(config_text_of(part, id), &ns, NULL);
-
-	ASSERT(rc == 0);
-	return ns;
-}
-
-static int64_t
-config_size_of(const struct config_part *part, enum config_id id)
-{
-	int64_t n = 0;
-
-	const int rc = config_parse_size(config_text_of(part, id), &n, NULL);
-
-	ASSERT(rc == 0);
-	return n;
-}
-
-static int
-config_choice_of(const struct config_part *part, enum config_id id)
-{
-	size_t count;
-	const struct config_option *opt = &config_options(&count)[id];
-	int n = 0;
-	const int rc = config_parse_choice(opt->choices,
-	    config_text_of(part, id), &n, NULL);
-
-	ASSERT(rc == 0);
-	return n;
-}
-
-static struct devid
-config_devid_of(const struct config_part *part, enum config_id id)
-{
-	struct devid out = { 0 };
-
-	if (part->value[id].ptr != NULL)
-		(void)!devid_parse(&out, part->value[id], NULL);
-	return out;
-}
-
-struct slice
-config_next_word(struct slice *text)
-{
-	size_t len = slice_find(*text, ' ');
-	struct slice word;
-
-	if (len == SIZE_MAX)
-		len = text->len;
-	word = slice_to(*text, len);
-	*text = slice_from(*text, len < text->len ? len + 1 : len);
-	return word;
-}
-
-/* The values of a repeating option, or its default. */
-static const struct slice *
-config_list_of(struct config_load *ld, const struct config_part *part,
-    enum config_id id, size_t *count)
-{
-	size_t options;
-	const struct config_option *opt = &config_options(&options)[id];
-	struct slice *list, rest;
-
-	*count = 0;
-	list = arena_array(ld->ar, part->list.len + CONFIG_FALLBACKS,
-	    sizeof(*list));
-	for (size_t i = 0; i < part->list.len; i++)
-		if (part->list_id.item[i] == id)
-			list[(*count)++] = part->list.item[i];
-	if (*count > 0 || opt->fallback == NULL)
-		return list;
-	rest = slice_str(opt->fallback);
-	while (rest.len > 0 && *count < CONFIG_FALLBACKS)
-		list[(*count)++] = config_copy(ld->ar, config_next_word(&rest));
-	return list;
-}
 
 /* --- The domain's members --- */
 
@@ -339,7 +33,7 @@ config_part_with_id(struct config_load *ld, size_t count,
 	for (size_t i = 0; i < count; i++) {
 		struct config_part *part = &ld->part.item[i];
 		const struct devid has =
-		    config_devid_of(part, CONFIG_DEVICE_ID);
+		    config_part_devid(part, CONFIG_DEVICE_ID);
 
 		if (part->section == CONFIG_IN_DEVICE && devid_equal(&has, id))
 			return part;
@@ -459,22 +153,23 @@ config_build_device(struct config_load *ld, const struct config_part *part,
 	size_t count;
 
 	dev->name = part->name;
-	dev->id = config_devid_of(part, CONFIG_DEVICE_ID);
-	dev->address = config_list_of(ld, part, CONFIG_DEVICE_ADDRESS, &count);
+	dev->id = config_part_devid(part, CONFIG_DEVICE_ID);
+	dev->address =
+	    config_part_list(ld, part, CONFIG_DEVICE_ADDRESS, &count);
 	dev->address_count = (uint32_t)count;
 	dev->paused =
-	    part->denied || config_bool_of(part, CONFIG_DEVICE_PAUSED);
-	dev->introducer = config_bool_of(part, CONFIG_DEVICE_INTRODUCER);
-	dev->auto_accept = config_bool_of(part, CONFIG_DEVICE_AUTO_ACCEPT);
+	    part->denied || config_part_bool(part, CONFIG_DEVICE_PAUSED);
+	dev->introducer = config_part_bool(part, CONFIG_DEVICE_INTRODUCER);
+	dev->auto_accept = config_part_bool(part, CONFIG_DEVICE_AUTO_ACCEPT);
 	more->compression =
-	    compression[config_choice_of(part, CONFIG_DEVICE_COMPRESSION)];
+	    compression[config_part_choice(part, CONFIG_DEVICE_COMPRESSION)];
 	more->max_silence_ns =
-	    config_duration_of(part, CONFIG_DEVICE_MAX_SILENCE);
+	    config_part_duration(part, CONFIG_DEVICE_MAX_SILENCE);
 	more->max_relayed_ns =
-	    config_duration_of(part, CONFIG_DEVICE_MAX_RELAYED);
+	    config_part_duration(part, CONFIG_DEVICE_MAX_RELAYED);
 	more->member = part->member;
 	more->denied = part->denied;
-	more->diag = config_bool_of(part, CONFIG_DEVICE_DIAG);
+	more->diag = config_part_bool(part, CONFIG_DEVICE_DIAG);
 }
 
 static void
@@ -576,7 +271,7 @@ config_build_folder(struct config_load *ld, const struct config_part *part,
 	struct err err = { 0 };
 
 	f->id = part->name;
-	f->label = config_text_of(part, CONFIG_FOLDER_LABEL);
+	f->label = config_part_text(part, CONFIG_FOLDER_LABEL);
 	if (f->label.len == 0)
 		f->label = f->id;
 	if (part->value[CONFIG_FOLDER_PATH].ptr != NULL &&
@@ -584,23 +279,23 @@ config_build_folder(struct config_load *ld, const struct config_part *part,
 		ld->world->user_home, ld->ar, &f->path, &err) < 0)
 		config_mistake_of(ld, part, CONFIG_FOLDER_PATH,
 		    part->at[CONFIG_FOLDER_PATH], "%s", err.text);
-	f->mode = mode[config_choice_of(part, CONFIG_FOLDER_MODE)];
-	f->paused = config_bool_of(part, CONFIG_FOLDER_PAUSED);
-	f->ignore_perms = config_bool_of(part, CONFIG_FOLDER_IGNORE_PERMS);
-	f->rescan_ns = config_duration_of(part, CONFIG_FOLDER_RESCAN);
-	more->watch = config_bool_of(part, CONFIG_FOLDER_WATCH);
+	f->mode = mode[config_part_choice(part, CONFIG_FOLDER_MODE)];
+	f->paused = config_part_bool(part, CONFIG_FOLDER_PAUSED);
+	f->ignore_perms = config_part_bool(part, CONFIG_FOLDER_IGNORE_PERMS);
+	f->rescan_ns = config_part_duration(part, CONFIG_FOLDER_RESCAN);
+	more->watch = config_part_bool(part, CONFIG_FOLDER_WATCH);
 	more->low_space =
-	    (uint64_t)config_size_of(part, CONFIG_FOLDER_LOW_SPACE);
+	    (uint64_t)config_part_size(part, CONFIG_FOLDER_LOW_SPACE);
 	more->low_space_default =
 	    part->value[CONFIG_FOLDER_LOW_SPACE].ptr == NULL;
 	more->single_copy_ns =
-	    config_duration_of(part, CONFIG_FOLDER_SINGLE_COPY);
-	f->trash = config_bool_of(part, CONFIG_FOLDER_TRASH);
-	f->trash_age_ns = config_duration_of(part, CONFIG_FOLDER_TRASH_AGE);
-	f->brake_percent = (uint32_t)config_int_of(part, CONFIG_FOLDER_BRAKE);
+	    config_part_duration(part, CONFIG_FOLDER_SINGLE_COPY);
+	f->trash = config_part_bool(part, CONFIG_FOLDER_TRASH);
+	f->trash_age_ns = config_part_duration(part, CONFIG_FOLDER_TRASH_AGE);
+	f->brake_percent = (uint32_t)config_part_int(part, CONFIG_FOLDER_BRAKE);
 	f->brake_files =
-	    (uint32_t)config_int_of(part, CONFIG_FOLDER_BRAKE_FILES);
-	f->trash_bytes_max = config_size_of(part, CONFIG_FOLDER_TRASH_SIZE);
+	    (uint32_t)config_part_int(part, CONFIG_FOLDER_BRAKE_FILES);
+	f->trash_bytes_max = config_part_size(part, CONFIG_FOLDER_TRASH_SIZE);
 	config_build_shares(ld, part, setup, f);
 }
 
@@ -656,40 +351,41 @@ config_build_node(struct config_load *ld, struct config *out)
 	const struct config_part *mesh = &ld->part.item[CONFIG_MESH];
 	const struct config_part *relay = &ld->part.item[CONFIG_RELAY];
 	const struct config_part *coord = &ld->part.item[CONFIG_COORD];
-	struct slice name = config_text_of(node, CONFIG_NODE_NAME);
+	struct slice name = config_part_text(node, CONFIG_NODE_NAME);
 	static const enum sandbox_mode mode[] = { SANDBOX_AUTO, SANDBOX_OFF,
 		SANDBOX_REQUIRE };
 
 	out->setup.name =
 	    config_copy(ld->ar, name.len > 0 ? name : ld->world->host);
-	log_level_parse((const char *)config_text_of(log, CONFIG_LOG_LEVEL).ptr,
+	log_level_parse(
+	    (const char *)config_part_text(log, CONFIG_LOG_LEVEL).ptr,
 	    &out->log_level);
-	out->sandbox = mode[config_choice_of(node, CONFIG_NODE_SANDBOX)];
-	out->mesh.listen = config_list_of(ld, mesh, CONFIG_MESH_LISTEN,
+	out->sandbox = mode[config_part_choice(node, CONFIG_NODE_SANDBOX)];
+	out->mesh.listen = config_part_list(ld, mesh, CONFIG_MESH_LISTEN,
 	    &out->mesh.listen_count);
-	out->mesh.lan_only = config_choice_of(mesh, CONFIG_MESH_SCOPE) == 1;
-	out->mesh.announce = config_bool_of(mesh, CONFIG_MESH_ANNOUNCE);
+	out->mesh.lan_only = config_part_choice(mesh, CONFIG_MESH_SCOPE) == 1;
+	out->mesh.announce = config_part_bool(mesh, CONFIG_MESH_ANNOUNCE);
 	out->mesh.announce_port =
-	    (uint16_t)config_int_of(mesh, CONFIG_MESH_ANNOUNCE_PORT);
-	out->mesh.portmap = config_bool_of(mesh, CONFIG_MESH_PORTMAP);
-	out->mesh.sleep_ns = config_duration_of(mesh, CONFIG_MESH_SLEEP);
-	out->mesh.relay_serve = config_bool_of(relay, CONFIG_RELAY_SERVE);
-	out->mesh.relay_open = config_bool_of(relay, CONFIG_RELAY_OPEN);
+	    (uint16_t)config_part_int(mesh, CONFIG_MESH_ANNOUNCE_PORT);
+	out->mesh.portmap = config_part_bool(mesh, CONFIG_MESH_PORTMAP);
+	out->mesh.sleep_ns = config_part_duration(mesh, CONFIG_MESH_SLEEP);
+	out->mesh.relay_serve = config_part_bool(relay, CONFIG_RELAY_SERVE);
+	out->mesh.relay_open = config_part_bool(relay, CONFIG_RELAY_OPEN);
 	out->mesh.relay_listen =
-	    config_copy(ld->ar, config_text_of(relay, CONFIG_RELAY_LISTEN));
-	out->mesh.relay_rate = config_size_of(relay, CONFIG_RELAY_RATE);
-	out->mesh.discovery = config_list_of(ld, mesh, CONFIG_MESH_DISCOVERY,
+	    config_copy(ld->ar, config_part_text(relay, CONFIG_RELAY_LISTEN));
+	out->mesh.relay_rate = config_part_size(relay, CONFIG_RELAY_RATE);
+	out->mesh.discovery = config_part_list(ld, mesh, CONFIG_MESH_DISCOVERY,
 	    &out->mesh.discovery_count);
-	out->mesh.coord_serve = config_bool_of(coord, CONFIG_COORD_SERVE);
-	out->mesh.coord_open = config_bool_of(coord, CONFIG_COORD_OPEN);
+	out->mesh.coord_serve = config_part_bool(coord, CONFIG_COORD_SERVE);
+	out->mesh.coord_open = config_part_bool(coord, CONFIG_COORD_OPEN);
 	out->mesh.coord_discovery =
-	    config_bool_of(coord, CONFIG_COORD_DISCOVERY);
+	    config_part_bool(coord, CONFIG_COORD_DISCOVERY);
 	out->mesh.coord_listen =
-	    config_copy(ld->ar, config_text_of(coord, CONFIG_COORD_LISTEN));
-	out->mesh.coordinator = config_list_of(ld, mesh,
+	    config_copy(ld->ar, config_part_text(coord, CONFIG_COORD_LISTEN));
+	out->mesh.coordinator = config_part_list(ld, mesh,
 	    CONFIG_MESH_COORDINATOR, &out->mesh.coordinator_count);
 	out->mesh.stun =
-	    config_list_of(ld, mesh, CONFIG_MESH_STUN, &out->mesh.stun_count);
+	    config_part_list(ld, mesh, CONFIG_MESH_STUN, &out->mesh.stun_count);
 }
 
 /* Devices first: shares name them. */
@@ -745,15 +441,14 @@ config_load(const struct config_item *item, size_t count,
 	struct config_load ld = { .world = world, .ar = ar };
 
 	memset(out, 0, sizeof(*out));
-	for (int s = CONFIG_NODE; s <= CONFIG_COORD; s++)
-		config_part_add(&ld, (enum config_section)s, SLICE_EMPTY, 0);
+	config_part_begin(&ld);
 	if (count > CONFIG_ITEMS_MAX) {
 		config_mistake(&ld, 0, "", "more than %u values",
 		    CONFIG_ITEMS_MAX);
 		count = 0;
 	}
 	for (size_t i = 0; i < count; i++)
-		config_take_item(&ld, &item[i]);
+		config_part_take(&ld, &item[i]);
 	config_take_members(&ld);
 	config_build_node(&ld, out);
 	config_build(&ld, out);
@@ -768,13 +463,7 @@ config_load(const struct config_item *item, size_t count,
 		*mistakes = list;
 		*mistake_count = ld.mistake.len;
 	}
-	for (size_t i = 0; i < ld.part.len; i++) {
-		VEC_FINI(&ld.part.item[i].list);
-		VEC_FINI(&ld.part.item[i].list_id);
-		VEC_FINI(&ld.part.item[i].list_line);
-	}
-	VEC_FINI(&ld.part);
-	VEC_FINI(&ld.mistake);
+	config_part_end(&ld);
 	if (ld.first.code != 0 && err != NULL)
 		*err = ld.first;
 	return ld.first.code;

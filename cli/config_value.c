@@ -358,3 +358,16 @@ config_source_name(const struct config *cfg, uint32_t i)
 		return "introducer";
 	return "config";
 }
+
+struct slice
+config_next_word(struct slice *text)
+{
+	size_t len = slice_find(*text, ' ');
+	struct slice word;
+
+	if (len == SIZE_MAX)
+		len = text->len;
+	word = slice_to(*text, len);
+	*text = slice_from(*text, len < text->len ? len + 1 : len);
+	return word;
+}
