@@ -36,9 +36,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from two import (MIB, ROOT, Ours, Theirs, as_text, clean_root, cpu_of,
-                 find_program, machine, make_big, proc, until, version_of,
-                 write_between)
+from two import (MIB, ROOT, Ours, Theirs, as_markdown, as_text, clean_root,
+                 cpu_of, find_program, machine, make_big, proc, until,
+                 version_of, write_between)
 from lib.longway import LongWay
 from lib.node import Node
 from lib.servers import Relay, find_server
@@ -364,15 +364,13 @@ def table(result: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def as_markdown(result: dict[str, Any]) -> str:
+def told(result: dict[str, Any]) -> str:
     rows = table(result)
-    lines = ["| " + " | ".join(rows[0]) + " |",
-             "|---|" + "--:|" * (len(rows[0]) - 2) + "---|"]
-    lines += ["| " + " | ".join(row) + " |" for row in rows[1:]]
     head = (f"{result['date']}, {result['machine']}; load before "
             f"{result['load']}; sizes x {result['sizes']:g}, medians of "
             f"{result['runs']} turns; {result['ours']}, {result['theirs']}.")
-    return head + "\n\n" + "\n".join(lines) + "\n"
+    return as_markdown(head, rows,
+                       "|---|" + "--:|" * (len(rows[0]) - 2) + "---|")
 
 
 _BEGIN, _END = "<!-- bench-mesh: begin -->", "<!-- bench-mesh: end -->"
@@ -385,7 +383,7 @@ def main(options: argparse.Namespace) -> int:
         result = measure(options)
     print(as_text(table(result)))
     if options.markdown:
-        write_between(options.markdown, _BEGIN, _END, as_markdown(result))
+        write_between(options.markdown, _BEGIN, _END, told(result))
     return 0
 
 

@@ -39,9 +39,9 @@ from typing import Any, Callable, Optional
 
 import mesh
 from two import (MIB, ROOT, UNITS, Meter, Ours, Pair, Samples, Theirs,
-                 Theirs1s, as_text, clean_root, cpu_of, find_program, machine,
-                 make_big, make_small, proc, read_all, show, size_of, tree,
-                 until, version_of, write_between)
+                 Theirs1s, as_markdown, as_text, clean_root, cpu_of,
+                 find_program, machine, make_big, make_small, proc, read_all,
+                 show, size_of, tree, until, version_of, write_between)
 
 QUIET_S = 20.0  # without a byte written: what was to be tidied is tidy
 QUIET_MAX_S = 180.0  # for one that never stops writing
@@ -462,15 +462,12 @@ def table(result: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def as_markdown(result: dict[str, Any]) -> str:
+def told(result: dict[str, Any]) -> str:
     rows = table(result)
-    lines = ["| " + " | ".join(rows[0]) + " |",
-             "|" + "---|" * len(rows[0])]
-    lines += ["| " + " | ".join(r) + " |" for r in rows[1:]]
     head = (f"{result['date']}, {result['machine']}; sizes x "
             f"{result['sizes']:g}, medians of {result['runs']}; "
             f"{result['ours']}, {result['theirs']}.")
-    return head + "\n\n" + "\n".join(lines) + "\n"
+    return as_markdown(head, rows, "|" + "---|" * len(rows[0]))
 
 
 _BEGIN, _END = "<!-- bench: begin -->", "<!-- bench: end -->"
@@ -520,7 +517,7 @@ def main() -> int:
         result = measure(options)
     print(as_text(table(result)))
     if options.markdown:
-        write_between(options.markdown, _BEGIN, _END, as_markdown(result))
+        write_between(options.markdown, _BEGIN, _END, told(result))
     return 0
 
 

@@ -317,6 +317,12 @@ def as_text(rows: list[list[str]]) -> str:
                      .rstrip() for r in rows)
 
 
+def as_markdown(head: str, rows: list[list[str]], rule: str) -> str:
+    """A line on the run, then the table; `rule` is its second line."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([head, "", lines[0], rule, *lines[1:]]) + "\n"
+
+
 def version_of(*argv: object) -> str:
     done = subprocess.run([str(a) for a in argv], capture_output=True,
                           text=True, check=False)
