@@ -562,13 +562,13 @@ store_lmdb_rest(struct store *st)
 uint64_t
 store_lmdb_bytes(struct store *st)
 {
-	MDB_envinfo info;
+	const struct store_lmdb *sl = store_lmdb_of(st);
+	const size_t pages = store_env_pages(sl);
 	MDB_stat stat;
 
-	if (mdb_env_info(store_lmdb_of(st)->env, &info) != 0 ||
-	    mdb_env_stat(store_lmdb_of(st)->env, &stat) != 0)
+	if (pages == 0 || mdb_env_stat(sl->env, &stat) != 0)
 		return 0;
-	return ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize;
+	return (uint64_t)pages * stat.ms_psize;
 }
 
 size_t
