@@ -348,9 +348,6 @@ config_build_node(struct config_load *ld, struct config *out)
 {
 	const struct config_part *node = &ld->part.item[CONFIG_NODE];
 	const struct config_part *log = &ld->part.item[CONFIG_LOG];
-	const struct config_part *mesh = &ld->part.item[CONFIG_MESH];
-	const struct config_part *relay = &ld->part.item[CONFIG_RELAY];
-	const struct config_part *coord = &ld->part.item[CONFIG_COORD];
 	struct slice name = config_part_text(node, CONFIG_NODE_NAME);
 	static const enum sandbox_mode mode[] = { SANDBOX_AUTO, SANDBOX_OFF,
 		SANDBOX_REQUIRE };
@@ -361,31 +358,39 @@ config_build_node(struct config_load *ld, struct config *out)
 	    (const char *)config_part_text(log, CONFIG_LOG_LEVEL).ptr,
 	    &out->log_level);
 	out->sandbox = mode[config_part_choice(node, CONFIG_NODE_SANDBOX)];
-	out->mesh.listen = config_part_list(ld, mesh, CONFIG_MESH_LISTEN,
-	    &out->mesh.listen_count);
-	out->mesh.lan_only = config_part_choice(mesh, CONFIG_MESH_SCOPE) == 1;
-	out->mesh.announce = config_part_bool(mesh, CONFIG_MESH_ANNOUNCE);
-	out->mesh.announce_port =
+}
+
+static void
+config_build_mesh(struct config_load *ld, struct config_mesh *out)
+{
+	const struct config_part *mesh = &ld->part.item[CONFIG_MESH];
+	const struct config_part *relay = &ld->part.item[CONFIG_RELAY];
+	const struct config_part *coord = &ld->part.item[CONFIG_COORD];
+
+	out->listen =
+	    config_part_list(ld, mesh, CONFIG_MESH_LISTEN, &out->listen_count);
+	out->lan_only = config_part_choice(mesh, CONFIG_MESH_SCOPE) == 1;
+	out->announce = config_part_bool(mesh, CONFIG_MESH_ANNOUNCE);
+	out->announce_port =
 	    (uint16_t)config_part_int(mesh, CONFIG_MESH_ANNOUNCE_PORT);
-	out->mesh.portmap = config_part_bool(mesh, CONFIG_MESH_PORTMAP);
-	out->mesh.sleep_ns = config_part_duration(mesh, CONFIG_MESH_SLEEP);
-	out->mesh.relay_serve = config_part_bool(relay, CONFIG_RELAY_SERVE);
-	out->mesh.relay_open = config_part_bool(relay, CONFIG_RELAY_OPEN);
-	out->mesh.relay_listen =
+	out->portmap = config_part_bool(mesh, CONFIG_MESH_PORTMAP);
+	out->sleep_ns = config_part_duration(mesh, CONFIG_MESH_SLEEP);
+	out->relay_serve = config_part_bool(relay, CONFIG_RELAY_SERVE);
+	out->relay_open = config_part_bool(relay, CONFIG_RELAY_OPEN);
+	out->relay_listen =
 	    config_copy(ld->ar, config_part_text(relay, CONFIG_RELAY_LISTEN));
-	out->mesh.relay_rate = config_part_size(relay, CONFIG_RELAY_RATE);
-	out->mesh.discovery = config_part_list(ld, mesh, CONFIG_MESH_DISCOVERY,
-	    &out->mesh.discovery_count);
-	out->mesh.coord_serve = config_part_bool(coord, CONFIG_COORD_SERVE);
-	out->mesh.coord_open = config_part_bool(coord, CONFIG_COORD_OPEN);
-	out->mesh.coord_discovery =
-	    config_part_bool(coord, CONFIG_COORD_DISCOVERY);
-	out->mesh.coord_listen =
+	out->relay_rate = config_part_size(relay, CONFIG_RELAY_RATE);
+	out->discovery = config_part_list(ld, mesh, CONFIG_MESH_DISCOVERY,
+	    &out->discovery_count);
+	out->coord_serve = config_part_bool(coord, CONFIG_COORD_SERVE);
+	out->coord_open = config_part_bool(coord, CONFIG_COORD_OPEN);
+	out->coord_discovery = config_part_bool(coord, CONFIG_COORD_DISCOVERY);
+	out->coord_listen =
 	    config_copy(ld->ar, config_part_text(coord, CONFIG_COORD_LISTEN));
-	out->mesh.coordinator = config_part_list(ld, mesh,
-	    CONFIG_MESH_COORDINATOR, &out->mesh.coordinator_count);
-	out->mesh.stun =
-	    config_part_list(ld, mesh, CONFIG_MESH_STUN, &out->mesh.stun_count);
+	out->coordinator = config_part_list(ld, mesh, CONFIG_MESH_COORDINATOR,
+	    &out->coordinator_count);
+	out->stun =
+	    config_part_list(ld, mesh, CONFIG_MESH_STUN, &out->stun_count);
 }
 
 /* Devices first: shares name them. */
@@ -451,6 +456,7 @@ config_load(const struct config_item *item, size_t count,
 		config_part_take(&ld, &item[i]);
 	config_take_members(&ld);
 	config_build_node(&ld, out);
+	config_build_mesh(&ld, &out->mesh);
 	config_build(&ld, out);
 
 	if (mistakes != NULL) {

@@ -217,6 +217,65 @@ config_file_put(git_config *cfg, const char *key, const struct slice *value,
 	return rc;
 }
 
+int
+config_file_replace(struct config_file *cf, struct slice text, struct err *err)
+{
+	return config_file_write_all(cf->draft, text, cf->mode, err);
+}
+
+/* Its text on the way to another; config_text.h. */
+struct draft_edit {
+	struct buf text, out;
+	struct arena ar;
+};
+
+static int
+draft_edit_begin(const struct config_file *cf, struct draft_edit *ed,
+    struct err *err)
+{
+	*ed = (struct draft_edit){ 0 };
+	return config_file_text(cf->draft, &ed->text, err);
+}
+
+/* rc 0: ed->out is the draft from here on; else it is as it was. */
+static int
+draft_edit_end(struct config_file *cf, struct draft_edit *ed, int rc,
+    struct err *err)
+{
+	if (rc == 0)
+		rc = config_file_replace(cf, buf_slice(&ed->out), err);
+	buf_fini(&ed->text);
+	buf_fini(&ed->out);
+	arena_fini(&ed->ar);
+	return rc;
+}
+
+int
+config_file_rename(struct config_file *cf, const char *section,
+    struct slice name, struct slice to, struct err *err)
+{
+	struct draft_edit ed;
+	const int rc = draft_edit_begin(cf, &ed, err);
+
+	if (rc == 0)
+		config_text_rename(buf_slice(&ed.text), slice_str(section),
+		    name, to, &ed.out, &ed.ar);
+	return draft_edit_end(cf, &ed, rc, err);
+}
+
+int
+config_file_remove(struct config_file *cf, const char *section,
+    struct slice name, struct err *err)
+{
+	struct draft_edit ed;
+	const int rc = draft_edit_begin(cf, &ed, err);
+
+	if (rc == 0)
+		config_text_remove(buf_slice(&ed.text), slice_str(section),
+		    name, &ed.out, &ed.ar);
+	return draft_edit_end(cf, &ed, rc, err);
+}
+
 /* The others, on the lines behind the first. */
 static int
 config_file_put_more(struct config_file *cf, const char *key,
@@ -226,24 +285,18 @@ config_file_put_more(struct config_file *cf, const char *key,
 	const size_t first = slice_find(k, '.');
 	const size_t last = slice_rfind(k, '.');
 	struct slice name = SLICE_EMPTY;
-	struct buf text = { 0 }, out = { 0 };
-	struct arena ar = { 0 };
+	struct draft_edit ed;
 	int rc;
 
 	if (last > first)
 		name = slice_of(k.ptr + first + 1, last - first - 1);
-	rc = config_file_text(cf->draft, &text, err);
+	rc = draft_edit_begin(cf, &ed, err);
 	if (rc == 0 &&
-	    !config_text_add(buf_slice(&text), slice_to(k, first), name,
-		slice_from(k, last + 1), value, count, &out, &ar))
+	    !config_text_add(buf_slice(&ed.text), slice_to(k, first), name,
+		slice_from(k, last + 1), value, count, &ed.out, &ed.ar))
 		rc = err_set(err, ERR_INVALID, "%s: %s was not written",
 		    cf->target, key);
-	if (rc == 0)
-		rc = config_file_replace(cf, buf_slice(&out), err);
-	buf_fini(&text);
-	buf_fini(&out);
-	arena_fini(&ar);
-	return rc;
+	return draft_edit_end(cf, &ed, rc, err);
 }
 
 int
@@ -335,52 +388,6 @@ config_file_take(struct config_file *cf, const char *key, struct slice value,
 		    key, SLICE_FMT(value));
 	if (rc == 0)
 		rc = config_file_set(cf, key, list, kept, err);
-	arena_fini(&ar);
-	return rc;
-}
-
-int
-config_file_replace(struct config_file *cf, struct slice text, struct err *err)
-{
-	return config_file_write_all(cf->draft, text, cf->mode, err);
-}
-
-int
-config_file_rename(struct config_file *cf, const char *section,
-    struct slice name, struct slice to, struct err *err)
-{
-	struct buf text = { 0 }, out = { 0 };
-	struct arena ar = { 0 };
-	int rc;
-
-	rc = config_file_text(cf->draft, &text, err);
-	if (rc == 0) {
-		config_text_rename(buf_slice(&text), slice_str(section), name,
-		    to, &out, &ar);
-		rc = config_file_replace(cf, buf_slice(&out), err);
-	}
-	buf_fini(&text);
-	buf_fini(&out);
-	arena_fini(&ar);
-	return rc;
-}
-
-int
-config_file_remove(struct config_file *cf, const char *section,
-    struct slice name, struct err *err)
-{
-	struct buf text = { 0 }, out = { 0 };
-	struct arena ar = { 0 };
-	int rc;
-
-	rc = config_file_text(cf->draft, &text, err);
-	if (rc == 0) {
-		config_text_remove(buf_slice(&text), slice_str(section), name,
-		    &out, &ar);
-		rc = config_file_replace(cf, buf_slice(&out), err);
-	}
-	buf_fini(&text);
-	buf_fini(&out);
 	arena_fini(&ar);
 	return rc;
 }
