@@ -14,62 +14,15 @@
 #include "engine/base/arena.h"
 #include "engine/base/buf.h"
 #include "mesh/ballot.h"
+#include "testmembers.h"
 
 #define NOW 1000000
-
-static struct arena ar;
 
 struct node {
 	struct members *ms;
 	struct ballot *b;
 	struct sign_secret key;
 };
-
-static struct sign_secret
-key_of(int n)
-{
-	struct sign_secret k = { { (uint8_t)n, 7 } };
-
-	return k;
-}
-
-static struct devid
-dev(char letter)
-{
-	struct devid id = { { (uint8_t)letter, 1 } };
-
-	return id;
-}
-
-static void
-owners(struct members_entry *e, uint32_t need, const char *digits)
-{
-	e->need = need;
-	e->owner_count = 0;
-	for (; *digits != '\0'; digits++) {
-		const struct sign_secret key = key_of(*digits - '0');
-
-		sign_public_of(&key, &e->owner[e->owner_count++]);
-	}
-}
-
-static struct slice
-sealed(const struct members_entry *e, const char *digits)
-{
-	struct sign_secret key[MEMBERS_OWNERS_MAX];
-	struct buf body = { 0 }, out = { 0 };
-	struct slice s;
-	size_t n = 0;
-
-	for (; *digits != '\0'; digits++)
-		key[n++] = key_of(*digits - '0');
-	members_entry_body(e, &body);
-	members_entry_sign(buf_slice(&body), key, n, &out);
-	s = arena_dup(&ar, buf_slice(&out));
-	buf_fini(&body);
-	buf_fini(&out);
-	return s;
-}
 
 /* After the log's end. */
 static struct members_entry

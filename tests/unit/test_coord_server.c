@@ -17,34 +17,11 @@
 #include "mesh/coord_server.h"
 #include "mesh/members.h"
 #include "mesh/members_entry.h"
+#include "testmembers.h"
 
-static struct arena ar;
 static struct now now;
 
 /* --- logs ------------------------------------------------------------- */
-
-static struct devid
-dev(char letter)
-{
-	struct devid id = { { (uint8_t)letter, 1 } };
-
-	return id;
-}
-
-static struct slice
-sealed(const struct members_entry *e, uint8_t owner)
-{
-	const struct sign_secret key = { { owner, 7 } };
-	struct buf body = { 0 }, out = { 0 };
-	struct slice s;
-
-	members_entry_body(e, &body);
-	members_entry_sign(buf_slice(&body), &key, 1, &out);
-	s = arena_dup(&ar, buf_slice(&out));
-	buf_fini(&body);
-	buf_fini(&out);
-	return s;
-}
 
 /* A domain of `owner` with these devices; its entries. */
 struct log {
@@ -57,7 +34,7 @@ struct log {
 static void
 log_add(struct log *l, enum members_kind kind, char letter)
 {
-	const struct sign_secret key = { { l->owner, 7 } };
+	const struct sign_secret key = key_of(l->owner);
 	struct members_entry e = { .kind = kind,
 		.seq = l->entry.len + 1,
 		.wall_s = 1000000 };
@@ -74,7 +51,7 @@ log_add(struct log *l, enum members_kind kind, char letter)
 	}
 	if (kind == MEMBERS_ADD)
 		snprintf(e.name, sizeof(e.name), "device %c", letter);
-	*VEC_ADD(&l->entry) = sealed(&e, l->owner);
+	*VEC_ADD(&l->entry) = sealed_by(&e, &key, 1);
 	assert_int_equal(
 	    members_entry_decode(&last, l->entry.item[l->entry.len - 1], NULL),
 	    0);

@@ -15,37 +15,10 @@
 #include "engine/base/rng.h"
 #include "mesh/members.h"
 #include "mesh/members_entry.h"
+#include "testmembers.h"
 
 #define NOW 1000000
 #define RECOVERY 9
-
-static struct arena ar;
-
-static struct sign_secret
-key_of(int n)
-{
-	struct sign_secret k = { { (uint8_t)n, 7 } };
-
-	return k;
-}
-
-static struct sign_public
-public_of(int n)
-{
-	const struct sign_secret k = key_of(n);
-	struct sign_public out;
-
-	sign_public_of(&k, &out);
-	return out;
-}
-
-static struct devid
-dev(char letter)
-{
-	struct devid id = { { (uint8_t)letter, 1 } };
-
-	return id;
-}
 
 /* An entry after `prev`, or the first one, about `letter`. */
 static struct members_entry
@@ -64,34 +37,6 @@ after(struct slice prev, enum members_kind kind, char letter)
 	if (kind == MEMBERS_ADD)
 		snprintf(e.name, sizeof(e.name), "device %c", letter);
 	return e;
-}
-
-static void
-owners(struct members_entry *e, uint32_t need, const char *digits)
-{
-	e->need = need;
-	e->owner_count = 0;
-	for (; *digits != '\0'; digits++)
-		e->owner[e->owner_count++] = public_of(*digits - '0');
-}
-
-/* Signed by the owners of these digits. */
-static struct slice
-sealed(const struct members_entry *e, const char *digits)
-{
-	struct sign_secret key[MEMBERS_OWNERS_MAX];
-	struct buf body = { 0 }, out = { 0 };
-	struct slice s;
-	size_t n = 0;
-
-	for (; *digits != '\0'; digits++)
-		key[n++] = key_of(*digits - '0');
-	members_entry_body(e, &body);
-	members_entry_sign(buf_slice(&body), key, n, &out);
-	s = arena_dup(&ar, buf_slice(&out));
-	buf_fini(&body);
-	buf_fini(&out);
-	return s;
 }
 
 static struct slice

@@ -14,18 +14,9 @@
 #include "engine/base/limits.h"
 #include "mesh/members_entry.h"
 #include "mesh/members_talk.h"
-
-static struct arena ar;
+#include "testmembers.h"
 
 /* --- logs ---------------------------------------------------------------- */
-
-static struct sign_secret
-key_of(int n)
-{
-	struct sign_secret k = { { (uint8_t)n, 7 } };
-
-	return k;
-}
 
 /* An entry after `prev`, or the FOUND, by owner 1. */
 static struct slice
@@ -33,9 +24,7 @@ entry_after(struct slice prev, enum members_kind kind, uint32_t about)
 {
 	struct members_entry e = { .kind = kind, .seq = 1, .wall_s = 5 };
 	const struct sign_secret owner = key_of(1), recovery = key_of(9);
-	struct buf body = { 0 }, out = { 0 };
 	struct members_entry before;
-	struct slice s;
 
 	if (prev.len > 0) {
 		assert_int_equal(members_entry_decode(&before, prev, NULL), 0);
@@ -50,12 +39,7 @@ entry_after(struct slice prev, enum members_kind kind, uint32_t about)
 		sign_public_of(&recovery, &e.recovery);
 		e.owner_count = e.need = 1;
 	}
-	members_entry_body(&e, &body);
-	members_entry_sign(buf_slice(&body), &owner, 1, &out);
-	s = arena_dup(&ar, buf_slice(&out));
-	buf_fini(&body);
-	buf_fini(&out);
-	return s;
+	return sealed_by(&e, &owner, 1);
 }
 
 static enum members_verdict
