@@ -173,6 +173,10 @@ json_t *cmd_object(void);
 const char *cmd_text(const json_t *o, const char *key);
 int64_t cmd_int(const json_t *o, const char *key);
 bool cmd_bool(const json_t *o, const char *key);
+/* The item of a list of objects whose "id" is `id`; NULL without.  Borrowed. */
+const json_t *cmd_find(const json_t *list, const char *id);
+/* "a, b" of a list of texts, safe to print; `none` for an empty one. */
+const char *cmd_words(struct arena *ar, const json_t *list, const char *none);
 /* Seconds since 1970 of "2026-11-06T10:00:00Z"; 0 when it is none. */
 int64_t cmd_time(const char *text);
 int64_t cmd_now_s(void);

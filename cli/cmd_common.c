@@ -520,6 +520,37 @@ cmd_bool(const json_t *o, const char *key)
 	return json_is_true(json_object_get(o, key));
 }
 
+const json_t *
+cmd_find(const json_t *list, const char *id)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+	{
+		if (strcmp(cmd_text(item, "id"), id) == 0)
+			return item;
+	}
+	return NULL;
+}
+
+const char *
+cmd_words(struct arena *ar, const json_t *list, const char *none)
+{
+	const char *out = NULL;
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+	{
+		const char *word = print_safe(ar, json_string_value(item));
+
+		out =
+		    out == NULL ? word : arena_printf(ar, "%s, %s", out, word);
+	}
+	return out == NULL ? none : out;
+}
+
 /* --- Time --- */
 
 int64_t

@@ -318,19 +318,6 @@ cmd_device_resume(struct cmd_call *call)
 
 /* --- Questions --- */
 
-/* What the daemon says of a device; NULL when it is down.  Borrowed. */
-static const json_t *
-cmd_device_live(const json_t *answer, const char *id)
-{
-	const json_t *list = json_object_get(answer, "devices");
-	const json_t *item;
-	size_t i;
-
-	json_array_foreach(list, i,
-	    item) if (strcmp(cmd_text(item, "id"), id) == 0) return item;
-	return NULL;
-}
-
 /* The introducer's name, its ID when it is gone, null when there is none. */
 static json_t *
 cmd_device_introducer(const struct config *cfg, const struct devid *by)
@@ -359,7 +346,7 @@ cmd_device_json(const struct config *cfg, uint32_t i, const json_t *answer)
 	json_t *o;
 
 	devid_text(&d->id, id);
-	live = cmd_device_live(answer, id);
+	live = cmd_find(json_object_get(answer, "devices"), id);
 	o = live == NULL ? json_object() : json_deep_copy(live);
 	for (uint32_t n = 0; n < d->address_count; n++)
 		json_array_append_new(addresses,
@@ -385,21 +372,6 @@ cmd_device_json(const struct config *cfg, uint32_t i, const json_t *answer)
 	json_object_set_new(o, "auto_accept", json_boolean(d->auto_accept));
 	json_object_set_new(o, "folders", folders);
 	return o;
-}
-
-/* The words of a list of texts, with commas; "–" when there are none. */
-static const char *
-cmd_device_words(struct arena *ar, const json_t *list)
-{
-	const char *out = NULL;
-	const json_t *item;
-	size_t i;
-
-	json_array_foreach(list, i, item) out =
-	    out == NULL ? print_safe(ar, json_string_value(item))
-			: arena_printf(ar, "%s, %s", out,
-			      print_safe(ar, json_string_value(item)));
-	return out == NULL ? "–" : out;
 }
 
 static int
@@ -431,9 +403,9 @@ cmd_device_print(struct cmd_call *call, const json_t *list)
 		    arena_printf(&call->ar, "%.7s…", cmd_text(o, "id")));
 		print_cell(&t, own[0] == '\0' ? "–" : own);
 		print_cell(&t,
-		    cmd_device_words(&call->ar, json_object_get(o, "folders")));
-		print_cell(&t, cmd_device_words(&call->ar,
-				   json_object_get(o, "configured")));
+		    cmd_words(&call->ar, json_object_get(o, "folders"), "–"));
+		print_cell(&t, cmd_words(&call->ar,
+				   json_object_get(o, "configured"), "–"));
 	}
 	return cmd_print_table(call, &t);
 }
@@ -541,9 +513,9 @@ cmd_device_show(struct cmd_call *call)
 		    cmd_text(json_object_get(o, "private"), "v4"),
 		    cmd_text(json_object_get(o, "private"), "v6"));
 	printf("addresses    %s\n",
-	    cmd_device_words(&call->ar, json_object_get(o, "configured")));
+	    cmd_words(&call->ar, json_object_get(o, "configured"), "–"));
 	printf("folders      %s\n",
-	    cmd_device_words(&call->ar, json_object_get(o, "folders")));
+	    cmd_words(&call->ar, json_object_get(o, "folders"), "–"));
 	printf("source       %s%s%s\n", cmd_text(o, "source"),
 	    cmd_text(o, "introduced_by")[0] == '\0' ? "" : ": ",
 	    print_safe(&call->ar, cmd_text(o, "introduced_by")));

@@ -153,18 +153,6 @@ cmd_doctor_space(struct cmd_doctor *d, const char *id, int root)
 
 /* --- One folder --- */
 
-/* The daemon's word on a folder; NULL without. */
-static const json_t *
-cmd_doctor_live(const struct cmd_doctor *d, const char *id)
-{
-	const json_t *f;
-	size_t i;
-
-	json_array_foreach(json_object_get(d->status, "folders"), i,
-	    f) if (strcmp(cmd_text(f, "id"), id) == 0) return f;
-	return NULL;
-}
-
 /* Index directories are named as syncd_disk.c does. */
 static const char *
 cmd_doctor_index_dir(const struct cmd_doctor *d, const char *id)
@@ -180,13 +168,14 @@ static void
 cmd_doctor_index(struct cmd_doctor *d, const char *id)
 {
 	const char *dir = cmd_doctor_index_dir(d, id);
+	const json_t *live =
+	    cmd_find(json_object_get(d->status, "folders"), id);
 	struct err err = { 0 };
 	int rc;
 
 	if (d->self != NULL) {
 		/* It was looked at when the folder opened, and is open. */
-		if (strcmp(cmd_text(cmd_doctor_live(d, id), "reason"),
-			"index-damaged") == 0)
+		if (strcmp(cmd_text(live, "reason"), "index-damaged") == 0)
 			cmd_doctor_add(d, DOCTOR_FAIL, "index", id,
 			    "restart syncd: it is made anew", "damaged");
 		else

@@ -5,20 +5,6 @@
 
 #include "cli/print.h"
 
-static const char *
-cmd_explain_names(struct arena *ar, const json_t *list)
-{
-	const char *out = NULL;
-	const json_t *item;
-	size_t i;
-
-	json_array_foreach(list, i, item) out =
-	    out == NULL ? print_safe(ar, json_string_value(item))
-			: arena_printf(ar, "%s, %s", out,
-			      print_safe(ar, json_string_value(item)));
-	return out == NULL ? "nobody" : out;
-}
-
 /* The first line: what it comes to. */
 static const char *
 cmd_explain_sum(struct cmd_call *call, const json_t *o)
@@ -112,7 +98,7 @@ cmd_explain_versions(struct cmd_call *call, const json_t *list)
 			      now));
 		print_cell(&t, print_safe(ar, cmd_text(v, "modified_by")));
 		print_cell(&t,
-		    cmd_explain_names(ar, json_object_get(v, "held_by")));
+		    cmd_words(ar, json_object_get(v, "held_by"), "nobody"));
 	}
 	print_table(&t, stdout);
 }

@@ -289,19 +289,6 @@ cmd_folder_resume(struct cmd_call *call)
 
 /* --- Questions --- */
 
-/* What the daemon says of a folder; NULL when it is down.  Borrowed. */
-static const json_t *
-cmd_folder_live(const json_t *answer, const char *id)
-{
-	const json_t *list = json_object_get(answer, "folders");
-	const json_t *item;
-	size_t i;
-
-	json_array_foreach(list, i,
-	    item) if (strcmp(cmd_text(item, "id"), id) == 0) return item;
-	return NULL;
-}
-
 static const char *
 cmd_folder_device_name(const struct config *cfg, const struct devid *id)
 {
@@ -317,7 +304,7 @@ cmd_folder_json(const struct config *cfg, uint32_t i, const json_t *answer)
 {
 	const struct setup_folder *f = &cfg->setup.folder[i];
 	const char *id = (const char *)f->id.ptr;
-	const json_t *live = cmd_folder_live(answer, id);
+	const json_t *live = cmd_find(json_object_get(answer, "folders"), id);
 	json_t *o = live == NULL ? json_object() : json_deep_copy(live);
 	json_t *shared = json_array();
 
@@ -337,20 +324,6 @@ cmd_folder_json(const struct config *cfg, uint32_t i, const json_t *answer)
 	json_object_set_new(o, "watched", json_boolean(cfg->folder[i].watch));
 	json_object_set_new(o, "ignore_perms", json_boolean(f->ignore_perms));
 	return o;
-}
-
-static const char *
-cmd_folder_words(struct arena *ar, const json_t *list)
-{
-	const char *out = NULL;
-	const json_t *item;
-	size_t i;
-
-	json_array_foreach(list, i, item) out =
-	    out == NULL ? print_safe(ar, json_string_value(item))
-			: arena_printf(ar, "%s, %s", out,
-			      print_safe(ar, json_string_value(item)));
-	return out == NULL ? "–" : out;
 }
 
 /* "in_sync" is for programs. */
@@ -385,8 +358,8 @@ cmd_folder_print(struct cmd_call *call, const json_t *list)
 		print_cell(&t, print_safe(&call->ar, cmd_text(o, "id")));
 		print_cell(&t, cmd_folder_state(o));
 		print_cell(&t, cmd_text(o, "mode"));
-		print_cell(&t, cmd_folder_words(&call->ar,
-				   json_object_get(o, "shared_with")));
+		print_cell(&t, cmd_words(&call->ar,
+				   json_object_get(o, "shared_with"), "–"));
 		print_cell(&t, print_safe(&call->ar, cmd_text(o, "label")));
 		print_cell(&t, print_safe(&call->ar, cmd_text(o, "path")));
 	}
@@ -492,7 +465,7 @@ cmd_folder_show(struct cmd_call *call)
 	printf("path         %s\n", print_safe(&call->ar, cmd_text(o, "path")));
 	printf("mode         %s\n", cmd_text(o, "mode"));
 	printf("shared with  %s\n",
-	    cmd_folder_words(&call->ar, json_object_get(o, "shared_with")));
+	    cmd_words(&call->ar, json_object_get(o, "shared_with"), "–"));
 	if (cmd_bool(o, "paused"))
 		puts("state        paused");
 	else

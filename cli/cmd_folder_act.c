@@ -81,8 +81,13 @@ cmd_folder_wrong_mode(struct cmd_call *call, const json_t *f, const char *want)
 	    cmd_text(f, "id"), cmd_text(f, "mode"), want);
 }
 
-int
-cmd_folder_override(struct cmd_call *call)
+/*
+ * Do `act` in a folder of this mode, when the person agrees to what comes of
+ * it: `says` follows the number of items that the status has as `key`.
+ */
+static int
+cmd_folder_undo(struct cmd_call *call, const char *act, const char *mode,
+    const char *key, const char *says)
 {
 	const json_t *f;
 	json_t *o = NULL;
@@ -90,15 +95,13 @@ cmd_folder_override(struct cmd_call *call)
 	int code;
 
 	code = cmd_folder_status(call, &o, &f);
-	if (code == CMD_OK && strcmp(cmd_text(f, "mode"), "sendonly") != 0)
-		code = cmd_folder_wrong_mode(call, f, "sendonly");
+	if (code == CMD_OK && strcmp(cmd_text(f, "mode"), mode) != 0)
+		code = cmd_folder_wrong_mode(call, f, mode);
 	if (code == CMD_OK) {
-		count = cmd_int(f, "need_items");
-		code = cmd_folder_confirm(call, "override",
-		    arena_printf(&call->ar,
-			"%s: %s items that other devices changed become again "
-			"what they are here, on every device.",
-			cmd_text(f, "id"), print_count(&call->ar, count)),
+		count = cmd_int(f, key);
+		code = cmd_folder_confirm(call, act,
+		    arena_printf(&call->ar, "%s: %s items %s",
+			cmd_text(f, "id"), print_count(&call->ar, count), says),
 		    count);
 	}
 	json_decref(o);
@@ -106,27 +109,19 @@ cmd_folder_override(struct cmd_call *call)
 }
 
 int
+cmd_folder_override(struct cmd_call *call)
+{
+	return cmd_folder_undo(call, "override", "sendonly", "need_items",
+	    "that other devices changed become again what they are here, on "
+	    "every device.");
+}
+
+int
 cmd_folder_revert(struct cmd_call *call)
 {
-	const json_t *f;
-	json_t *o = NULL;
-	int64_t count;
-	int code;
-
-	code = cmd_folder_status(call, &o, &f);
-	if (code == CMD_OK && strcmp(cmd_text(f, "mode"), "receiveonly") != 0)
-		code = cmd_folder_wrong_mode(call, f, "receiveonly");
-	if (code == CMD_OK) {
-		count = cmd_int(f, "changed_here");
-		code = cmd_folder_confirm(call, "revert",
-		    arena_printf(&call->ar,
-			"%s: %s items changed here become what the other "
-			"devices have; those made here are deleted.",
-			cmd_text(f, "id"), print_count(&call->ar, count)),
-		    count);
-	}
-	json_decref(o);
-	return code;
+	return cmd_folder_undo(call, "revert", "receiveonly", "changed_here",
+	    "changed here become what the other devices have; those made here "
+	    "are deleted.");
 }
 
 /* --- Ignore rules --- */
