@@ -1,6 +1,6 @@
 /*
  * The engine's own state.  Private to core.c, engine.c and the readers
- * status.c, explain.c and plan.c.
+ * status.c, explain.c and plan.c.  Thread: loop.
  */
 #ifndef HOLDFAST_ENGINE_CORE_STATE_H
 #define HOLDFAST_ENGINE_CORE_STATE_H

@@ -3,6 +3,8 @@
  *
  * Private to engine/.  It decides what to tell whom and puts what it is told
  * into the indexes; what follows from that is pull.c's.  BEP-FACTS.md 5, 7.
+ *
+ * Thread: loop.
  */
 #ifndef HOLDFAST_ENGINE_EXCHANGE_H
 #define HOLDFAST_ENGINE_EXCHANGE_H

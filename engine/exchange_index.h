@@ -1,6 +1,6 @@
 /*
  * Indexes over the wire: what to send to whom from where on, and what came.
- * Private to exchange*.c.  BEP-FACTS.md 5.1.
+ * Private to exchange*.c.  BEP-FACTS.md 5.1.  Thread: loop.
  */
 #ifndef HOLDFAST_ENGINE_EXCHANGE_INDEX_H
 #define HOLDFAST_ENGINE_EXCHANGE_INDEX_H

@@ -5,6 +5,8 @@
  * Private to engine/.  A hint for both sides and never more: a peer may have
  * thrown its temporary away, and what comes is checked against its hash.  What
  * a peer makes us remember is bounded; what is beyond it is left out.
+ *
+ * Thread: loop.
  */
 #ifndef HOLDFAST_ENGINE_EXCHANGE_PROGRESS_H
 #define HOLDFAST_ENGINE_EXCHANGE_PROGRESS_H

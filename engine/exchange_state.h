@@ -1,5 +1,6 @@
 /*
- * A connected peer.  Private to exchange*.c and the readers of status.
+ * A connected peer.  Private to exchange*.c and the readers of status.  Thread:
+ * loop.
  */
 #ifndef HOLDFAST_ENGINE_EXCHANGE_STATE_H
 #define HOLDFAST_ENGINE_EXCHANGE_STATE_H

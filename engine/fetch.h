@@ -5,6 +5,8 @@
  * its head asks for one block and goes to its end, so that small files do not
  * wait behind a huge one.  A block comes from this disk where it is (reuse.h),
  * else from the holder of whom least is being asked.  BEP-FACTS.md 7.1, 7.2.
+ *
+ * Thread: loop.
  */
 #ifndef HOLDFAST_ENGINE_FETCH_H
 #define HOLDFAST_ENGINE_FETCH_H

@@ -9,6 +9,8 @@
  *	CLOSED -> OPENING -> RUNNING <-> HALTED      (reason says why)
  *	               \-> HALTED (root missing, ...) -> OPENING, by itself
  *	any -> CLOSING -> CLOSED                     (paused, removed)
+ *
+ * Thread: loop.
  */
 #ifndef HOLDFAST_ENGINE_FOLDER_H
 #define HOLDFAST_ENGINE_FOLDER_H

@@ -42,8 +42,10 @@ struct intent { /* a value that borrows */
 	struct version gone;    /* of moves: what `from` becomes */
 };
 
+/* Puts the record behind what is in `out`. */
 void intent_encode(const struct intent *in, struct buf *out);
-/* False when it is none of ours: damaged, or of a later version. */
+/* False when it is none of ours: damaged, or of a later version.  Borrows
+ * `record`; versions live in `arena`. */
 bool intent_decode(struct slice record, struct intent *out,
     struct arena *arena);
 

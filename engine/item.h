@@ -9,6 +9,8 @@
  *	   \___________________\______-> ENDING -> gone    (failed, cancelled)
  *
  * It owns all it points to, but for what says "borrows".
+ *
+ * Thread: loop.
  */
 #ifndef HOLDFAST_ENGINE_ITEM_H
 #define HOLDFAST_ENGINE_ITEM_H

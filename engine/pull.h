@@ -5,6 +5,8 @@
  * each (decide.h), and carries it through staging, fetching and safe
  * replacement, a bounded number at a time: directories before what is in them,
  * renames recognised by content, deletions last and deepest first.
+ *
+ * Thread: loop.
  */
 #ifndef HOLDFAST_ENGINE_PULL_H
 #define HOLDFAST_ENGINE_PULL_H

@@ -2,9 +2,13 @@
  * The inside of the pull: shared by pull*.c, fetch.c, reuse.c and writer*.c.
  *
  * pull.c walks the rows that need work, pull_plan.c makes items of them, and
- * pull_park.c remembers what must wait.
- * pull_item.c carries one item from plan to end; pull_move.c recognises
- * renames; pull_recover.c mends what a crash left.
+ * pull_park.c remembers what must wait.  pull_item.c carries one item from plan
+ * to end, through fetch.c and reuse.c where there is something to load, and
+ * writer.c; pull_rmdir.c sees to a directory that is not empty, pull_yield.c to
+ * a file of ours that is in the way.  pull_move.c recognises renames,
+ * pull_recover.c mends what a crash left, pull_files.c tells what is in work.
+ *
+ * Thread: loop.
  */
 #ifndef HOLDFAST_ENGINE_PULL_STATE_H
 #define HOLDFAST_ENGINE_PULL_STATE_H

@@ -3,6 +3,8 @@
  *
  * Private to the pull.  Places are taken from the index, and verified by the
  * disk when they are copied: a wrong one costs a request, never a wrong byte.
+ *
+ * Thread: loop.
  */
 #ifndef HOLDFAST_ENGINE_REUSE_H
 #define HOLDFAST_ENGINE_REUSE_H

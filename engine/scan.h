@@ -6,6 +6,8 @@
  * new version of ours, unless it equals a version others already have.
  * Absence is believed only in a directory that could be read, in a root proven
  * present before and after (RELIABILITY.md I4, I6, I7).
+ *
+ * Thread: loop.
  */
 #ifndef HOLDFAST_ENGINE_SCAN_H
 #define HOLDFAST_ENGINE_SCAN_H

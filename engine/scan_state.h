@@ -1,5 +1,5 @@
 /*
- * The scanner's state.  Private to scan*.c.
+ * The scanner's state.  Private to scan*.c.  Thread: loop.
  *
  * A pass goes through stages, each begun when the one before has no question
  * open:
