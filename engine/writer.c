@@ -46,6 +46,24 @@ writer_new(struct pull *pl)
 	return wr;
 }
 
+/* The folder closed over them; the index tells the rest. */
+static void
+writer_end_items(struct list *items)
+{
+	struct list_node *n;
+
+	while ((n = list_first(items)) != NULL) {
+		struct item *it = ITEM_OF(n);
+
+		/* Here: an item that ends later would look for its list. */
+		list_remove(items, n);
+		it->batch = NULL;
+		it->ops = 0;
+		it->state = ITEM_ENDING;
+		pull_item_end(it);
+	}
+}
+
 void
 writer_free(struct writer *wr)
 {
@@ -54,25 +72,11 @@ writer_free(struct writer *wr)
 	while ((n = list_first(&wr->batches)) != NULL) {
 		struct batch *b = LIST_ITEM(n, struct batch, node);
 
-		/* The folder closed over it; the index tells the rest. */
-		BATCH_EACH(b, i)
-		{
-			list_remove(&b->items, i);
-			ITEM_OF(i)->batch = NULL;
-			ITEM_OF(i)->ops = 0;
-			ITEM_OF(i)->state = ITEM_ENDING;
-			pull_item_end(ITEM_OF(i));
-		}
+		writer_end_items(&b->items);
 		list_remove(&wr->batches, n);
 		mem_free(b);
 	}
-	/* Ended here: an item that ends later would look for this list. */
-	while ((n = list_first(&wr->ready)) != NULL) {
-		list_remove(&wr->ready, n);
-		ITEM_OF(n)->ops = 0;
-		ITEM_OF(n)->state = ITEM_ENDING;
-		pull_item_end(ITEM_OF(n));
-	}
+	writer_end_items(&wr->ready);
 	buf_fini(&wr->record);
 	mem_free(wr);
 }
@@ -187,6 +191,8 @@ writer_dirs_flush(struct writer_dirs *dirs, struct folder *f,
 	map_fini(&dirs->seen);
 }
 
+/* PUTTING */
+
 static void
 batch_put_done(struct folder *f, void *arg, const struct event *ev)
 {
@@ -209,8 +215,6 @@ batch_put_done(struct folder *f, void *arg, const struct event *ev)
 	writer_clean(b);
 	pull_plan_soon(f->pull);
 }
-
-/* PUTTING */
 
 /*
  * A directory was made because of what is in it, and meanwhile the others spoke
