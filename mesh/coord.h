@@ -82,7 +82,7 @@ struct coord_message {
 			struct coord_id domain;
 			uint64_t seq;     /* entries of the log it has */
 			uint8_t head[32]; /* digest of the last of these */
-			uint64_t run;     /* random, of this line; 0: unknown */
+			uint64_t run; /* of the process, random; 0: unknown */
 		} hello;
 		struct {
 			uint32_t version;

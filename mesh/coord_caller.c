@@ -57,7 +57,6 @@ coord_caller_new(uint64_t seed, uint64_t now_ns)
 	struct coord_caller *c = mem_zalloc(sizeof(*c));
 
 	rng_init(&c->rng, seed);
-	c->run = rng_u64(&c->rng) | 1;
 	c->next_ns = now_ns;
 	snprintf(c->why, sizeof(c->why), "not reached yet");
 	return c;
@@ -430,6 +429,12 @@ coord_caller_set_domain(struct coord_caller *c, const struct coord_id *domain,
 	else
 		(void)caller_leave(c, "the domain is another one now");
 	c->failures = 0;
+}
+
+void
+coord_caller_set_run(struct coord_caller *c, uint64_t run)
+{
+	c->run = run;
 }
 
 void

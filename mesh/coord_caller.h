@@ -64,6 +64,7 @@ void coord_caller_refresh(struct coord_caller *c, uint64_t now_ns);
 /* As coord_client_uv.h has them. */
 void coord_caller_set_domain(struct coord_caller *c,
     const struct coord_id *domain, uint64_t seq, const uint8_t head[32]);
+void coord_caller_set_run(struct coord_caller *c, uint64_t run);
 void coord_caller_publish(struct coord_caller *c, const struct addr *addr,
     size_t count, uint64_t now_ns);
 void coord_caller_want(struct coord_caller *c, const struct devid *id,

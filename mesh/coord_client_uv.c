@@ -394,6 +394,12 @@ coord_client_set_domain(struct coord_client *c, const struct coord_id *domain,
 }
 
 void
+coord_client_set_run(struct coord_client *c, uint64_t run)
+{
+	coord_caller_set_run(c->caller, run);
+}
+
+void
 coord_client_publish(struct coord_client *c, const struct addr *addr,
     size_t count)
 {

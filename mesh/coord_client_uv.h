@@ -63,6 +63,12 @@ void coord_client_close(struct coord_client *c, void (*on_closed)(void *),
 /* Our domain and how much of its log we have; NULL: we are a stranger. */
 void coord_client_set_domain(struct coord_client *c,
     const struct coord_id *domain, uint64_t seq, const uint8_t head[32]);
+/*
+ * A random number that is the same on all lines of this process, also to one
+ * coordinator at two addresses, and never of another one; 0, as at first: none
+ * is told.
+ */
+void coord_client_set_run(struct coord_client *c, uint64_t run);
 /* Where we can be reached, all of it; told anew after a break. */
 void coord_client_publish(struct coord_client *c, const struct addr *addr,
     size_t count);

@@ -49,6 +49,7 @@ struct net_coord {
 	char *file; /* of the cache; NULL: it is not kept */
 	uv_timer_t timer;
 	uint64_t look_ns, save_ns, again_ns;
+	uint64_t run; /* of this process */
 };
 
 static void net_coord_arm(struct net_coord *nc);
@@ -362,6 +363,7 @@ net_coord_dial(struct net_coord *nc, const struct coord_url *url)
 		return;
 	}
 	nc->net->handles++;
+	coord_client_set_run(line->client, nc->run);
 	if (nc->has_domain)
 		coord_client_set_domain(line->client, &nc->domain, nc->seq,
 		    nc->head);
@@ -606,6 +608,8 @@ net_coord_new(struct net *net, const char *dir)
 
 	nc->net = net;
 	nc->cache = coord_cache_new();
+	if (uv_random(NULL, NULL, &nc->run, sizeof(nc->run), 0, NULL) != 0)
+		nc->run = 0;
 	if (dir != NULL) {
 		const size_t len = strlen(dir) + sizeof("/where");
 

@@ -107,7 +107,17 @@ def test_a_copied_home_is_told_on_both_machines(
     assert b.status()["id"] == before
     wait_until(lambda: b.status()["coordinators"][0]["up"], 40, "a line",
                alive=[b])
+    # One coordinator by two addresses: two lines, and one machine.
+    second = Proxy(coord.url.split("?")[0])
+    b.ctl("config", "set", "--add", "mesh.coordinator",
+          f"{second.addr}?id={coord.node.id}")
+    wait_until(lambda: b.log_text().count("coord lost") >= 4, 60,
+               "they push each other off", alive=[a, b])
     assert b.problem("device.clone") is None
+    b.config("mesh.coordinator", coord.url)
+    second.close()
+    lines = coord.node.ctl("coord", "audit", "--json").json["lines"]
+    assert "clone" not in [x["what"] for x in lines]
     shutil.copytree(b.home, world.base / "copy.home",
                     ignore=shutil.ignore_patterns("*.sock", "lock*"))
     copy = world.node("copy")

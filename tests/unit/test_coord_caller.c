@@ -104,6 +104,7 @@ caller_says_hello_and_who_it_is(void **state)
 	coord_caller_free(c);
 	c = coord_caller_new(1, T0);
 	coord_caller_set_domain(c, &domain, 3, head);
+	coord_caller_set_run(c, 4711);
 	coord_caller_dialled(c, T0);
 	coord_caller_opened(c, T0);
 	assert_int_equal(said(c, &m), COORD_HELLO);
@@ -111,7 +112,7 @@ caller_says_hello_and_who_it_is(void **state)
 	assert_int_equal(m.u.hello.seq, 3);
 	assert_memory_equal(m.u.hello.domain.b, domain.b, 32);
 	assert_memory_equal(m.u.hello.head, head, 32);
-	assert_true(m.u.hello.run != 0);
+	assert_int_equal(m.u.hello.run, 4711);
 	coord_caller_free(c);
 }
 
