@@ -859,15 +859,16 @@ void
 mesh_down(struct mesh *m, const struct devid *id, uint64_t now_ns)
 {
 	struct mesh_peer *p = mesh_find(m, id);
+	const bool was_up = p != NULL && p->state == MESH_UP;
 
 	if (p == NULL || p->state == MESH_NONE)
 		return;
-	if (p->state == MESH_UP && p->settled)
+	p->state = MESH_NONE; /* now any way is wanted, and none is "nearer" */
+	if (was_up && p->settled)
 		mesh_lost(m, p, now_ns);
-	else if (p->state == MESH_UP)
+	else if (was_up)
 		for (size_t i = 0; i < p->way.len; i++)
 			mesh_back_off(m, p, &p->way.item[i], now_ns);
-	p->state = MESH_NONE;
 	p->free_ns = now_ns;
 	m->changes++;
 	for (size_t i = 0; i < p->way.len; i++)

@@ -156,19 +156,18 @@ mesh_redials_a_lost_peer_at_once_but_not_for_ever(void **state)
 
 /* A Syncthing says Hello to strangers, too, and hangs up then. */
 static void
-mesh_asks_again_soon_where_nobody_knows_us_yet(void **state)
+ask_a_stranger(const char *address, bool relayed)
 {
-	struct mesh *m = mesh_with(9, "tcp://hub:1");
+	struct mesh *m = mesh_with(9, address);
 	const struct devid peer = device(9);
 	uint64_t now = T0;
 	struct mesh_dial d;
 	int dials = 0;
 
-	(void)state;
 	while (now < T0 + 600 * CLOCK_S) {
 		assert_true(mesh_next(m, now, &d));
 		assert_int_equal(
-		    mesh_judge(m, &peer, MESH_DIALLED, false, 0, now),
+		    mesh_judge(m, &peer, MESH_DIALLED, relayed, 0, now),
 		    MESH_ACCEPT);
 		mesh_up(m, &peer, &d, now);
 		mesh_down(m, &peer, now);
@@ -180,6 +179,14 @@ mesh_asks_again_soon_where_nobody_knows_us_yet(void **state)
 	}
 	assert_in_range(dials, 30, 60);
 	mesh_free(m);
+}
+
+static void
+mesh_asks_again_soon_where_nobody_knows_us_yet(void **state)
+{
+	(void)state;
+	ask_a_stranger("tcp://hub:1", false);
+	ask_a_stranger("relay://far:1", true);
 }
 
 static void
