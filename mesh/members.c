@@ -544,6 +544,17 @@ members_find(const struct members *ms, const struct devid *id, int64_t wall_s)
 }
 
 bool
+members_now(const struct members *ms, const struct devid *id, struct devid *out)
+{
+	const struct members_seat *seat = members_state_seat(&ms->state, id);
+
+	if (seat == NULL || seat->cut)
+		return false;
+	*out = seat->m.id;
+	return true;
+}
+
+bool
 members_was(const struct members *ms, const struct devid *id)
 {
 	const struct members_seat *seat = members_state_seat(&ms->state, id);
@@ -558,12 +569,17 @@ bool
 members_may(const struct members *ms, const struct devid *from,
     const struct devid *to, enum members_service service)
 {
+	struct devid now_from = *from, now_to = *to;
+
+	(void)members_now(ms, from, &now_from);
+	(void)members_now(ms, to, &now_to);
 	for (size_t i = ms->state.rule.len; i-- > 0;) {
 		const struct members_rule *r = &ms->state.rule.item[i];
 
 		if ((r->service == MEMBERS_ALL || r->service == service) &&
-		    (devid_is_none(&r->from) || devid_equal(&r->from, from)) &&
-		    (devid_is_none(&r->to) || devid_equal(&r->to, to)))
+		    (devid_is_none(&r->from) ||
+			devid_equal(&r->from, &now_from)) &&
+		    (devid_is_none(&r->to) || devid_equal(&r->to, &now_to)))
 			return r->allowed;
 	}
 	return true;

@@ -117,13 +117,21 @@ const struct member *members_at(const struct members *ms, size_t i);
 /* By its ID now, or by the one before while that is good; else NULL. */
 const struct member *members_find(const struct members *ms,
     const struct devid *id, int64_t wall_s);
+/*
+ * The ID that the member has now whose ID this is or ever was; false: it is
+ * nobody's, or was removed.  However long ago: it says who is meant, and not
+ * that the old ID is good for anything.
+ */
+bool members_now(const struct members *ms, const struct devid *id,
+    struct devid *out);
 /* It was one once, and was removed or rotated away, and has not come back. */
 bool members_was(const struct members *ms, const struct devid *id);
 size_t members_count(const struct members *ms);
 
 /*
  * May `from` use `service` of `to`?  The newest rule that is about these three
- * says; where there is none it may, both being one person's.
+ * says; where there is none it may, both being one person's.  A rule follows
+ * its devices through rotations; `from` and `to` may be IDs of before.
  */
 bool members_may(const struct members *ms, const struct devid *from,
     const struct devid *to, enum members_service service);

@@ -151,6 +151,21 @@ members_state_rename(struct members_state *st, const struct members_entry *e,
 	return members_state_call(st, seat, e->name, err);
 }
 
+/* Rules about a device are about it, whatever its ID. */
+static void
+members_state_rules_follow(struct members_state *st, const struct devid *was,
+    const struct devid *now)
+{
+	for (size_t i = 0; i < st->rule.len; i++) {
+		struct members_rule *r = &st->rule.item[i];
+
+		if (devid_equal(&r->from, was))
+			r->from = *now;
+		if (devid_equal(&r->to, was))
+			r->to = *now;
+	}
+}
+
 static int
 members_state_rotate(struct members_state *st, const struct members_entry *e,
     struct err *err)
@@ -166,6 +181,7 @@ members_state_rotate(struct members_state *st, const struct members_entry *e,
 	/* First who sits, then who left: the new ID may be among the gone. */
 	members_state_sit(st, &e->other, seat);
 	members_state_leave(st, &e->device, &e->other);
+	members_state_rules_follow(st, &e->device, &e->other);
 	seat->m.id = e->other;
 	seat->m.before = e->device;
 	seat->m.before_until_wall_s = e->until_wall_s;

@@ -323,6 +323,48 @@ a_key_is_rotated_and_the_old_one_is_good_for_a_while(void **state)
 }
 
 static void
+what_a_member_may_follows_it_to_its_new_id(void **state)
+{
+	struct members *ms = *state;
+	const struct slice f = found(1, "1"), a = add(f, 'a'), b = add(a, 'b');
+	struct members_entry e = after(b, MEMBERS_ALLOW, 'a');
+	const struct devid old = dev('a'), new = dev('n'), other = dev('b');
+	struct devid now;
+	struct slice r;
+
+	take(ms, f);
+	take(ms, a);
+	take(ms, b);
+	e.other = other;
+	e.service = MEMBERS_DIAG;
+	r = sealed(&e, "1");
+	assert_int_equal(take(ms, r), MEMBERS_ADDED);
+	assert_false(members_may(ms, &old, &other, MEMBERS_DIAG));
+	assert_true(members_now(ms, &old, &now) && devid_equal(&now, &old));
+	e = after(r, MEMBERS_ROTATE, 'a');
+	e.other = new;
+	e.until_wall_s = NOW + 1;
+	r = sealed(&e, "1");
+	assert_int_equal(take(ms, r), MEMBERS_ADDED);
+	assert_false(members_may(ms, &new, &other, MEMBERS_DIAG));
+	assert_false(members_may(ms, &old, &other, MEMBERS_DIAG));
+	assert_true(members_may(ms, &other, &new, MEMBERS_DIAG));
+	assert_true(members_now(ms, &old, &now) && devid_equal(&now, &new));
+	assert_true(members_now(ms, &new, &now) && devid_equal(&now, &new));
+	/* A newer one about it by its new ID decides. */
+	e = after(r, MEMBERS_ALLOW, 'n');
+	e.other = other;
+	e.service = MEMBERS_DIAG;
+	e.allowed = true;
+	r = sealed(&e, "1");
+	assert_int_equal(take(ms, r), MEMBERS_ADDED);
+	assert_true(members_may(ms, &new, &other, MEMBERS_DIAG));
+	assert_int_equal(take(ms, removal(r, 'n')), MEMBERS_ADDED);
+	assert_false(
+	    members_now(ms, &old, &now) || members_now(ms, &new, &now));
+}
+
+static void
 a_key_that_rotates_back_makes_no_circle(void **state)
 {
 	struct members *ms = *state;
@@ -715,6 +757,7 @@ main(void)
 		T(names_are_for_people),
 		T(a_device_is_renamed_and_its_old_name_is_free),
 		T(a_key_is_rotated_and_the_old_one_is_good_for_a_while),
+		T(what_a_member_may_follows_it_to_its_new_id),
 		T(a_key_that_rotates_back_makes_no_circle),
 		T(rules_say_who_may_what_and_the_newest_counts),
 		T(a_kind_of_the_future_has_its_place_and_no_effect),
