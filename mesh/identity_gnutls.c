@@ -30,6 +30,8 @@
 #define IDENTITY_KEY "key.pem"
 #define IDENTITY_KEY_NEW "key.pem.new"
 #define IDENTITY_CERT_NEW "cert.pem.new"
+#define IDENTITY_CERT_NEXT "cert.pem.next"
+#define IDENTITY_KEY_NEXT "key.pem.next"
 #define IDENTITY_FILE_MAX (64 * 1024) /* bytes; real ones have about 1 KiB */
 #define IDENTITY_DAYS 7300            /* as Syncthing; nobody checks it */
 
@@ -241,7 +243,8 @@ identity_check_owner(const struct stat *st, const char *dir, const char *name,
 	if (!S_ISREG(st->st_mode))
 		return err_set(err, ERR_INVALID, "%s/%s is no regular file",
 		    dir, name);
-	if (strcmp(name, IDENTITY_KEY) != 0)
+	if (strcmp(name, IDENTITY_KEY) != 0 &&
+	    strcmp(name, IDENTITY_KEY_NEXT) != 0)
 		return 0;
 	if (st->st_uid != geteuid() && st->st_uid != 0)
 		return err_set(err, ERR_DENIED,
@@ -310,6 +313,21 @@ identity_finish_making(int dirfd)
 		fsync(dirfd);
 }
 
+/*
+ * A power cut between the two renames of identity_take_next().  A successor is
+ * made certificate first, so a key alone is never half a making.
+ */
+static void
+identity_finish_taking(int dirfd)
+{
+	if (faccessat(dirfd, IDENTITY_CERT_NEXT, F_OK, AT_SYMLINK_NOFOLLOW) ==
+		0 ||
+	    faccessat(dirfd, IDENTITY_KEY_NEXT, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		return;
+	if (renameat(dirfd, IDENTITY_KEY_NEXT, dirfd, IDENTITY_KEY) == 0)
+		fsync(dirfd);
+}
+
 static int
 identity_load(struct identity **out, int dirfd, const char *dir,
     struct err *err)
@@ -319,6 +337,7 @@ identity_load(struct identity **out, int dirfd, const char *dir,
 	int rc, key_rc;
 
 	identity_finish_making(dirfd);
+	identity_finish_taking(dirfd);
 	rc = identity_read(dirfd, dir, IDENTITY_CERT, &cert, err);
 	key_rc = identity_read(dirfd, dir, IDENTITY_KEY, &key, &key_err);
 	if (rc == ERR_NOT_FOUND && key_rc == ERR_NOT_FOUND)
@@ -530,4 +549,106 @@ int
 identity_open_or_make(struct identity **out, const char *dir, struct err *err)
 {
 	return identity_open_in(out, dir, true, err);
+}
+
+/* --- the successor ----------------------------------------------------- */
+
+static int
+identity_load_next(struct identity **out, int dirfd, const char *dir,
+    struct err *err)
+{
+	struct buf cert = { 0 }, key = { 0 };
+	int rc;
+
+	identity_finish_taking(dirfd);
+	rc = identity_read(dirfd, dir, IDENTITY_KEY_NEXT, &key, err);
+	if (rc == 0)
+		rc = identity_read(dirfd, dir, IDENTITY_CERT_NEXT, &cert, err);
+	if (rc == 0)
+		rc = identity_from_pem(out, buf_slice(&cert), buf_slice(&key),
+		    err);
+	if (key.ptr != NULL)
+		gnutls_memset(key.ptr, 0, key.cap);
+	buf_fini(&key);
+	buf_fini(&cert);
+	return rc;
+}
+
+/* A certificate without a key may be there: it was never told to anybody. */
+static int
+identity_make_next(int dirfd, struct err *err)
+{
+	gnutls_datum_t cert = { NULL, 0 }, key = { NULL, 0 };
+	int rc = identity_generate(&cert, &key, err);
+
+	if (rc == 0)
+		rc = identity_write(dirfd, IDENTITY_CERT_NEXT, &cert, err);
+	if (rc == 0 && fsync(dirfd) < 0)
+		rc = err_sys(err, errno, "flush directory");
+	/* Under its name it is whole. */
+	if (rc == 0)
+		rc = identity_write(dirfd, IDENTITY_KEY_NEW, &key, err);
+	if (rc == 0 &&
+	    (renameat(dirfd, IDENTITY_KEY_NEW, dirfd, IDENTITY_KEY_NEXT) < 0 ||
+		fsync(dirfd) < 0))
+		rc = err_sys(err, errno, "put a successor in place");
+	if (key.data != NULL)
+		gnutls_memset(key.data, 0, key.size);
+	gnutls_free(key.data);
+	gnutls_free(cert.data);
+	return rc;
+}
+
+static int
+identity_next_in(struct identity **out, const char *dir, bool make,
+    struct err *err)
+{
+	int dirfd, rc;
+
+	*out = NULL;
+	dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dirfd < 0)
+		return err_sys(err, errno, "open %s", dir);
+	rc = identity_load_next(out, dirfd, dir, err);
+	if (rc == ERR_NOT_FOUND && make) {
+		rc = identity_make_next(dirfd, err);
+		if (rc < 0)
+			err_wrap(err, "%s", dir);
+		else
+			rc = identity_load_next(out, dirfd, dir, err);
+	}
+	close(dirfd);
+	return rc;
+}
+
+int
+identity_open_next(struct identity **out, const char *dir, struct err *err)
+{
+	return identity_next_in(out, dir, false, err);
+}
+
+int
+identity_open_or_make_next(struct identity **out, const char *dir,
+    struct err *err)
+{
+	return identity_next_in(out, dir, true, err);
+}
+
+int
+identity_take_next(const char *dir, struct err *err)
+{
+	int dirfd, rc = 0;
+
+	dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dirfd < 0)
+		return err_sys(err, errno, "open %s", dir);
+	/* Somebody who opens the directory between the two finishes it. */
+	if (renameat(dirfd, IDENTITY_CERT_NEXT, dirfd, IDENTITY_CERT) < 0 ||
+	    fsync(dirfd) < 0 ||
+	    (renameat(dirfd, IDENTITY_KEY_NEXT, dirfd, IDENTITY_KEY) < 0 &&
+		errno != ENOENT) ||
+	    fsync(dirfd) < 0)
+		rc = err_sys(err, errno, "take the new key in %s", dir);
+	close(dirfd);
+	return rc;
 }

@@ -41,6 +41,10 @@ tear_down(void **state)
 	unlink(key);
 	snprintf(path, sizeof(path), "%s.new", key);
 	unlink(path);
+	snprintf(path, sizeof(path), "%s.next", key);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s.next", cert);
+	unlink(path);
 	return rmdir(dir);
 }
 
@@ -310,6 +314,77 @@ identity_refuses_a_key_of_another_certificate(void **state)
 	check_refused(ERR_CORRUPT, "do not belong together");
 }
 
+/* The ID of the successor that waits; 0, or an error. */
+static int
+next_of(struct devid *out)
+{
+	struct identity *id;
+	struct err err = { 0 };
+	const int rc = identity_open_next(&id, dir, &err);
+
+	if (rc == 0)
+		*out = *identity_devid(id);
+	identity_close(id);
+	return rc;
+}
+
+static void
+a_successor_waits_until_it_is_taken(void **state)
+{
+	struct devid old, next, again, now;
+	struct identity *id;
+	struct err err = { 0 };
+	struct stat st;
+
+	(void)state;
+	make(&old);
+	assert_int_equal(next_of(&next), ERR_NOT_FOUND);
+	assert_int_equal(identity_take_next(dir, &err), ERR_NOT_FOUND);
+	assert_int_equal(identity_open_or_make_next(&id, dir, &err), 0);
+	next = *identity_devid(id);
+	identity_close(id);
+	assert_false(devid_equal(&next, &old));
+	/* Asked again, it is the same one. */
+	assert_int_equal(identity_open_or_make_next(&id, dir, &err), 0);
+	again = *identity_devid(id);
+	identity_close(id);
+	assert_true(devid_equal(&again, &next));
+	make(&now);
+	assert_true(devid_equal(&now, &old));
+	assert_int_equal(identity_take_next(dir, &err), 0);
+	make(&now);
+	assert_true(devid_equal(&now, &next));
+	assert_int_equal(next_of(&again), ERR_NOT_FOUND);
+	assert_int_equal(stat(key, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+}
+
+static void
+a_power_cut_leaves_the_old_key_or_the_new_one(void **state)
+{
+	struct devid old, next, now;
+	struct identity *id;
+	struct err err = { 0 };
+	char from[128];
+
+	(void)state;
+	make(&old);
+	/* In the making: a certificate alone is no successor. */
+	snprintf(from, sizeof(from), "%s.next", cert);
+	put_file(from, "half", 4, 0600);
+	make(&now);
+	assert_true(devid_equal(&now, &old));
+	assert_int_equal(next_of(&next), ERR_NOT_FOUND);
+	assert_int_equal(identity_open_or_make_next(&id, dir, &err), 0);
+	next = *identity_devid(id);
+	identity_close(id);
+	/* In the taking: the certificate has its place, the key not yet. */
+	assert_int_equal(rename(from, cert), 0);
+	make(&now);
+	assert_true(devid_equal(&now, &next));
+	assert_int_equal(next_of(&now), ERR_NOT_FOUND);
+}
+
 static void
 identity_finishes_a_making_that_a_power_cut_ended(void **state)
 {
@@ -338,6 +413,8 @@ main(void)
 		TEST(identity_refuses_a_key_that_others_can_read),
 		TEST(identity_refuses_a_key_of_another_certificate),
 		TEST(identity_finishes_a_making_that_a_power_cut_ended),
+		TEST(a_successor_waits_until_it_is_taken),
+		TEST(a_power_cut_leaves_the_old_key_or_the_new_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
