@@ -307,6 +307,15 @@ brake_bind(struct brake *br)
 }
 
 void
+brake_rename(struct folder *f, const struct devid *was, const struct devid *now)
+{
+	struct brake_source *src = brake_source_of(f->brake, was);
+
+	if (src != NULL)
+		src->held.device = *now;
+}
+
+void
 brake_open(struct folder *f)
 {
 	struct brake *br = f->brake;

@@ -51,6 +51,9 @@ void brake_free(struct brake *br); /* accepts NULL */
 /* The index is open; what was held before is. */
 void brake_open(struct folder *f);
 void brake_close(struct folder *f);
+/* A device has another ID now; what is held of it stays held. */
+void brake_rename(struct folder *f, const struct devid *was,
+    const struct devid *now);
 /* Devices or thresholds are others. */
 void brake_setup(struct folder *f);
 

@@ -76,6 +76,7 @@ source_load(struct brake *br, struct reader *r)
 	if (r->failed || state > BRAKE_CONFIRMED)
 		return;
 	memcpy(one.held.device.b, id.ptr, sizeof(one.held.device.b));
+	one.held.device = *setup_now(core_setup(br->f->en), &one.held.device);
 	src = brake_source_of(br, &one.held.device);
 	if (src == NULL)
 		return; /* it is not shared with any more */

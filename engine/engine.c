@@ -83,6 +83,23 @@ engine_free_number(struct engine *en)
 	return (uint32_t)en->folder.len - 1;
 }
 
+/* Before anybody asks who is shared with: those who go by another ID now. */
+static void
+engine_rename(struct engine *en)
+{
+	const struct setup *su = &en->setup;
+
+	for (uint32_t i = 0; i < su->former_count; i++) {
+		const struct setup_former *who = &su->former[i];
+
+		exchange_peer_down(en, &who->was);
+		for (size_t k = 0; k < en->folder.len; k++)
+			if (en->folder.item[k] != NULL)
+				folder_rename(en->folder.item[k], &who->was,
+				    &who->now);
+	}
+}
+
 static void
 engine_setup(struct engine *en, const struct setup *in)
 {
@@ -92,6 +109,7 @@ engine_setup(struct engine *en, const struct setup *in)
 	arena_clear(&en->setup_arena[at]);
 	setup_copy(&en->setup, in, &en->setup_arena[at]);
 	en->setup_at = at;
+	engine_rename(en);
 	for (size_t i = 0; i < en->folder.len; i++) {
 		struct folder *f = en->folder.item[i];
 		bool found = false;

@@ -436,8 +436,10 @@ folder_on_open(struct folder *f, void *arg, const struct event *ev)
 	}
 	f->rebuild = false;
 	f->root = ev->u.done.root;
-	if (index_open(&f->ix, ev->u.done.store, &core_setup(f->en)->self,
-		rng_u64(core_rng(f->en)) | 1, &err) < 0) {
+	if (index_open_former(&f->ix, ev->u.done.store,
+		&core_setup(f->en)->self, core_setup(f->en)->former,
+		core_setup(f->en)->former_count, rng_u64(core_rng(f->en)) | 1,
+		&err) < 0) {
 		folder_halt(f, folder_index_reason(err.code), "%s", err.text);
 		return;
 	}
@@ -528,6 +530,20 @@ folder_hints(struct folder *f, const struct event *ev)
 			break;
 		}
 	scan_hints(f, ev->u.changes.hint, ev->u.changes.count);
+}
+
+void
+folder_rename(struct folder *f, const struct devid *was,
+    const struct devid *now)
+{
+	struct share *sh = folder_share(f, was);
+
+	if (f->ix != NULL)
+		index_rename(f->ix, was, now);
+	if (sh == NULL || folder_share(f, now) != NULL)
+		return;
+	sh->device = *now;
+	brake_rename(f, was, now);
 }
 
 void

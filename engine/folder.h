@@ -140,6 +140,9 @@ struct folder {
 struct folder *folder_new(struct engine *en, uint32_t number,
     const struct setup_folder *cfg);
 void folder_free(struct folder *f); /* CLOSED, no op outstanding */
+/* A device has another ID now; it is not connected.  Before folder_setup(). */
+void folder_rename(struct folder *f, const struct devid *was,
+    const struct devid *now);
 /* The configuration changed; devices, mode, pause. */
 void folder_setup(struct folder *f, const struct setup_folder *cfg);
 /* End of every step: begin a commit that is due. */

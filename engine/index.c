@@ -220,8 +220,15 @@ index_load_root(struct index *ix, struct err *err)
 	return 0;
 }
 
+/* Of whom the store may speak, and who they are now. */
+struct index_who {
+	const struct devid *self;
+	const struct setup_former *former;
+	uint32_t count;
+};
+
 static int
-index_load(struct index *ix, struct slice format, const struct devid *self,
+index_load(struct index *ix, struct slice format, const struct index_who *who,
     struct err *err)
 {
 	struct reader r;
@@ -243,8 +250,10 @@ index_load(struct index *ix, struct slice format, const struct devid *self,
 		rc = index_load_root(ix, err);
 	if (rc < 0)
 		return rc;
+	for (uint32_t i = 0; i < who->count; i++)
+		index_rename(ix, &who->former[i].was, &who->former[i].now);
 	if (ix->slot.len == 0 ||
-	    !devid_equal(&ix->slot.item[ROW_SELF].dev, self))
+	    !devid_equal(&ix->slot.item[ROW_SELF].dev, who->self))
 		return err_set(err, ERR_CORRUPT,
 		    "index belongs to another device");
 	return 0;
@@ -276,7 +285,7 @@ index_create(struct index *ix, const struct devid *self, uint64_t id)
 static void index_load_spent(struct index *ix);
 
 static int
-index_open_store(struct index *ix, const struct devid *self, uint64_t id,
+index_open_store(struct index *ix, const struct index_who *who, uint64_t id,
     struct err *err)
 {
 	struct slice format = SLICE_EMPTY, key;
@@ -288,7 +297,7 @@ index_open_store(struct index *ix, const struct devid *self, uint64_t id,
 		return err->code;
 	}
 	if (rc == 0) {
-		rc = index_load(ix, format, self, err);
+		rc = index_load(ix, format, who, err);
 		/* One that never held a row may be an old copy of one that
 		 * did: what peers know of that is not about this one. */
 		if (rc == 0 && !ix->used)
@@ -303,7 +312,7 @@ index_open_store(struct index *ix, const struct devid *self, uint64_t id,
 			return err_set(err, ERR_CORRUPT,
 			    "index has rows but no format");
 	}
-	index_create(ix, self, id);
+	index_create(ix, who->self, id);
 	return 0;
 }
 
@@ -334,13 +343,23 @@ int
 index_open(struct index **out, struct store *store, const struct devid *self,
     uint64_t index_id_if_new, struct err *err)
 {
+	return index_open_former(out, store, self, NULL, 0, index_id_if_new,
+	    err);
+}
+
+int
+index_open_former(struct index **out, struct store *store,
+    const struct devid *self, const struct setup_former *former, uint32_t count,
+    uint64_t index_id_if_new, struct err *err)
+{
+	const struct index_who who = { self, former, count };
 	struct index *ix = mem_zalloc(sizeof(*ix));
 	struct err mine = { 0 };
 	int rc;
 
 	ASSERT(index_id_if_new != 0);
 	ix->st = store;
-	rc = index_open_store(ix, self, index_id_if_new, &mine);
+	rc = index_open_store(ix, &who, index_id_if_new, &mine);
 	if (rc == 0) {
 		index_load_spent(ix);
 		index_impl_load_gaps(ix);
@@ -534,6 +553,29 @@ index_slot(struct index *ix, const struct devid *dev, uint32_t *out,
 	*VEC_ADD(&ix->slot) = (struct index_slot){ .dev = *dev, .dirty = true };
 	ix->dirty = true;
 	return 0;
+}
+
+void
+index_rename(struct index *ix, const struct devid *was, const struct devid *now)
+{
+	struct index_slot *from = NULL, *to = NULL;
+
+	for (uint32_t i = 0; i < ix->slot.len; i++) {
+		if (devid_equal(&ix->slot.item[i].dev, was))
+			from = &ix->slot.item[i];
+		if (devid_equal(&ix->slot.item[i].dev, now))
+			to = &ix->slot.item[i];
+	}
+	if (from == NULL || from == to ||
+	    (to != NULL && from != &ix->slot.item[ROW_SELF]))
+		return;
+	if (to != NULL) {
+		to->dev = *was;
+		to->dirty = true;
+	}
+	from->dev = *now;
+	from->dirty = true;
+	ix->dirty = true;
 }
 
 const struct devid *

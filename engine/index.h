@@ -29,6 +29,7 @@
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
 #include "engine/row.h"
+#include "engine/setup.h"
 #include "engine/store.h"
 
 struct index;
@@ -71,6 +72,13 @@ struct peer_state {        /* what we have of a device's index, kept on disk */
  */
 int index_open(struct index **out, struct store *store,
     const struct devid *self, uint64_t index_id_if_new, struct err *err);
+/*
+ * The same where devices, this one among them, may have other IDs now than when
+ * the store was written: as index_open(), then index_rename() for each.
+ */
+int index_open_former(struct index **out, struct store *store,
+    const struct devid *self, const struct setup_former *former, uint32_t count,
+    uint64_t index_id_if_new, struct err *err);
 void index_close(struct index *ix); /* accepts NULL; flushes nothing */
 /*
  * Put the facts that change with every row (last sequence, totals, peers'
@@ -117,6 +125,15 @@ int index_slot(struct index *ix, const struct devid *dev, uint32_t *out,
     struct err *err);
 const struct devid *index_device(const struct index *ix, uint32_t slot);
 uint32_t index_slots(const struct index *ix);
+/*
+ * A device has another ID now: its slot is that one's, with all it told us, so
+ * that it is neither asked nor told anything again.  Nothing happens when
+ * `was` has no slot, or `now` has one of its own: then there are two devices,
+ * and the one that is nobody's any more is forgotten as any that leaves.  But
+ * this device is always slot ROW_SELF: there the two change places.
+ */
+void index_rename(struct index *ix, const struct devid *was,
+    const struct devid *now);
 struct peer_state index_peer(const struct index *ix, uint32_t slot);
 void index_put_peer(struct index *ix, uint32_t slot, struct peer_state state);
 

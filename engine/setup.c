@@ -45,8 +45,13 @@ setup_copy(struct setup *out, const struct setup *in, struct arena *arena)
 	    arena_array(arena, in->device_count, sizeof(*device));
 	struct setup_folder *folder =
 	    arena_array(arena, in->folder_count, sizeof(*folder));
+	struct setup_former *former =
+	    arena_array(arena, in->former_count, sizeof(*former));
 
 	*out = *in;
+	for (uint32_t i = 0; i < in->former_count; i++)
+		former[i] = in->former[i];
+	out->former = former;
 	out->name = arena_dup(arena, in->name);
 	for (uint32_t i = 0; i < in->device_count; i++)
 		setup_copy_device(&device[i], &in->device[i], arena);
@@ -63,6 +68,15 @@ setup_device(const struct setup *su, const struct devid *id)
 		if (devid_equal(&su->device[i].id, id))
 			return &su->device[i];
 	return NULL;
+}
+
+const struct devid *
+setup_now(const struct setup *su, const struct devid *id)
+{
+	for (uint32_t i = 0; i < su->former_count; i++)
+		if (devid_equal(&su->former[i].was, id))
+			return &su->former[i].now;
+	return id;
 }
 
 bool

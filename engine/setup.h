@@ -51,6 +51,12 @@ struct setup_folder {
 	uint32_t brake_files;
 };
 
+/* A device that has replaced its key, and with that its ID. */
+struct setup_former {
+	struct devid was; /* is nobody's any more */
+	struct devid now; /* of a peer, or our own */
+};
+
 struct setup {
 	struct devid self;
 	struct slice name; /* this device's */
@@ -63,6 +69,9 @@ struct setup {
 	uint32_t device_count;
 	const struct setup_folder *folder;
 	uint32_t folder_count;
+	/* All that is known of a `was` is its `now`'s; no `was` is a `now`. */
+	const struct setup_former *former;
+	uint32_t former_count;
 };
 
 /* A deep copy; all it points to lives in `arena`. */
@@ -72,6 +81,8 @@ void setup_copy_folder(struct setup_folder *out, const struct setup_folder *in,
 /* The configured device; NULL when it is none. */
 const struct setup_device *setup_device(const struct setup *su,
     const struct devid *id);
+/* The ID that this device has now: as a rule the one it had. */
+const struct devid *setup_now(const struct setup *su, const struct devid *id);
 /* Is the folder shared with this device? */
 bool setup_is_shared(const struct setup_folder *sf, const struct devid *id);
 

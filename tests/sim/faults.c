@@ -394,6 +394,17 @@ remove_device(struct history *h, uint32_t a, uint32_t b)
 	setup(nd);
 }
 
+static void
+rotate(struct history *h, uint32_t node)
+{
+	struct sim *s = &h->sim;
+
+	if (!sim_rotate(s, node))
+		return;
+	for (uint32_t i = 0; i < s->nodes; i++)
+		setup(&s->node[i]);
+}
+
 void
 faults_act(struct history *h)
 {
@@ -403,7 +414,9 @@ faults_act(struct history *h)
 	/* Of another kind of device only processes, links and clocks break. */
 	const bool ours = h->sim.node[a].ops == &node_engine_ops;
 
-	if (what < 3 && set->kills)
+	if (set->rotates && pick(h, 3) == 0)
+		rotate(h, a);
+	else if (what < 3 && set->kills)
 		crash(h, a, false);
 	else if (what < 6 && set->power && ours)
 		crash(h, a, true);

@@ -238,6 +238,9 @@ roll(struct history *h)
 	if (h->sim.brake == 0 && tail_chance(h, TAIL_LATE, 64))
 		h->sim.late = 1 + choice_tail(&h->sim.choice, TAIL_LATE) % 8;
 	roll_battery(h, set);
+	/* Others than ours read no log of who is who. */
+	set->rotates =
+	    !set->liar && !set->syncthing && tail_chance(h, TAIL_ROTATE, 32);
 }
 
 static void
@@ -256,16 +259,16 @@ tell_settings(const struct history *h)
 	    s->spellings || s->accents ? ", spellings" : "",
 	    s->ignores ? ", ignores" : "", s->opens ? ", open files" : "",
 	    s->unflushed ? ", nothing flushed" : "");
-	printf("%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s\n",
-	    h->sim.bytes ? " bytes" : "", h->sim.late > 0 ? " late" : "",
-	    s->no_battery ? " no-battery" : "", s->lag_ns > 0 ? " lag" : "",
-	    s->twice > 0 ? " twice" : "", s->replays > 0 ? " replays" : "",
-	    s->liar ? " liar" : "", s->syncthing ? " syncthing" : "",
-	    h->sim.brake > 0 ? " brake" : "", s->kills ? " kill" : "",
-	    s->power ? " power" : "", s->power && s->hostile ? "(hostile)" : "",
-	    s->cuts ? " cuts" : "", s->one_way ? " one-way" : "",
-	    s->full ? " full" : "", s->away ? " unmount" : "",
-	    s->read_only ? " read-only" : "",
+	printf("%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s\n",
+	    s->rotates ? " rotate" : "", h->sim.bytes ? " bytes" : "",
+	    h->sim.late > 0 ? " late" : "", s->no_battery ? " no-battery" : "",
+	    s->lag_ns > 0 ? " lag" : "", s->twice > 0 ? " twice" : "",
+	    s->replays > 0 ? " replays" : "", s->liar ? " liar" : "",
+	    s->syncthing ? " syncthing" : "", h->sim.brake > 0 ? " brake" : "",
+	    s->kills ? " kill" : "", s->power ? " power" : "",
+	    s->power && s->hostile ? "(hostile)" : "", s->cuts ? " cuts" : "",
+	    s->one_way ? " one-way" : "", s->full ? " full" : "",
+	    s->away ? " unmount" : "", s->read_only ? " read-only" : "",
 	    s->index_lost ? " index-lost" : "",
 	    s->index_restored ? " index-restored" : "",
 	    s->clocks ? " clocks" : "", s->modes ? " modes" : "",

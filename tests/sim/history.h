@@ -46,6 +46,7 @@ struct settings {
 	uint64_t lag_ns;
 	uint32_t twice, replays, flush_io; /* sim.h */
 	bool index_lost, index_restored, clocks, modes, removals;
+	bool rotates;     /* IDs change */
 	bool no_battery;  /* a clock begins anew, without power */
 	bool same_second; /* ... in the second it began in before */
 	bool folds[SIM_NODES], normalises[SIM_NODES], blind[SIM_NODES];
@@ -67,6 +68,7 @@ enum tail {
 	TAIL_TWO,       /* who lies gives one version two contents */
 	TAIL_LATE,      /* what the disk answered is heard late */
 	TAIL_BATTERY,   /* clocks begin anew with the machine */
+	TAIL_ROTATE,    /* devices get other IDs now and then */
 	TAILS
 };
 

@@ -132,6 +132,7 @@ struct config {
 	struct setup_device device[SIM_NODES];
 	struct devid other[SIM_NODES];
 	struct setup_folder folder;
+	struct setup_former former[SIM_FORMERS];
 };
 
 static void
@@ -162,6 +163,11 @@ configure(struct node *nd, struct config *cfg, struct setup *out)
 	cfg->folder.brake_percent = nd->sim->brake > 0;
 	cfg->folder.brake_files = nd->sim->brake;
 	cfg->folder.rescan_ns = nd->watches ? 0 : CLOCK_MIN;
+	for (uint32_t i = 0; i < s->formers; i++)
+		cfg->former[i] = (struct setup_former){ s->former[i].was,
+			s->node[s->former[i].node].id };
+	out->former = cfg->former;
+	out->former_count = s->formers;
 	out->self = nd->id;
 	out->name = slice_str(nd->name);
 	out->seed = nd->life * 1000 + nd->number;

@@ -68,6 +68,8 @@ const char *const sim_counter_name[COUNTERS] = {
 	[COUNT_LATE] = "an answer of the disk came late",
 	[COUNT_CLOCK_ANEW] = "a clock began where it had begun",
 	[COUNT_FLUSH_STAGED] = "a flush failed, a temp not flushed",
+	[COUNT_ROTATED] = "a device has another ID",
+	[COUNT_ROTATED_AWAY] = "a device has another ID, one was off",
 };
 
 void
@@ -564,6 +566,38 @@ run_peer(struct node *nd, const struct job *job)
 		wire_open(nd, job->from); /* its Hello tells */
 	else
 		sim_tell_peer(nd, job->from, job->up);
+}
+
+static void
+end_session(struct sim *s, uint32_t node, uint32_t other)
+{
+	const struct job down = { .from = other };
+
+	run_peer(&s->node[node], &down);
+}
+
+bool
+sim_rotate(struct sim *s, uint32_t node)
+{
+	struct node *nd = &s->node[node];
+
+	if (s->formers == SIM_FORMERS)
+		return false;
+	for (uint32_t i = 0; i < s->nodes; i++) {
+		if (i == node)
+			continue;
+		sim_disconnect(s, node, i);
+		end_session(s, node, i);
+		end_session(s, i, node);
+		if (!s->node[i].running)
+			sim_count(s, COUNT_ROTATED_AWAY);
+	}
+	s->former[s->formers++] = (struct sim_former){ nd->id, node };
+	/* Another short ID, too. */
+	nd->id.b[0] = (uint8_t)(nd->id.b[0] + s->formers);
+	sim_count(s, COUNT_ROTATED);
+	sim_say(nd, "has another ID");
+	return true;
 }
 
 /* Hints */

@@ -87,6 +87,8 @@ enum rare {
 	COUNT_LATE,           /* an answer of the disk was heard late */
 	COUNT_CLOCK_ANEW,     /* a clock began where it had begun */
 	COUNT_FLUSH_STAGED,   /* a flush failed while a temp was not flushed */
+	COUNT_ROTATED,        /* a device has another ID */
+	COUNT_ROTATED_AWAY,   /* ... while another one was off */
 	COUNTERS
 };
 
@@ -205,6 +207,13 @@ struct node {
 	struct log log;
 };
 
+#define SIM_FORMERS 8u
+
+struct sim_former { /* an ID that a device had */
+	struct devid was;
+	uint32_t node;
+};
+
 struct sim {
 	struct choice choice;
 	struct arena arena; /* dies with the history */
@@ -212,6 +221,8 @@ struct sim {
 	struct now now;
 	struct node node[SIM_NODES];
 	uint32_t nodes;
+	struct sim_former former[SIM_FORMERS];
+	uint32_t formers;
 	uint64_t delay_ns; /* longest of an effect */
 	uint32_t features;
 	bool bytes; /* devices speak in bytes: wire.h */
@@ -253,6 +264,12 @@ void sim_start(struct sim *s, uint32_t node);
 void sim_stop(struct sim *s, uint32_t node, bool power);
 void sim_connect(struct sim *s, uint32_t a, uint32_t b);
 void sim_disconnect(struct sim *s, uint32_t a, uint32_t b);
+/*
+ * The device has another ID, and all know it: those that run by their setup,
+ * which the caller tells them, the others when they start.  Its sessions end
+ * before.  False: it had so many already.
+ */
+bool sim_rotate(struct sim *s, uint32_t node);
 /* What `to` would hear of `from` waits from now on, or not any more. */
 void sim_darken(struct sim *s, uint32_t to, uint32_t from, bool dark);
 

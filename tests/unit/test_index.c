@@ -128,6 +128,72 @@ new_index_has_an_id_and_no_rows(void **state)
 }
 
 static void
+a_device_with_another_id_keeps_its_slot_and_its_word(void **state)
+{
+	struct fixture *f = *state;
+	const struct devid me = { { 11 } }, a = { { 12 } }, c = { { 14 } };
+	const struct setup_former former[] = { { self, me }, { peer_a, a } };
+	const struct peer_state said = { .index_id = 77, .max_sequence = 5 };
+	struct entry e = file(f, "ours", 1, 1, 1, 1);
+	struct entry r = file(f, "theirs", 2, 1, 2, 1);
+	struct err err = { 0 };
+	uint32_t slot;
+
+	index_put_local(f->ix, &e, &seen, 0);
+	assert_int_equal(index_put_remote(f->ix, f->a, &r, &err), 0);
+	index_put_peer(f->ix, f->a, said);
+	index_rename(f->ix, &c, &a); /* of whom nothing is known */
+	assert_true(devid_equal(index_device(f->ix, f->a), &peer_a));
+	index_flush(f->ix);
+	store_mem_commit(f->st);
+	index_close(f->ix);
+	/* Another device's still, unless it is said who is who. */
+	assert_int_equal(index_open(&f->ix, f->st, &me, 9, &err), ERR_CORRUPT);
+	assert_int_equal(
+	    index_open_former(&f->ix, f->st, &me, former, 2, 9, &err), 0);
+	assert_int_equal(index_id(f->ix), 42);
+	assert_true(devid_equal(index_device(f->ix, ROW_SELF), &me));
+	assert_int_equal(index_slot(f->ix, &a, &slot, NULL), 0);
+	assert_int_equal(slot, f->a);
+	assert_int_equal(index_peer(f->ix, slot).index_id, 77);
+	assert_int_equal(index_peer(f->ix, slot).max_sequence, 5);
+	assert_true(row_of(f, "ours")->local >= 0);
+	assert_true(devset_has(&row_of(f, "theirs")->version[0].holders, slot));
+	/* A kill before the commit: the same once more; after it, nothing. */
+	for (int i = 0; i < 2; i++) {
+		if (i > 0) {
+			index_flush(f->ix);
+			store_mem_commit(f->st);
+		}
+		index_close(f->ix);
+		store_mem_crash(f->st);
+		assert_int_equal(
+		    index_open_former(&f->ix, f->st, &me, former, 2, 9, &err),
+		    0);
+		assert_true(devid_equal(index_device(f->ix, ROW_SELF), &me));
+		assert_int_equal(index_slots(f->ix), 3);
+	}
+}
+
+static void
+a_new_id_that_has_a_slot_of_its_own_leaves_both(void **state)
+{
+	struct fixture *f = *state;
+
+	index_rename(f->ix, &peer_a, &peer_b);
+	assert_true(devid_equal(index_device(f->ix, f->a), &peer_a));
+	assert_true(devid_equal(index_device(f->ix, f->b), &peer_b));
+	/* This device is slot 0, whatever others were. */
+	for (int i = 0; i < 2; i++) {
+		index_rename(f->ix, &self, &peer_b);
+		assert_true(
+		    devid_equal(index_device(f->ix, ROW_SELF), &peer_b));
+		assert_true(devid_equal(index_device(f->ix, f->b), &self));
+	}
+	index_rename(f->ix, &peer_b, &self); /* teardown opens nothing */
+}
+
+static void
 index_of_another_device_or_format_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -842,6 +908,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(new_index_has_an_id_and_no_rows),
+		TEST(a_device_with_another_id_keeps_its_slot_and_its_word),
+		TEST(a_new_id_that_has_a_slot_of_its_own_leaves_both),
 		TEST(index_of_another_device_or_format_is_refused),
 		TEST(conflict_copies_are_counted_and_those_of_an_old_index_too),
 		TEST(facts_root_peers_and_intents_survive),
