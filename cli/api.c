@@ -711,6 +711,7 @@ static const struct api_route api_routes[] = {
 	{ "POST", "/v1/domain/rule", api_domain_rule },
 	{ "POST", "/v1/domain/recover", api_domain_recover },
 	{ "POST", "/v1/domain/rotate", api_domain_rotate },
+	{ "POST", "/v1/domain/rotate-device", api_domain_rotate_device },
 	{ "POST", "/v1/domain/new-key", api_domain_new_key },
 	{ "POST", "/v1/domain/owner", api_domain_owner },
 	{ "POST", "/v1/domain/quorum", api_domain_quorum },

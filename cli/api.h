@@ -86,6 +86,7 @@ enum api_domain_verb {
 	API_DOMAIN_RULE,
 	API_DOMAIN_RECOVER,
 	API_DOMAIN_ROTATE,
+	API_DOMAIN_ROTATE_DEVICE,
 	API_DOMAIN_NEW_KEY,
 	API_DOMAIN_OWNER,
 	API_DOMAIN_QUORUM,
@@ -100,8 +101,10 @@ struct api_domain_ask {
 	struct slice code, coordinator; /* as typed; "tcp://HOST:PORT?id=" */
 	struct slice to, service;       /* RULE: `device` may, or not */
 	struct slice key;               /* RECOVER, OWNER */
+	struct slice id;                /* ROTATE_DEVICE: of another one */
 	struct slice wish;              /* SIGN, REJECT */
 	uint64_t expires_s, need;       /* need: QUORUM */
+	uint64_t grace_s;               /* ROTATE_DEVICE */
 	bool approve, allow, add;       /* add: OWNER */
 };
 

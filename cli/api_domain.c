@@ -35,6 +35,8 @@ api_domain_do(struct api_call *call, enum api_domain_verb verb)
 		.service = api_query(call, "service"),
 		.key = api_query(call, "key"),
 		.wish = api_query(call, "id"),
+		.id = api_query(call, "id"),
+		.grace_s = api_number(call, "grace", 0),
 		.need = api_number(call, "need", 0),
 		.add = api_number(call, "add", 0) != 0,
 		.expires_s = api_number(call, "expires", 0),
@@ -103,6 +105,12 @@ void
 api_domain_rotate(struct api_call *call)
 {
 	api_domain_do(call, API_DOMAIN_ROTATE);
+}
+
+void
+api_domain_rotate_device(struct api_call *call)
+{
+	api_domain_do(call, API_DOMAIN_ROTATE_DEVICE);
 }
 
 void

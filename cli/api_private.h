@@ -35,8 +35,8 @@ api_handler_fn api_path_ask, api_path_answer, api_path_whois;
 api_handler_fn api_domain_show, api_domain_log, api_domain_invite,
     api_domain_join, api_domain_approve, api_domain_deny, api_domain_revoke,
     api_domain_rename, api_domain_rule, api_domain_recover, api_domain_rotate,
-    api_domain_new_key, api_domain_owner, api_domain_quorum, api_domain_sign,
-    api_domain_reject;
+    api_domain_rotate_device, api_domain_new_key, api_domain_owner,
+    api_domain_quorum, api_domain_sign, api_domain_reject;
 api_handler_fn api_netcheck, api_netcheck_begin;
 
 /* {"schema": ...}: every answer begins so. */

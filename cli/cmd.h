@@ -206,9 +206,11 @@ cmd_fn cmd_domain_invite, cmd_domain_join, cmd_domain_approve,
     cmd_domain_recover, cmd_domain_status, cmd_domain_log;
 cmd_fn cmd_domain_sign, cmd_domain_reject, cmd_domain_quorum,
     cmd_domain_owner_add, cmd_domain_owner_remove;
-cmd_fn cmd_key_show, cmd_key_rotate, cmd_key_new;
+cmd_fn cmd_key_show, cmd_key_rotate, cmd_key_new, cmd_key_rotate_device;
 /* POST; says which signatures are missing, if any are. */
 int cmd_domain_post(struct cmd_call *call, const char *path);
+/* It was signed here, and more owners have to: what there is to type. */
+void cmd_domain_print_waits(const json_t *waits);
 /* `device rename` of a member: an entry of the domain's log. */
 int cmd_domain_rename(struct cmd_call *call, const char *device,
     const char *to);

@@ -355,7 +355,7 @@ cmd_domain_join(struct cmd_call *call)
 /* --- Changes --- */
 
 /* It was signed here, and more owners have to. */
-static void
+void
 cmd_domain_print_waits(const json_t *w)
 {
 	printf("%lld of %lld signatures are there.  Another owner signs it "

@@ -41,6 +41,26 @@ config_part_with_id(struct config_load *ld, size_t count,
 	return NULL;
 }
 
+/* The same by any ID that the member had before: it is about it still. */
+static struct config_part *
+config_part_with_old_id(struct config_load *ld, size_t count,
+    const struct devid *id)
+{
+	for (size_t i = 0; i < ld->world->member_count; i++) {
+		const struct config_member *m = &ld->world->member[i];
+		struct config_part *part;
+		struct devid was;
+
+		if (m->kind != CONFIG_ROTATED || !devid_equal(&m->id, id) ||
+		    devid_parse(&was, m->name, NULL) < 0)
+			continue;
+		part = config_part_with_id(ld, count, &was);
+		if (part != NULL)
+			return part;
+	}
+	return NULL;
+}
+
 /* A part for a member: what the file says under its name, or nothing. */
 static struct config_part *
 config_part_of_member(struct config_load *ld, const struct config_member *m)
@@ -106,6 +126,8 @@ config_take_members(struct config_load *ld)
 		if (m->kind > CONFIG_DENIED)
 			continue;
 		part = config_part_with_id(ld, of_file, &m->id);
+		if (part == NULL)
+			part = config_part_with_old_id(ld, of_file, &m->id);
 		if (part == NULL)
 			part = config_part_of_member(ld, m);
 		if (part == NULL)
@@ -205,17 +227,22 @@ config_build_introducer(struct config_load *ld, const struct config_part *part,
 		    "\"%.*s\": no such device", SLICE_FMT(by));
 }
 
-/* The device of that name, or the member that had it before. */
+/* The device of that name, or the member that has it, or had it before. */
 static const struct setup_device *
 config_device_named(const struct config_load *ld, const struct setup *setup,
     struct slice name)
 {
-	const struct config_member *was;
+	const struct config_member *was =
+	    config_member_of(ld, name, CONFIG_MEMBER);
 
 	for (uint32_t j = 0; j < setup->device_count; j++)
 		if (slice_equal(setup->device[j].name, name))
 			return &setup->device[j];
-	was = config_member_of(ld, name, CONFIG_FORMER);
+	/* A member under a name that the file gives it keeps its own, too. */
+	if (was == NULL)
+		was = config_member_of(ld, name, CONFIG_DENIED);
+	if (was == NULL)
+		was = config_member_of(ld, name, CONFIG_FORMER);
 	for (uint32_t j = 0; was != NULL && j < setup->device_count; j++)
 		if (devid_equal(&setup->device[j].id, &was->id))
 			return &setup->device[j];
@@ -393,6 +420,26 @@ config_build_mesh(struct config_load *ld, struct config_mesh *out)
 	    config_part_list(ld, mesh, CONFIG_MESH_STUN, &out->stun_count);
 }
 
+/* Who goes by another ID since; our own is among them. */
+static void
+config_build_former(struct config_load *ld, struct setup *out)
+{
+	struct setup_former *list =
+	    arena_array(ld->ar, ld->world->member_count, sizeof(*list));
+
+	out->former = list;
+	for (size_t i = 0; i < ld->world->member_count; i++) {
+		const struct config_member *m = &ld->world->member[i];
+		struct setup_former *one = &list[out->former_count];
+
+		if (m->kind != CONFIG_ROTATED ||
+		    devid_parse(&one->was, m->name, NULL) < 0)
+			continue;
+		one->now = m->id;
+		out->former_count++;
+	}
+}
+
 /* Devices first: shares name them. */
 static void
 config_build(struct config_load *ld, struct config *out)
@@ -406,6 +453,7 @@ config_build(struct config_load *ld, struct config *out)
 	struct config_folder *f_more =
 	    arena_array(ld->ar, ld->folders, sizeof(*f_more));
 
+	config_build_former(ld, s);
 	s->device = dev;
 	s->folder = f;
 	out->device = dev_more;

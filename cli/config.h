@@ -224,10 +224,12 @@ struct config {
 
 /* What the domain's log says of other devices, as the daemon keeps it. */
 enum config_member_kind {
-	CONFIG_MEMBER, /* a peer without a line in the file */
-	CONFIG_DENIED, /* the same, but policy forbids us to talk */
-	CONFIG_FORMER, /* `name` is what the member `id` was called before */
-	CONFIG_GONE,   /* `name` was a member: lines about it mean nobody */
+	CONFIG_MEMBER,  /* a peer without a line in the file */
+	CONFIG_DENIED,  /* the same, but policy forbids us to talk */
+	CONFIG_FORMER,  /* `name` is what the member `id` was called before */
+	CONFIG_GONE,    /* `name` was a member: lines about it mean nobody */
+	CONFIG_ROTATED, /* `name` is the ID, as text, that `id` had before; it
+			   may be this device's own */
 };
 
 struct config_member {

@@ -140,6 +140,7 @@ static const char *const domain_record_kind[] = {
 	[CONFIG_DENIED] = "denied",
 	[CONFIG_FORMER] = "former",
 	[CONFIG_GONE] = "gone",
+	[CONFIG_ROTATED] = "rotated",
 };
 
 #define DOMAIN_RECORD_KINDS                                                    \

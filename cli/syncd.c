@@ -197,6 +197,21 @@ syncd_zone(void)
 	return localtime_r(&t, &tm) == NULL ? 0 : (int32_t)tm.tm_gmtoff;
 }
 
+/* The log may say who we shall be; until then we are who we are. */
+static void
+syncd_stay_self(struct setup *su, struct arena *ar)
+{
+	struct setup_former *list =
+	    arena_array(ar, su->former_count, sizeof(*list));
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < su->former_count; i++)
+		if (!devid_equal(&su->former[i].was, &su->self))
+			list[kept++] = su->former[i];
+	su->former = list;
+	su->former_count = kept;
+}
+
 static int
 syncd_read_config(struct syncd *sd, struct err *err)
 {
@@ -210,6 +225,7 @@ syncd_read_config(struct syncd *sd, struct err *err)
 	if (rc < 0)
 		return rc;
 	cfg.setup.self = *identity_devid(sd->identity);
+	syncd_stay_self(&cfg.setup, &sd->cfg_arena[at]);
 	cfg.setup.zone_s = syncd_zone();
 	if (getrandom(&cfg.setup.seed, sizeof(cfg.setup.seed), 0) !=
 		(ssize_t)sizeof(cfg.setup.seed) ||
@@ -316,7 +332,11 @@ syncd_stop(struct syncd *sd)
 	ev.u.setup.folder_count = 0;
 	syncd_step(sd, &ev);
 	sd->stop_at_ns = uv_hrtime();
-	net_close(sd->net, syncd_on_net_closed, sd);
+	/* Between two keys the net is gone, or closes by itself. */
+	if (sd->net != NULL)
+		net_close(sd->net, syncd_on_net_closed, sd);
+	else if (sd->domain->successor == NULL)
+		sd->net_closed = true;
 	uv_timer_start(&sd->stop_timer, syncd_on_stop_check, 5, 5);
 }
 

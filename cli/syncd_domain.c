@@ -101,17 +101,37 @@ syncd_member_put_former(const struct syncd *sd, const struct members_entry *e,
 	*VEC_ADD(list) = c;
 }
 
+/* An ID that a device had, this one too: what is known by it is its. */
+static void
+syncd_member_put_rotated(const struct syncd *sd, const struct members_entry *e,
+    struct arena *ar, syncd_member_list *list)
+{
+	struct config_member c = { .kind = CONFIG_ROTATED };
+	char was[DEVID_TEXT_LEN + 1];
+
+	if (e->kind != MEMBERS_ROTATE || list->len >= SYNCD_FORMER_MAX ||
+	    !members_now(sd->domain->ms, &e->device, &c.id) ||
+	    devid_equal(&c.id, &e->device))
+		return;
+	devid_text(&e->device, was);
+	c.name = slice_str(arena_str(ar, slice_str(was)));
+	if (!syncd_member_is_named(list, c.name))
+		*VEC_ADD(list) = c;
+}
+
 /* Everybody but us; nobody when we are no member ourselves. */
 static void
 syncd_domain_list(const struct syncd *sd, struct arena *ar,
     syncd_member_list *list)
 {
 	const struct members *ms = sd->domain->ms;
+	struct devid self = *identity_devid(sd->identity);
 	const struct member *m;
 
+	(void)members_now(ms, &self, &self);
 	for (size_t i = 0;
 	     syncd_domain_is_in(sd) && (m = members_at(ms, i)) != NULL; i++) {
-		if (devid_equal(&m->id, identity_devid(sd->identity)))
+		if (devid_equal(&m->id, &self))
 			continue;
 		*VEC_ADD(list) = (struct config_member){
 			.kind = syncd_domain_allows(sd, &m->id) ? CONFIG_MEMBER
@@ -123,8 +143,10 @@ syncd_domain_list(const struct syncd *sd, struct arena *ar,
 	for (uint64_t seq = members_seq(ms); seq > 0; seq--) {
 		struct members_entry e;
 
-		if (members_entry_decode(&e, members_entry(ms, seq), NULL) == 0)
-			syncd_member_put_former(sd, &e, ar, list);
+		if (members_entry_decode(&e, members_entry(ms, seq), NULL) < 0)
+			continue;
+		syncd_member_put_former(sd, &e, ar, list);
+		syncd_member_put_rotated(sd, &e, ar, list);
 	}
 }
 
@@ -278,6 +300,8 @@ syncd_domain_apply(struct syncd *sd)
 	syncd_keys_settle(sd);
 	syncd_ballot_settle(sd);
 	syncd_domain_tell(sd, false);
+	/* Before connections end by it: who is told so now may wait for it. */
+	syncd_talk_tell(sd);
 	if (syncd_domain_put_members(sd) && sd->net != NULL && !sd->stopping &&
 	    syncd_reload(sd, &err) < 0) {
 		log_error(&sd->log, "domain reload: %s", err.text);
@@ -285,6 +309,7 @@ syncd_domain_apply(struct syncd *sd)
 	}
 	syncd_domain_rule(sd);
 	syncd_talk_tell(sd);
+	syncd_rotate_changed(sd);
 	syncd_join_look(sd);
 }
 
@@ -379,15 +404,20 @@ syncd_domain_on_entries(void *arg, struct coord_client *line, uint64_t seq,
 {
 	struct syncd *sd = arg;
 	struct syncd_domain *d = sd->domain;
+	struct coord_client_state state;
 	bool changed = false, gap = false;
 
-	(void)line;
+	coord_client_state(line, &state);
 	for (size_t i = 0; i < count && !gap; i++) {
 		const bool empty = members_seq(d->ms) == 0;
 		const enum members_verdict v =
 		    syncd_domain_take(sd, seq + i, entry[i]);
 
 		gap = v == MEMBERS_GAP;
+		/* What this very device keeps as a coordinator tells nobody. */
+		if (v != MEMBERS_GAP && v != MEMBERS_INVALID &&
+		    !devid_equal(&state.id, identity_devid(sd->identity)))
+			syncd_rotate_heard(sd, entry[i]);
 		changed = changed || v == MEMBERS_ADDED || v == MEMBERS_FORK ||
 			  v == MEMBERS_LOST;
 		/* Of a log whose FOUND we lack nothing else is looked at. */
@@ -737,6 +767,8 @@ syncd_domain_open(struct syncd *sd, struct err *err)
 		rc = syncd_domain_read_pin(sd, err);
 	if (rc == 0)
 		rc = syncd_keys_open(sd, err);
+	if (rc == 0)
+		rc = syncd_rotate_open(sd, err);
 	if (rc < 0)
 		return rc;
 	syncd_domain_read_waiting(sd);
@@ -749,7 +781,14 @@ syncd_domain_open(struct syncd *sd, struct err *err)
 }
 
 void
-syncd_domain_hook(struct syncd *sd)
+syncd_domain_lines_gone(struct syncd *sd)
+{
+	VEC_CLEAR(&sd->domain->ready);
+	syncd_join_lines_gone(sd);
+}
+
+void
+syncd_domain_listen(struct syncd *sd)
 {
 	static const struct net_coord_hooks hooks = {
 		.on_up = syncd_domain_on_up,
@@ -760,13 +799,20 @@ syncd_domain_hook(struct syncd *sd)
 		.on_refused = syncd_domain_on_refused,
 	};
 
-	uv_timer_init(sd->loop, &sd->domain->timer);
-	sd->domain->timer.data = sd;
-	syncd_talk_open(sd);
 	net_coord_hook(sd->net, &hooks, sd);
 	syncd_domain_tell(sd, false);
 	syncd_join_look(sd);
 	syncd_talk_apply_soon(sd);
+}
+
+void
+syncd_domain_hook(struct syncd *sd)
+{
+	uv_timer_init(sd->loop, &sd->domain->timer);
+	sd->domain->timer.data = sd;
+	syncd_talk_open(sd);
+	syncd_rotate_hook(sd);
+	syncd_domain_listen(sd);
 }
 
 void
@@ -778,6 +824,7 @@ syncd_domain_close(struct syncd *sd)
 		return;
 	syncd_join_close(sd);
 	syncd_talk_close(sd);
+	syncd_rotate_close(sd);
 	members_free(d->ms);
 	fixedaddr_book_free(d->fixed);
 	ballot_free(d->ballot);

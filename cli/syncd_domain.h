@@ -111,6 +111,14 @@ struct syncd_domain {
 	bool again;      /* the whole log was asked for, since a line came up */
 	uv_timer_t timer;
 	VEC(struct syncd_talker) talker;
+	/* A key that waits to be this device's, and who heard of it: */
+	struct identity *successor; /* owned; NULL: none */
+	uint64_t rotate_heard_ns;   /* somebody has its entry since; 0: no */
+	bool rotate_fresh;          /* the log changed since it was looked at */
+	bool between_keys;          /* there is no net, until there is one */
+	VEC(struct devid) met;      /* new IDs that were connected */
+	size_t olds;                /* old certificates that the net hears */
+	uv_timer_t rotate_timer;
 	uint64_t push_from;     /* came of a member: the first; 0: none */
 	uv_timer_t apply_timer; /* a turn of the loop later: syncd_talk.c */
 };
@@ -120,6 +128,9 @@ struct syncd_domain {
 int syncd_domain_open(struct syncd *sd, struct err *err);
 /* Hear coordinators.  After the net is open. */
 void syncd_domain_hook(struct syncd *sd);
+/* The same of a net that was opened anew; and before it is closed. */
+void syncd_domain_listen(struct syncd *sd);
+void syncd_domain_lines_gone(struct syncd *sd);
 void syncd_domain_close(struct syncd *sd);
 /*
  * An entry from outside: taken, and kept on disk when it was new.  The caller
@@ -183,6 +194,8 @@ void syncd_join_close(struct syncd *sd);
 /* Of the lines: what concerns boxes and letters. */
 void syncd_join_up(struct syncd *sd, struct coord_client *line);
 void syncd_join_down(struct syncd *sd, struct coord_client *line);
+/* All lines go, whatever they were; the next ones begin anew. */
+void syncd_join_lines_gone(struct syncd *sd);
 void syncd_join_box(struct syncd *sd, struct coord_client *line, uint32_t box);
 void syncd_join_mail(struct syncd *sd, struct coord_client *line, uint32_t box,
     uint64_t stranger, struct slice letter);
@@ -212,6 +225,36 @@ int syncd_keys_new(struct syncd *sd, struct err *err);
 int syncd_keys_owner(struct syncd *sd, struct slice key, bool add,
     struct err *err);
 int syncd_keys_quorum(struct syncd *sd, uint64_t need, struct err *err);
+
+/* syncd_rotate.c: another key, and so another ID, for a device */
+/* The successor that waits, if one does. */
+int syncd_rotate_open(struct syncd *sd, struct err *err);
+void syncd_rotate_hook(struct syncd *sd);
+void syncd_rotate_close(struct syncd *sd);
+/*
+ * A new key for this device: made, and signed when an owner's key is here; else
+ * it waits until that was done elsewhere.  The old one is heard for `grace_s`
+ * longer.  As syncd_domain_make(); ERR_NOT_FOUND: there is no domain.
+ */
+int syncd_rotate_self(struct syncd *sd, int64_t grace_s, struct err *err);
+/* The same of another member, whose new ID was told to us. */
+int syncd_rotate_member(struct syncd *sd, const struct member *m,
+    const struct devid *now, int64_t grace_s, struct err *err);
+/* The successor that waits; `is_signed`: until somebody else has heard. */
+bool syncd_rotate_next(const struct syncd *sd, struct devid *out,
+    bool *is_signed);
+/* Somebody else showed that he has this entry. */
+void syncd_rotate_heard(struct syncd *sd, struct slice entry);
+/* The log changed; or somebody heard of it.  Nothing happens from within. */
+void syncd_rotate_changed(struct syncd *sd);
+void syncd_rotate_look(struct syncd *sd);
+/* May this device be heard by an ID of before, too?  By which? */
+bool syncd_rotate_old_of(const struct syncd *sd, const struct devid *id,
+    struct devid *old);
+/* Is it such an ID: no peer, but one that may talk of the log? */
+bool syncd_rotate_is_old(const struct syncd *sd, const struct devid *id);
+/* It was connected: what it was before is not needed any more. */
+void syncd_rotate_met(struct syncd *sd, const struct devid *id);
 
 /* syncd_ballot.c: what wants the signatures of more owners than one */
 void syncd_ballot_open(struct syncd *sd);

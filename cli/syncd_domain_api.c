@@ -5,7 +5,9 @@
 #include "mesh/net_coord_uv.h"
 
 #define SYNCD_EXPIRES_MAX_S (24 * 3600) /* of a code */
-#define SYNCD_WISH_LEN 8                /* bytes that people see of one */
+#define SYNCD_GRACE_S (7 * 24 * 3600)   /* that an old key is heard */
+#define SYNCD_GRACE_MAX_S (365 * 24 * 3600)
+#define SYNCD_WISH_LEN 8 /* bytes that people see of one */
 
 /* --- What is shown --- */
 
@@ -294,6 +296,19 @@ syncd_domain_state(const struct syncd *sd)
 	return members_seq(sd->domain->ms) == 0 ? "pending" : "removed";
 }
 
+/* The ID that this device is to have; "" and false: it keeps its own. */
+static void
+syncd_json_successor(const struct syncd *sd, json_t *o)
+{
+	bool is_signed = false;
+	struct devid id;
+	const bool has = syncd_rotate_next(sd, &id, &is_signed);
+
+	json_object_set_new(o, "successor",
+	    has ? syncd_json_devid(&id) : json_string(""));
+	json_object_set_new(o, "successor_signed", json_boolean(is_signed));
+}
+
 json_t *
 syncd_domain_show(void *arg)
 {
@@ -321,6 +336,7 @@ syncd_domain_show(void *arg)
 	    syncd_json_key(sd->domain->has_owner, &sd->domain->owner));
 	json_object_set_new(o, "next",
 	    syncd_json_key(sd->domain->has_next, &sd->domain->next));
+	syncd_json_successor(sd, o);
 	json_object_set_new(o, "owners",
 	    json_integer((json_int_t)members_owners(ms, &owner, &need)));
 	json_object_set_new(o, "need", json_integer(need));
@@ -355,6 +371,9 @@ syncd_domain_log(void *arg)
 		json_object_set_new(o, "device",
 		    devid_is_none(&e.device) ? json_string("")
 					     : syncd_json_devid(&e.device));
+		json_object_set_new(o, "other",
+		    devid_is_none(&e.other) ? json_string("")
+					    : syncd_json_devid(&e.other));
 		json_object_set_new(o, "name", json_string(e.name));
 		json_object_set_new(o, "by",
 		    devid_is_none(&e.by) ? json_string("")
@@ -551,6 +570,36 @@ syncd_do_recover(struct syncd *sd, const struct api_domain_ask *ask,
 }
 
 static int
+syncd_do_rotate_device(struct syncd *sd, const struct api_domain_ask *ask,
+    json_t *out, struct err *err)
+{
+	int64_t grace_s = SYNCD_GRACE_S;
+	const struct member *m;
+	struct devid id;
+	bool is_signed;
+	int rc;
+
+	if (ask->grace_s > SYNCD_GRACE_MAX_S)
+		return err_set(err, ERR_INVALID,
+		    "an old key is heard for a year at most");
+	if (ask->grace_s > 0)
+		grace_s = (int64_t)ask->grace_s;
+	if (ask->device.len > 0) {
+		rc = syncd_find_member(sd, ask->device, &m, err);
+		if (rc == 0 && devid_parse(&id, ask->id, err) < 0)
+			rc = ERR_INVALID;
+		return rc < 0 ? rc
+			      : syncd_rotate_member(sd, m, &id, grace_s, err);
+	}
+	rc = syncd_rotate_self(sd, grace_s, err);
+	if (rc >= 0 && syncd_rotate_next(sd, &id, &is_signed)) {
+		json_object_set_new(out, "id", syncd_json_devid(&id));
+		json_object_set_new(out, "signed", json_boolean(is_signed));
+	}
+	return rc;
+}
+
+static int
 syncd_do(struct syncd *sd, const struct api_domain_ask *ask, json_t *out,
     struct err *err)
 {
@@ -573,6 +622,8 @@ syncd_do(struct syncd *sd, const struct api_domain_ask *ask, json_t *out,
 		return syncd_do_recover(sd, ask, err);
 	case API_DOMAIN_ROTATE:
 		return syncd_keys_rotate(sd, err);
+	case API_DOMAIN_ROTATE_DEVICE:
+		return syncd_do_rotate_device(sd, ask, out, err);
 	case API_DOMAIN_NEW_KEY:
 		return syncd_keys_new(sd, err);
 	case API_DOMAIN_OWNER:
@@ -596,7 +647,9 @@ syncd_domain_do(void *arg, const struct api_domain_ask *ask, json_t *out,
 	int rc;
 
 	if (sd->net == NULL || sd->stopping)
-		return err_set(err, ERR_BUSY, "syncd is stopping");
+		return err_set(err, ERR_BUSY,
+		    sd->stopping ? "syncd is stopping"
+				 : "this device takes another key just now");
 	rc = syncd_do(sd, ask, out, err);
 	for (size_t i = 0;
 	     rc > 0 && (it = ballot_at(sd->domain->ballot, i)) != NULL; i++)

@@ -686,6 +686,20 @@ syncd_join_down(struct syncd *sd, struct coord_client *line)
 }
 
 void
+syncd_join_lines_gone(struct syncd *sd)
+{
+	struct syncd_domain *d = sd->domain;
+
+	if (d->join.line != NULL)
+		syncd_join_down(sd, d->join.line);
+	d->join.line = NULL;
+	for (size_t i = 0; i < d->invite.len; i++) {
+		d->invite.item[i].asked = false;
+		d->invite.item[i].line = NULL;
+	}
+}
+
+void
 syncd_join_box(struct syncd *sd, struct coord_client *line, uint32_t box)
 {
 	struct syncd_domain *d = sd->domain;

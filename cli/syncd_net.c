@@ -2,11 +2,27 @@
  * The daemon's network: peers to the engine, messages both ways.  See syncd.h.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/syncd_domain.h"
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
 #include "engine/store_lmdb.h"
+
+/* By a certificate that was replaced: nothing is shared, the log is told. */
+static void
+syncd_on_old_up(struct syncd *sd, const struct devid *id,
+    const struct net_peer_info *info)
+{
+	const struct message m = { .type = MESSAGE_CLUSTER_CONFIG };
+
+	log_info(&sd->log, "syncd old key device=%.*s address=%s",
+	    SLICE_FMT(syncd_device_name(sd, setup_now(&sd->cfg.setup, id))),
+	    info->address);
+	if (sd->net != NULL)
+		(void)net_send(sd->net, id, &m, NULL, 0);
+	syncd_talk_up(sd, id, info->features);
+}
 
 static void
 syncd_on_peer_up(void *arg, const struct devid *id, const struct hello *hello,
@@ -22,6 +38,10 @@ syncd_on_peer_up(void *arg, const struct devid *id, const struct hello *hello,
 		.action = slice_str(info->transport) };
 	char client[160];
 
+	if (syncd_rotate_is_old(sd, id)) {
+		syncd_on_old_up(sd, id, info);
+		return;
+	}
 	snprintf(client, sizeof(client), "%.*s %.*s",
 	    SLICE_FMT(hello->client_name), SLICE_FMT(hello->client_version));
 	ev.u.peer.device = *id;
@@ -32,6 +52,7 @@ syncd_on_peer_up(void *arg, const struct devid *id, const struct hello *hello,
 	syncd_step(sd, &ev);
 	/* Behind the ClusterConfig, which is first. */
 	syncd_talk_up(sd, id, info->features);
+	syncd_rotate_met(sd, id);
 }
 
 /* What was being sent to it will not arrive. */
@@ -59,7 +80,8 @@ syncd_on_peer_down(void *arg, const struct devid *id, const char *reason)
 	struct events_item item = { .type = EVENTS_DEVICE_DOWN,
 		.wall_ns = syncd_now().wall_ns,
 		.device = *id,
-		.device_name = syncd_device_name(sd, id),
+		.device_name =
+		    syncd_device_name(sd, setup_now(&sd->cfg.setup, id)),
 		.text = slice_str(reason) };
 
 	events_put(sd->events, &item);
@@ -102,6 +124,10 @@ syncd_on_message(void *arg, const struct devid *id, const struct message *m,
 
 	if (m->type == MESSAGE_MEMBERS) {
 		syncd_talk_said(arg, id, m->u.members.body);
+		return;
+	}
+	if (syncd_rotate_is_old(arg, id)) {
+		payload_free(data);
 		return;
 	}
 	ev.u.message.device = *id;
@@ -189,13 +215,63 @@ syncd_drop(struct syncd *sd, const struct effect *ef)
 		net_drop(sd->net, &ef->u.drop.device, reason);
 }
 
+/*
+ * An address as configured: where it says whose it is, by "id=", that is by the
+ * ID which this device has now.
+ */
+static const char *
+syncd_net_text(const struct syncd *sd, struct arena *ar, struct slice text)
+{
+	static const char mark[] = "id=";
+	const char *all = arena_str(ar, text);
+	const char *at = strstr(all, mark);
+	char now[DEVID_TEXT_LEN + 1];
+	const struct devid *next;
+	struct slice rest;
+	struct devid id;
+	size_t len;
+
+	if (at == NULL || sd->cfg.setup.former_count == 0)
+		return all;
+	rest = slice_str(at + strlen(mark));
+	len = slice_find(rest, '&');
+	if (len != SIZE_MAX)
+		rest = slice_to(rest, len);
+	if (devid_parse(&id, rest, NULL) < 0)
+		return all;
+	next = setup_now(&sd->cfg.setup, &id);
+	if (next == &id)
+		return all;
+	devid_text(next, now);
+	return arena_printf(ar, "%.*s%s%s", (int)(at - all + strlen(mark)), all,
+	    now, (const char *)rest.ptr + rest.len);
+}
+
+/* The peer by the certificate it had, if that is heard still; how many. */
+static size_t
+syncd_net_old(const struct syncd *sd, const struct net_peer_config *peer,
+    struct net_peer_config *out, struct arena *ar)
+{
+	struct devid old;
+
+	if (!syncd_rotate_old_of(sd, &peer->id, &old) ||
+	    setup_device(&sd->cfg.setup, &old) != NULL)
+		return 0;
+	*out = *peer;
+	out->id = old;
+	out->name = arena_printf(ar, "%s (its old key)", peer->name);
+	out->diag = NET_ANSWER_SILENT;
+	return 1;
+}
+
 /* The configuration, as the network wants it; borrows sd->cfg. */
 static void
 syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 {
 	const struct setup *su = &sd->cfg.setup;
 	struct net_peer_config *peer =
-	    arena_array(ar, su->device_count, sizeof(*peer));
+	    arena_array(ar, 2 * (size_t)su->device_count, sizeof(*peer));
+	size_t peers = su->device_count;
 	const char **listen =
 	    arena_array(ar, sd->cfg.mesh.listen_count, sizeof(*listen));
 	const char **discovery =
@@ -211,7 +287,7 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 		    arena_array(ar, dev->address_count, sizeof(*address));
 
 		for (uint32_t k = 0; k < dev->address_count; k++)
-			address[k] = arena_str(ar, dev->address[k]);
+			address[k] = syncd_net_text(sd, ar, dev->address[k]);
 		peer[i] = (struct net_peer_config){ .id = dev->id,
 			.name = arena_str(ar, dev->name),
 			.address = address,
@@ -219,15 +295,18 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 			.compression = sd->cfg.device[i].compression,
 			.diag = syncd_domain_diag(sd, i),
 			.paused = dev->paused };
+		peers += syncd_net_old(sd, &peer[i], &peer[peers], ar);
 	}
 	for (size_t i = 0; i < sd->cfg.mesh.stun_count; i++)
 		stun[i] = arena_str(ar, sd->cfg.mesh.stun[i]);
 	for (size_t i = 0; i < sd->cfg.mesh.discovery_count; i++)
-		discovery[i] = arena_str(ar, sd->cfg.mesh.discovery[i]);
+		discovery[i] =
+		    syncd_net_text(sd, ar, sd->cfg.mesh.discovery[i]);
 	for (size_t i = 0; i < sd->cfg.mesh.coordinator_count; i++)
-		coordinator[i] = arena_str(ar, sd->cfg.mesh.coordinator[i]);
+		coordinator[i] =
+		    syncd_net_text(sd, ar, sd->cfg.mesh.coordinator[i]);
 	for (size_t i = 0; i < sd->cfg.mesh.listen_count; i++)
-		listen[i] = arena_str(ar, sd->cfg.mesh.listen[i]);
+		listen[i] = syncd_net_text(sd, ar, sd->cfg.mesh.listen[i]);
 	*out = (struct net_config){ .identity = sd->identity,
 		.device_name = arena_str(ar, su->name),
 		.client_version = HOLDFAST_VERSION,
@@ -259,14 +338,14 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 		.relay_open = sd->cfg.mesh.relay_open,
 		.relay_rate = (uint64_t)sd->cfg.mesh.relay_rate,
 		.peer = peer,
-		.peer_count = su->device_count };
+		.peer_count = peers };
 	if (!sd->coord_only)
 		return;
 	/* Whom it knows may bring domains; it speaks with nobody of itself. */
 	out->listen_count = out->discovery_count = out->coordinator_count = 0;
 	out->announce = false;
 	out->relay_listen = NULL;
-	for (uint32_t i = 0; i < su->device_count; i++)
+	for (size_t i = 0; i < peers; i++)
 		peer[i].paused = true;
 }
 
@@ -299,6 +378,8 @@ syncd_net_configure(struct syncd *sd, struct err *err)
 	struct arena ar = { 0 };
 	int rc;
 
+	if (sd->net == NULL)
+		return 0; /* it is opened with what there is then */
 	arena_init(&ar);
 	syncd_net_config(sd, &cfg, &ar);
 	rc = net_configure(sd->net, &cfg, err);

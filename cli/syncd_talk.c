@@ -158,6 +158,8 @@ syncd_talk_on_entries(struct syncd *sd, struct syncd_talker *t,
 			break;
 		v = syncd_domain_take(sd, e.seq, w->entry[i]);
 		syncd_talk_note(sd, v, e.seq, w->entry[i]);
+		if (v != MEMBERS_GAP && v != MEMBERS_INVALID)
+			syncd_rotate_heard(sd, w->entry[i]);
 	}
 	if (members_talk_took(&t->talk, d->ms, w, v, &out))
 		syncd_talk_say(sd, &t->id, &out);
@@ -186,6 +188,7 @@ syncd_talk_said(struct syncd *sd, const struct devid *id, struct slice body)
 		if (members_talk_on_head(&t->talk, d->ms, &w, &out))
 			syncd_talk_say(sd, id, &out);
 		syncd_ballot_tell(sd, t);
+		syncd_rotate_look(sd);
 		break;
 	case MEMBERS_TALK_ASK:
 		if (syncd_talk_may_hear(sd, id) &&

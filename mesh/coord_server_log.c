@@ -134,7 +134,8 @@ server_note_entry(struct coord_server *s, const struct coord_server_guest *g,
     const struct server_domain *d, struct slice entry, bool lost)
 {
 	char text[2 * COORD_TEXT_MAX],
-	    device[DEVID_TEXT_LEN + 1] = "", by[DEVID_TEXT_LEN + 1] = "";
+	    device[DEVID_TEXT_LEN + 1] = "", by[DEVID_TEXT_LEN + 1] = "",
+				    now[DEVID_TEXT_LEN + 1] = "";
 	struct members_entry e;
 
 	if (members_entry_decode(&e, entry, NULL) < 0)
@@ -143,10 +144,12 @@ server_note_entry(struct coord_server *s, const struct coord_server_guest *g,
 		devid_text(&e.device, device);
 	if (!devid_is_none(&e.by))
 		devid_text(&e.by, by);
-	snprintf(text, sizeof(text), "entry %llu%s%s%s%s%s%s%s",
+	if (e.kind == MEMBERS_ROTATE)
+		devid_text(&e.other, now);
+	snprintf(text, sizeof(text), "entry %llu%s%s%s%s%s%s%s%s%s",
 	    (unsigned long long)e.seq, device[0] != '\0' ? " " : "", device,
-	    e.name[0] != '\0' ? " " : "", e.name,
-	    by[0] != '\0' ? " signed at " : "", by,
+	    now[0] != '\0' ? " is now " : "", now, e.name[0] != '\0' ? " " : "",
+	    e.name, by[0] != '\0' ? " signed at " : "", by,
 	    lost ? " (beside the log)" : "");
 	coord_server_note(s, g, &d->id, members_entry_kind_text(e.kind), text);
 }

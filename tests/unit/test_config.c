@@ -396,6 +396,52 @@ config_members_are_devices_without_a_line(void **state)
 	arena_fini(&ar);
 }
 
+/* A section by hand that names the ID which a member had before. */
+static void
+config_follows_a_member_to_its_new_id(void **state)
+{
+	const struct devid first = { { 7 } }, second = { { 8 } };
+	char was[2][DEVID_TEXT_LEN + 1], text[400];
+	struct config_member member[] = {
+		{ CONFIG_MEMBER, { { 1 } }, SLICE_INIT("hub") },
+		{ CONFIG_MEMBER, { { 2 } }, SLICE_INIT("phone") },
+		{ CONFIG_ROTATED, { { 1 } }, SLICE_EMPTY },
+		{ CONFIG_ROTATED, { { 1 } }, SLICE_EMPTY },
+	};
+	struct config_world in = world;
+	struct arena ar = { 0 };
+	struct config cfg;
+	struct err err = { 0 };
+
+	(void)state;
+	devid_text(&first, was[0]);
+	devid_text(&second, was[1]);
+	member[2].name = slice_str(was[0]);
+	member[3].name = slice_str(was[1]);
+	in.member = member;
+	in.member_count = sizeof(member) / sizeof(member[0]);
+	for (int i = 0; i < 2; i++) {
+		snprintf(text, sizeof(text),
+		    "device.server.id=%s\ndevice.server.introducer=true\n"
+		    "folder.f.path=/data\nfolder.f.share=server\n"
+		    "folder.f.share=hub\n",
+		    was[i]);
+		if (load_in(&in, text, &ar, &cfg, NULL, NULL, &err) < 0)
+			fail_msg("%s", err.text);
+		assert_int_equal(cfg.setup.device_count, 2);
+		assert_int_equal(device_named(&cfg, "server")->id.b[0], 1);
+		assert_true(device_named(&cfg, "server")->introducer);
+		assert_null(device_named(&cfg, "hub"));
+		assert_int_equal(cfg.setup.folder[0].device_count, 1);
+		assert_int_equal(cfg.setup.folder[0].device[0].b[0], 1);
+	}
+	assert_int_equal(cfg.setup.former_count, 2);
+	assert_int_equal(setup_now(&cfg.setup, &first)->b[0], 1);
+	assert_int_equal(setup_now(&cfg.setup, &second)->b[0], 1);
+	assert_ptr_equal(setup_now(&cfg.setup, &member[1].id), &member[1].id);
+	arena_fini(&ar);
+}
+
 static void
 config_lines_say_more_about_a_member(void **state)
 {
@@ -487,6 +533,7 @@ main(void)
 		cmocka_unit_test(
 		    config_every_default_is_a_value_it_would_accept),
 		cmocka_unit_test(config_members_are_devices_without_a_line),
+		cmocka_unit_test(config_follows_a_member_to_its_new_id),
 		cmocka_unit_test(config_lines_say_more_about_a_member),
 		cmocka_unit_test(config_the_file_has_the_last_word_on_names),
 		cmocka_unit_test(

@@ -63,21 +63,27 @@ a_pin_is_read_as_it_was_put(void **state)
 static void
 members_are_read_as_they_were_put(void **state)
 {
-	const struct config_member put[] = {
+	const struct config_member all[] = {
 		{ CONFIG_MEMBER, { { 1 } }, SLICE_INIT("a b c") },
 		{ CONFIG_DENIED, { { 2 } }, SLICE_INIT("x") },
 		{ CONFIG_FORMER, { { 1 } }, SLICE_INIT("y") },
 		{ CONFIG_GONE, { { 0 } }, SLICE_INIT("z") },
+		{ CONFIG_ROTATED, { { 1 } }, SLICE_EMPTY },
 	};
+	struct config_member put[5];
+	char old[DEVID_TEXT_LEN + 1];
 	const struct config_member *out;
 	struct arena ar = { 0 };
 	struct buf b = { 0 };
 
 	(void)state;
-	domain_record_put_members(put, 4, &b);
+	memcpy(put, all, sizeof(put));
+	devid_text(&(struct devid){ { 9 } }, old);
+	put[4].name = slice_str(old);
+	domain_record_put_members(put, 5, &b);
 	buf_put(&b, SLICE_LIT("member nonsense n\nwhat - n\ngone -\n\n"));
-	assert_int_equal(domain_record_members(buf_slice(&b), &ar, &out), 4);
-	for (size_t i = 0; i < 4; i++) {
+	assert_int_equal(domain_record_members(buf_slice(&b), &ar, &out), 5);
+	for (size_t i = 0; i < 5; i++) {
 		assert_int_equal(out[i].kind, put[i].kind);
 		assert_true(devid_equal(&out[i].id, &put[i].id));
 		assert_true(slice_equal(out[i].name, put[i].name));
