@@ -461,6 +461,38 @@ what_is_held_stays_so_over_a_restart(void **state)
 }
 
 static void
+what_is_held_stays_so_under_another_id(void **state)
+{
+	(void)state;
+	/* B runs meanwhile, is off, or is killed before it wrote that down. */
+	for (int how = 0; how < 3; how++) {
+		struct testlib_world *w = world(17, 2);
+
+		delete_from(w, A, 0, 60);
+		settle(w);
+		check_held(w, B, 60, 0);
+		if (how == 1)
+			testlib_world_kill(w, B);
+		testlib_world_rotate(w, A);
+		if (how == 2)
+			testlib_world_kill(w, B);
+		if (how > 0)
+			testlib_world_start(w, B);
+		settle(w);
+		check_held(w, B, 60, 0);
+		testlib_world_connect(w, A, B);
+		settle(w);
+		assert_int_equal(files_left(w, B), FILES);
+		check_held(w, B, 60, 0);
+		testlib_world_command(w, B, COMMAND_CONFIRM);
+		settle(w);
+		testlib_world_check_same(w);
+		check_free(w, B);
+		testlib_world_free(w);
+	}
+}
+
+static void
 killed_at_any_moment_no_more_than_the_limit_is_gone(void **state)
 {
 	(void)state;
@@ -696,6 +728,7 @@ main(void)
 		cmocka_unit_test(a_merge_of_two_devices_asks_nothing),
 		cmocka_unit_test(what_a_person_does_here_is_not_asked_about),
 		cmocka_unit_test(what_is_held_stays_so_over_a_restart),
+		cmocka_unit_test(what_is_held_stays_so_under_another_id),
 		cmocka_unit_test(
 		    killed_at_any_moment_no_more_than_the_limit_is_gone),
 		cmocka_unit_test(taken_back_by_its_maker_it_is_over),

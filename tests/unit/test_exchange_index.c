@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -399,10 +400,67 @@ an_edit_found_after_its_deletion_was_heard_covers_it(void **state)
 	arena_fini(&arena);
 }
 
+/*
+ * A device gets another ID while all run, while one is off, and while one is
+ * killed before it wrote that down: of what they know of one another nothing is
+ * said again, and edits go both ways.
+ */
+static void
+a_device_with_another_id_is_told_nothing_again(void **state)
+{
+	char name[16];
+
+	(void)state;
+	for (uint32_t how = 0; how < 4; how++) {
+		struct testlib_world *w = testlib_world_new(90 + how, 3);
+		uint64_t entries, bytes;
+
+		for (int i = 0; i < 40; i++) {
+			snprintf(name, sizeof(name), "f%d", i);
+			testlib_world_write(w, (uint32_t)i % 3, name, name);
+		}
+		testlib_world_start_all(w);
+		assert_true(testlib_world_settle(w));
+		testlib_world_check_same(w);
+		entries = testlib_world_entries(w);
+		bytes = testlib_world_payload_bytes(w);
+		if (how == 1)
+			testlib_world_kill(w, 1); /* a peer is off */
+		if (how == 2)
+			testlib_world_kill(w, 0); /* it itself is */
+		testlib_world_rotate(w, 0);
+		if (how == 3) {
+			testlib_world_kill(w, 0);
+			testlib_world_kill(w, 1);
+		}
+		testlib_world_start_all(w);
+		assert_true(testlib_world_settle(w));
+		assert_int_equal(testlib_world_entries(w), entries);
+		testlib_world_write(w, 0, "f1", "of 0, after");
+		testlib_world_write(w, 1, "f0", "of 1, after");
+		testlib_world_remove(w, 2, "f3");
+		assert_true(testlib_world_settle(w));
+		testlib_world_check_same(w);
+		/* Three changes, each told by each to each. */
+		assert_in_range(testlib_world_entries(w) - entries, 6, 18);
+		assert_true(testlib_world_payload_bytes(w) - bytes <= 44);
+		/* And once more, by the ID it has now. */
+		entries = testlib_world_entries(w);
+		testlib_world_rotate(w, 0);
+		testlib_world_rotate(w, 2);
+		testlib_world_start_all(w);
+		assert_true(testlib_world_settle(w));
+		assert_int_equal(testlib_world_entries(w), entries);
+		testlib_world_free(w);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+		    a_device_with_another_id_is_told_nothing_again),
 		cmocka_unit_test(an_old_entry_that_comes_again_changes_nothing),
 		cmocka_unit_test(
 		    what_is_missing_before_an_update_is_asked_for_again),

@@ -72,8 +72,13 @@ struct device {
 	int commit_code;  /* what comes of all COMMITs */
 };
 
+#define WORLD_FORMERS 8u
+
 struct testlib_world {
 	struct rng rng;
+	struct setup_former former[WORLD_FORMERS];
+	uint32_t formers;
+	uint64_t entries;
 	struct now now;
 	struct device dev[TESTLIB_DEVICES];
 	uint32_t count;
@@ -243,6 +248,9 @@ do_send(struct device *dv, const struct effect *ef)
 	uint64_t at;
 
 	w->messages++;
+	if (ef->u.send.message.type == MESSAGE_INDEX ||
+	    ef->u.send.message.type == MESSAGE_INDEX_UPDATE)
+		w->entries += ef->u.send.message.u.index.entry_count;
 	if (ef->u.send.message.type == MESSAGE_RESPONSE && p != NULL) {
 		struct response rs = ef->u.send.message.u.response;
 
@@ -666,6 +674,8 @@ device_setup(struct device *dv, enum event_kind kind)
 	ev.u.setup.device_count = n;
 	ev.u.setup.folder = &sf;
 	ev.u.setup.folder_count = 1;
+	ev.u.setup.former = w->former;
+	ev.u.setup.former_count = w->formers;
 	device_step(dv, &ev);
 }
 
@@ -754,6 +764,33 @@ testlib_world_start_all(struct testlib_world *w)
 	for (uint32_t i = 0; i < w->count; i++)
 		for (uint32_t k = 0; k < i; k++)
 			testlib_world_connect(w, k, i);
+}
+
+void
+testlib_world_rotate(struct testlib_world *w, uint32_t dev)
+{
+	struct device *dv = &w->dev[dev];
+	struct devid was = dv->id;
+
+	ASSERT(w->formers < WORLD_FORMERS);
+	for (uint32_t i = 0; i < w->count; i++)
+		testlib_world_disconnect(w, dev, i);
+	testlib_world_run(w, w->delay_ns + 2000);
+	/* Another short ID, too. */
+	dv->id.b[0] = (uint8_t)(dv->id.b[0] + w->formers + 1);
+	for (uint32_t i = 0; i < w->formers; i++)
+		if (devid_equal(&w->former[i].now, &was))
+			w->former[i].now = dv->id;
+	w->former[w->formers++] = (struct setup_former){ was, dv->id };
+	for (uint32_t i = 0; i < w->count; i++)
+		if (w->dev[i].en != NULL)
+			device_setup(&w->dev[i], EVENT_SETUP);
+}
+
+uint64_t
+testlib_world_entries(const struct testlib_world *w)
+{
+	return w->entries;
 }
 
 struct testlib_disk *

@@ -39,6 +39,11 @@ void testlib_world_setup(struct testlib_world *w, uint32_t dev);
 void testlib_world_kill(struct testlib_world *w, uint32_t dev);
 void testlib_world_connect(struct testlib_world *w, uint32_t a, uint32_t b);
 void testlib_world_disconnect(struct testlib_world *w, uint32_t a, uint32_t b);
+/*
+ * The device has another ID; those that run hear of it, the others when they
+ * start.  Its connections end.
+ */
+void testlib_world_rotate(struct testlib_world *w, uint32_t dev);
 /* All of them, and all to each other. */
 void testlib_world_start_all(struct testlib_world *w);
 
@@ -78,6 +83,8 @@ uint64_t testlib_world_effects(const struct testlib_world *w, uint32_t dev,
 /* COMMITs that were to flush what people wrote. */
 uint64_t testlib_world_flushes(const struct testlib_world *w, uint32_t dev);
 uint64_t testlib_world_messages(const struct testlib_world *w);
+/* Entries of indexes that were sent. */
+uint64_t testlib_world_entries(const struct testlib_world *w);
 uint64_t testlib_world_payload_bytes(const struct testlib_world *w);
 struct engine *testlib_world_engine(struct testlib_world *w, uint32_t dev);
 
