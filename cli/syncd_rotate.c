@@ -284,7 +284,19 @@ syncd_rotate_olds(const struct syncd *sd, int64_t *until)
 void
 syncd_rotate_changed(struct syncd *sd)
 {
-	sd->domain->rotate_fresh = true;
+	struct syncd_domain *d = sd->domain;
+	const struct devid *self = identity_devid(sd->identity);
+	struct devid now = *self;
+
+	d->rotate_fresh = true;
+	/* Another branch may have won since somebody heard. */
+	if (!syncd_rotate_is_signed(sd))
+		d->rotate_heard_ns = 0;
+	if (members_now(d->ms, self, &now) && !devid_equal(&now, self) &&
+	    !syncd_rotate_is_signed(sd))
+		log_error(&sd->log, "domain rotate: the log has another ID for "
+				    "this device, whose key is not here; it "
+				    "has to join anew");
 	syncd_rotate_arm(sd, uv_hrtime());
 }
 

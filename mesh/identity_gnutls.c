@@ -642,8 +642,11 @@ identity_take_next(const char *dir, struct err *err)
 	dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dirfd < 0)
 		return err_sys(err, errno, "open %s", dir);
-	/* Somebody who opens the directory between the two finishes it. */
-	if (renameat(dirfd, IDENTITY_CERT_NEXT, dirfd, IDENTITY_CERT) < 0 ||
+	/* Somebody who opens the directory between the two finishes it; and it
+	 * may be that this is the second half of one that failed. */
+	if ((renameat(dirfd, IDENTITY_CERT_NEXT, dirfd, IDENTITY_CERT) < 0 &&
+		(errno != ENOENT || faccessat(dirfd, IDENTITY_KEY_NEXT, F_OK,
+					AT_SYMLINK_NOFOLLOW) < 0)) ||
 	    fsync(dirfd) < 0 ||
 	    (renameat(dirfd, IDENTITY_KEY_NEXT, dirfd, IDENTITY_KEY) < 0 &&
 		errno != ENOENT) ||

@@ -360,14 +360,13 @@ a_successor_waits_until_it_is_taken(void **state)
 }
 
 static void
-a_power_cut_leaves_the_old_key_or_the_new_one(void **state)
+cut_and_go_on(bool in_process)
 {
 	struct devid old, next, now;
 	struct identity *id;
 	struct err err = { 0 };
 	char from[128];
 
-	(void)state;
 	make(&old);
 	/* In the making: a certificate alone is no successor. */
 	snprintf(from, sizeof(from), "%s.next", cert);
@@ -380,9 +379,25 @@ a_power_cut_leaves_the_old_key_or_the_new_one(void **state)
 	identity_close(id);
 	/* In the taking: the certificate has its place, the key not yet. */
 	assert_int_equal(rename(from, cert), 0);
+	if (in_process) /* ... and who was at it goes on */
+		assert_int_equal(identity_take_next(dir, &err), 0);
 	make(&now);
 	assert_true(devid_equal(&now, &next));
 	assert_int_equal(next_of(&now), ERR_NOT_FOUND);
+}
+
+static void
+a_power_cut_leaves_the_old_key_or_the_new_one(void **state)
+{
+	(void)state;
+	cut_and_go_on(false);
+}
+
+static void
+what_failed_between_the_two_files_is_finished(void **state)
+{
+	(void)state;
+	cut_and_go_on(true);
 }
 
 static void
@@ -415,6 +430,7 @@ main(void)
 		TEST(identity_finishes_a_making_that_a_power_cut_ended),
 		TEST(a_successor_waits_until_it_is_taken),
 		TEST(a_power_cut_leaves_the_old_key_or_the_new_one),
+		TEST(what_failed_between_the_two_files_is_finished),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
