@@ -16,7 +16,9 @@
  * Bytes asked and being written: of one file, so that others find room and a
  * second source something to give, and of all, which is what a slow disk makes
  * us hold.  Of large blocks eight: two on the wire while three writers have two
- * each.
+ * each.  A file that has gone on for a while may have as much, for on a long
+ * way it is this that bounds the speed; a second source has come by then, or
+ * there is none.
  */
 #define FETCH_FILE_BYTES (16 * MIB)
 #define FETCH_FILE_BLOCKS 8u
@@ -45,6 +47,8 @@ file_has_room(const struct item *it, uint32_t len)
 {
 	uint64_t most = (uint64_t)it->entry.block_size * FETCH_FILE_BLOCKS;
 
+	if (most < (uint64_t)it->bytes_have / 2)
+		most = (uint64_t)it->bytes_have / 2;
 	if (most < FETCH_FILE_BYTES)
 		most = FETCH_FILE_BYTES;
 	if (most > FETCH_FILE_BYTES_MAX)

@@ -248,26 +248,32 @@ def test_of_two_relays_the_nearer_one_is_used(world: World) -> None:
         time.sleep(0.5)
         return False
 
-    wait_until(lambda: goes("near"), 90, "by the nearer one", alive=[a, b])
-    wait_until(lambda: joined(a) and joined(b), 60, "both have places",
-               alive=[a, b])
-    for node, other in ((a, "B"), (b, "A")):
-        near, far = relays_of(node)
-        assert near["address"].endswith(f":{ways['near'].port}")
-        assert 10 <= near["rtt_ms"] < far["rtt_ms"] and far["rtt_ms"] >= 200
-        assert near["waits"] and near["used_by"] == [other]
-        assert far["joined"] and far["used_by"] == []
-        shown = node.ctl("netcheck", check=False).out
-        assert f"used by {other}" in shown
-        assert f"relay 127.0.0.1:{ways['near'].port}" in node.ctl(
-            "device", "show", other).out
+    def told() -> bool:
+        if not goes("near") or not joined(a) or not joined(b):
+            return False
+        for node, other in ((a, "B"), (b, "A")):
+            found = relays_of(node)
+            by_port = {int(r["address"].rpartition(":")[2]): r for r in found}
+            near, far = (by_port[ways[n].port] for n in ("near", "far"))
+            assert near["rtt_ms"] >= 10 and far["rtt_ms"] >= 200
+            assert found == sorted(found, key=lambda r: r["rtt_ms"])
+            assert near["waits"] and far["waits"]
+            # A busy machine may think otherwise, for a moment.
+            if near["used_by"] != [other] or far["used_by"] != [] \
+                    or f"used by {other}" not in node.ctl(
+                        "netcheck", check=False).out \
+                    or f"relay 127.0.0.1:{ways['near'].port}" \
+                    not in node.ctl("device", "show", other).out:
+                return False
+        return True
+
+    wait_until(told, 90, "by the nearer one, and told so", alive=[a, b])
     ways["near"].kill9()
     wait_until(lambda: goes("far"), 90, "by the other", alive=[a, b])
     tree.write(dirs[0] / "down", tree.noise(100_000, 1))
     settle([a, b], dirs, 60)
     ways["near"].start()
     wait_until(lambda: goes("near"), 90, "nearer again", alive=[a, b])
-    assert "a nearer relay replaces it" in a.log_text() + b.log_text()
     settle([a, b], dirs, 60)
 
 

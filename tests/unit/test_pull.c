@@ -394,6 +394,35 @@ shifted_data_is_found_between_our_own_nodes(void **state)
 	testlib_world_free(w);
 }
 
+/* How much is asked for at once, of a file of `mib`. */
+static uint64_t
+asked_of_a_file(size_t mib)
+{
+	struct testlib_world *w = testlib_world_new(13, 2);
+	char *text = big_text(3, mib * 1024 * 1024);
+	uint64_t most;
+
+	testlib_world_write(w, 0, "big", text);
+	testlib_world_start_all(w);
+	settle(w);
+	testlib_world_check_same(w);
+	most = testlib_world_asked_most(w);
+	mem_free(text);
+	testlib_world_free(w);
+	return most;
+}
+
+static void
+a_long_file_fills_a_long_way(void **state)
+{
+	const uint64_t mib = 1024 * 1024;
+
+	(void)state;
+	/* A second source, should it come, finds something to give. */
+	assert_in_range(asked_of_a_file(30), 12 * mib, 16 * mib);
+	assert_in_range(asked_of_a_file(72), 17 * mib, 32 * mib);
+}
+
 enum { EDIT_BLOCK = 128 * 1024, EDIT_LEN = 96 * EDIT_BLOCK };
 
 /* A file of EDIT_LEN bytes that both have; the holder's maps are `maps`. */
@@ -1450,6 +1479,7 @@ main(void)
 		cmocka_unit_test(a_renamed_directory_is_one_rename),
 		cmocka_unit_test(swaps_and_chains_come_out_right),
 		cmocka_unit_test(blocks_that_are_here_are_not_asked_for),
+		cmocka_unit_test(a_long_file_fills_a_long_way),
 		cmocka_unit_test(shifted_data_is_found_between_our_own_nodes),
 		cmocka_unit_test(an_edit_in_place_sends_the_chunks_around_it),
 		cmocka_unit_test(what_moved_within_a_file_is_found_in_place),

@@ -87,6 +87,7 @@ struct testlib_world {
 	uint64_t next_order, next_link;
 	VEC(struct job *) heap; /* a heap by at_ns, order */
 	uint64_t messages, payload_bytes;
+	uint64_t asked_bytes, asked_most; /* requests without an answer */
 	char *line[LOG_LINES];
 	size_t lines;
 };
@@ -251,6 +252,10 @@ do_send(struct device *dv, const struct effect *ef)
 	if (ef->u.send.message.type == MESSAGE_INDEX ||
 	    ef->u.send.message.type == MESSAGE_INDEX_UPDATE)
 		w->entries += ef->u.send.message.u.index.entry_count;
+	if (ef->u.send.message.type == MESSAGE_REQUEST)
+		w->asked_bytes += ef->u.send.message.u.request.size;
+	if (w->asked_bytes > w->asked_most)
+		w->asked_most = w->asked_bytes;
 	if (ef->u.send.message.type == MESSAGE_RESPONSE && p != NULL) {
 		struct response rs = ef->u.send.message.u.response;
 
@@ -258,6 +263,7 @@ do_send(struct device *dv, const struct effect *ef)
 		message_response_prefix(&rs, &body);
 		buf_put(&body, payload_slice(p));
 		w->payload_bytes += p->len;
+		w->asked_bytes -= p->len;
 	} else {
 		message_encode(&ef->u.send.message, &body);
 	}
@@ -915,6 +921,12 @@ uint64_t
 testlib_world_messages(const struct testlib_world *w)
 {
 	return w->messages;
+}
+
+uint64_t
+testlib_world_asked_most(const struct testlib_world *w)
+{
+	return w->asked_most;
 }
 
 uint64_t

@@ -86,6 +86,8 @@ uint64_t testlib_world_messages(const struct testlib_world *w);
 /* Entries of indexes that were sent. */
 uint64_t testlib_world_entries(const struct testlib_world *w);
 uint64_t testlib_world_payload_bytes(const struct testlib_world *w);
+/* Bytes asked for and not answered, at most; where no answer is an error. */
+uint64_t testlib_world_asked_most(const struct testlib_world *w);
 struct engine *testlib_world_engine(struct testlib_world *w, uint32_t dev);
 
 bool testlib_world_is_same(struct testlib_world *w);
