@@ -134,6 +134,8 @@ net_sleep_end(struct net *net, struct net_peer *p, const char *why)
 		return;
 	p->asleep = false;
 	p->wake_by_ns = 0;
+	/* Paused in its sleep it would sleep on when it is resumed. */
+	mesh_wake(net->mesh, &id, uv_hrtime());
 	log_info(net->log, "mesh woken device=%s reason=\"%s\"", p->name, why);
 	net->cb.on_peer_down(net->arg, &id, why);
 }

@@ -135,6 +135,12 @@ def test_an_idle_link_sleeps_and_is_woken(world: World,
         assert "mesh woken device=" in a.log_text()
         assert "mesh woken device=" in b.log_text()
     domain.until("asleep")
+    # Paused in its sleep, it is connected again when it is resumed.
+    a.ctl("device", "pause", "B")
+    wait_until(lambda: not a.connected("B"), 60, "paused", alive=[a, b])
+    a.ctl("device", "resume", "B")
+    wait_until(lambda: a.connected("B"), 90, "resumed", alive=[a, b])
+    domain.until("asleep")
     domain.coordinator.kill9()
     # Nobody could wake them now: they hold on to each other, or know better.
     wait_until(lambda: "asleep" not in domain.kinds(), 60, "awake",
