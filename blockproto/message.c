@@ -34,6 +34,8 @@ message_name(enum message_type type)
 		return "signal";
 	case MESSAGE_MEMBERS:
 		return "members";
+	case MESSAGE_FORWARD:
+		return "forward";
 	case MESSAGE_UNKNOWN:
 		break;
 	}

@@ -26,6 +26,7 @@ enum feature {
 	FEATURE_ECHO = 1u << 2,    /* "say this number again" */
 	FEATURE_SIGNAL = 1u << 3,  /* words to open a direct way by */
 	FEATURE_MEMBERS = 1u << 4, /* the membership log, handed on */
+	FEATURE_FORWARD = 1u << 5, /* TCP connections, carried */
 };
 
 struct hello {
@@ -52,6 +53,7 @@ enum message_type {
 	MESSAGE_ECHO = 2003,    /* FEATURE_ECHO */
 	MESSAGE_SIGNAL = 2004,  /* FEATURE_SIGNAL */
 	MESSAGE_MEMBERS = 2005, /* FEATURE_MEMBERS */
+	MESSAGE_FORWARD = 2006, /* FEATURE_FORWARD */
 	MESSAGE_UNKNOWN = -1,   /* skipped, counts as traffic */
 };
 
@@ -192,6 +194,27 @@ struct members_message {
 	struct slice body; /* up to LIMIT_MEMBERS_LEN */
 };
 
+/* What a word about a carried connection is; on the wire, by these numbers. */
+enum forward_word {
+	FORWARD_WORD_OPEN = 1,
+	FORWARD_WORD_ACCEPT = 2,
+	FORWARD_WORD_DATA = 3,
+	FORWARD_WORD_CREDIT = 4,
+	FORWARD_WORD_END = 5,
+	FORWARD_WORD_RESET = 6,
+};
+
+/* What it means is for mesh/forward.h, of words of the future, too. */
+struct forward_message {
+	uint32_t word;
+	uint64_t channel;
+	bool own;          /* the sender opened that channel */
+	uint32_t port;     /* OPEN */
+	uint32_t credit;   /* OPEN, ACCEPT, CREDIT: bytes */
+	uint32_t code;     /* RESET: enum forward_code */
+	struct slice data; /* DATA: up to LIMIT_FORWARD_DATA */
+};
+
 struct message {
 	enum message_type type;
 	union {
@@ -206,6 +229,7 @@ struct message {
 		struct echo echo;
 		struct signal signal;
 		struct members_message members;
+		struct forward_message forward;
 	} u;
 };
 

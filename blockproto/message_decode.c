@@ -567,6 +567,62 @@ decode_members(struct members_message *out, struct slice body, struct err *err)
 	return rc;
 }
 
+/* A number of 32 bits; a larger one is nothing that we could mean. */
+static int
+decode_forward_number(const struct message_pb_field *f, uint32_t *out,
+    struct err *err)
+{
+	uint64_t value;
+	const int rc = message_decode_u64(f, &value, err);
+
+	if (rc < 0)
+		return rc;
+	if (value > UINT32_MAX)
+		return err_set(err, ERR_LIMIT, "field %u is over 32 bits",
+		    (unsigned)f->tag);
+	*out = (uint32_t)value;
+	return 0;
+}
+
+static int
+decode_forward_field(const struct message_pb_field *f,
+    struct forward_message *out, struct err *err)
+{
+	switch (f->tag) {
+	case FORWARD_WORD:
+		return decode_forward_number(f, &out->word, err);
+	case FORWARD_CHANNEL:
+		return message_decode_u64(f, &out->channel, err);
+	case FORWARD_OWN:
+		return message_decode_bool(f, &out->own, err);
+	case FORWARD_PORT:
+		return decode_forward_number(f, &out->port, err);
+	case FORWARD_CREDIT:
+		return decode_forward_number(f, &out->credit, err);
+	case FORWARD_CODE:
+		return decode_forward_number(f, &out->code, err);
+	case FORWARD_DATA:
+		return message_decode_bytes(f, LIMIT_FORWARD_DATA, &out->data,
+		    err);
+	default:
+		return 0;
+	}
+}
+
+static int
+decode_forward(struct forward_message *out, struct slice body, struct err *err)
+{
+	struct message_pb_field f;
+	int rc;
+
+	while ((rc = message_pb_next(&body, &f, err)) > 0) {
+		rc = decode_forward_field(&f, out, err);
+		if (rc < 0)
+			return rc;
+	}
+	return rc;
+}
+
 static int
 decode_body(struct message *out, struct slice body, struct arena *arena,
     struct err *err)
@@ -599,6 +655,8 @@ decode_body(struct message *out, struct slice body, struct arena *arena,
 		return decode_signal(&out->u.signal, body, err);
 	case MESSAGE_MEMBERS:
 		return decode_members(&out->u.members, body, err);
+	case MESSAGE_FORWARD:
+		return decode_forward(&out->u.forward, body, err);
 	case MESSAGE_UNKNOWN:
 		break;
 	}
@@ -611,7 +669,7 @@ type_of(int32_t type)
 {
 	if (type >= MESSAGE_CLUSTER_CONFIG && type <= MESSAGE_CLOSE)
 		return (enum message_type)type;
-	if (type >= MESSAGE_CHUNKS_REQUEST && type <= MESSAGE_MEMBERS)
+	if (type >= MESSAGE_CHUNKS_REQUEST && type <= MESSAGE_FORWARD)
 		return (enum message_type)type;
 	return MESSAGE_UNKNOWN;
 }

@@ -314,6 +314,18 @@ encode_echo(struct buf *out, const struct echo *e)
 	put_u64(out, ECHO_UPTIME, e->uptime_s);
 }
 
+static void
+encode_forward(struct buf *out, const struct forward_message *f)
+{
+	put_u64(out, FORWARD_WORD, f->word);
+	put_u64(out, FORWARD_CHANNEL, f->channel);
+	put_bool(out, FORWARD_OWN, f->own);
+	put_u64(out, FORWARD_PORT, f->port);
+	put_u64(out, FORWARD_CREDIT, f->credit);
+	put_u64(out, FORWARD_CODE, f->code);
+	put_bytes(out, FORWARD_DATA, f->data);
+}
+
 void
 message_encode(const struct message *m, struct buf *out)
 {
@@ -353,6 +365,9 @@ message_encode(const struct message *m, struct buf *out)
 		break;
 	case MESSAGE_MEMBERS:
 		put_bytes(out, MEMBERS_BODY, m->u.members.body);
+		break;
+	case MESSAGE_FORWARD:
+		encode_forward(out, &m->u.forward);
 		break;
 	case MESSAGE_UNKNOWN:
 		ASSERT(m->type != MESSAGE_UNKNOWN);

@@ -180,6 +180,16 @@ enum signal_field {
 	SIGNAL_BODY = 1,
 };
 
+enum forward_field {
+	FORWARD_WORD = 1,
+	FORWARD_CHANNEL = 2,
+	FORWARD_OWN = 3,
+	FORWARD_PORT = 4,
+	FORWARD_CREDIT = 5,
+	FORWARD_CODE = 6,
+	FORWARD_DATA = 7,
+};
+
 enum members_field {
 	MEMBERS_BODY = 1,
 };

@@ -732,6 +732,9 @@ static const struct api_route api_routes[] = {
 	{ "POST", "/v1/folders/*/adopt", api_folder_adopt },
 	{ "POST", "/v1/folders/*/pause", api_folder_pause },
 	{ "POST", "/v1/folders/*/resume", api_folder_resume },
+	{ "GET", "/v1/forward", api_forward_show },
+	{ "GET", "/v1/forward/stream", api_forward_stream },
+	{ "POST", "/v1/devices/*/forward", api_forward_ask },
 	{ "POST", "/v1/devices/*/ping", api_path_ask },
 	{ "POST", "/v1/devices/*/pause", api_device_pause },
 	{ "POST", "/v1/devices/*/resume", api_device_resume },
@@ -791,12 +794,18 @@ api_handle(struct api *api, const struct api_request *rq, bool final,
 		}
 		break;
 	}
-	if (out->body == NULL && !out->wait)
+	if (out->body == NULL && !out->wait && out->stream == 0)
 		api_fail_as(&call, 404, "not-found", CMD_NOT_FOUND,
 		    slice_str(
 			arena_printf(&call.ar, "no such route: %s", rq->path)),
 		    "man syncctl");
 	arena_fini(&call.ar);
+}
+
+void
+api_take_stream(struct api *api, uint64_t number, int fd, struct slice early)
+{
+	api->be.forward_attach(api->be.arg, number, fd, early);
 }
 
 struct api *

@@ -31,12 +31,14 @@
 #include "engine/plan.h"
 #include "engine/status.h"
 #include "mesh/fixedaddr.h"
+#include "mesh/forward_uv.h"
 #include "mesh/net_uv.h"
 
 #define API_SCHEMA "syncctl/1"
-#define API_EVENTS_MAX 500u /* events in one answer */
-#define API_WAIT_MAX_S 60u  /* a long poll waits no longer */
-#define API_BODY_MAX 65536u /* bytes of a request's body */
+#define API_STREAM "holdfast-stream" /* in Upgrade: of a carried connection */
+#define API_EVENTS_MAX 500u          /* events in one answer */
+#define API_WAIT_MAX_S 60u           /* a long poll waits no longer */
+#define API_BODY_MAX 65536u          /* bytes of a request's body */
 
 /* A folder that a device offers and that we do not have. */
 struct api_pending_folder {
@@ -155,6 +157,13 @@ struct api_backend {
 	/* Change it; what came of it is put into `out`. */
 	int (*domain_do)(void *arg, const struct api_domain_ask *ask,
 	    json_t *out, struct err *err);
+	/* As forward_uv.h; events_wake() when a state is another one. */
+	int (*forward_ask)(void *arg, const struct devid *id, uint16_t port,
+	    uint64_t *number, struct err *err);
+	bool (*forward_look)(void *arg, uint64_t number,
+	    struct forward_uv_fate *out);
+	void (*forward_attach)(void *arg, uint64_t number, int fd,
+	    struct slice early);
 };
 
 struct api; /* opaque */
@@ -181,10 +190,16 @@ struct api_answer {
 		       * end of wait_s; then `final` */
 	uint32_t wait_s;
 	const char *allow; /* with 405: the method that is allowed */
+	/* 101, without a body: HTTP ends here, and the connection is what
+	 * api_take_stream() wants for this number. */
+	uint64_t stream;
 };
 
 /* `final`: answer now, even when there is nothing to say. */
 void api_handle(struct api *api, const struct api_request *rq, bool final,
     struct api_answer *out);
+/* Takes `fd`; `early` are bytes of it that were read already. */
+void api_take_stream(struct api *api, uint64_t number, int fd,
+    struct slice early);
 
 #endif

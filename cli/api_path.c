@@ -171,8 +171,7 @@ api_path_counts(const struct net_counts *counts)
 
 /* --- A sign of life --- */
 
-/* The device that `text` means; false: answered already. */
-static bool
+bool
 api_path_find(struct api_call *call, struct slice text,
     const struct status_device **out)
 {
@@ -189,7 +188,7 @@ api_path_find(struct api_call *call, struct slice text,
 	return true;
 }
 
-static void
+void
 api_path_offline(struct api_call *call, const struct status_device *d,
     const struct net_peer_status *p)
 {

@@ -38,6 +38,7 @@ api_handler_fn api_domain_show, api_domain_log, api_domain_invite,
     api_domain_rotate_device, api_domain_new_key, api_domain_owner,
     api_domain_quorum, api_domain_sign, api_domain_reject;
 api_handler_fn api_netcheck, api_netcheck_begin;
+api_handler_fn api_forward_ask, api_forward_show, api_forward_stream;
 
 /* {"schema": ...}: every answer begins so. */
 json_t *api_object(void);
@@ -62,6 +63,11 @@ enum reason api_path_detour(const struct net_peer_status *p);
 json_t *api_path(const struct net_peer_status *p); /* accepts NULL */
 json_t *api_path_ways(const struct net_peer_status *p);
 json_t *api_path_counts(const struct net_counts *counts);
+/* The device that `text` means; false: answered already. */
+bool api_path_find(struct api_call *call, struct slice text,
+    const struct status_device **out);
+void api_path_offline(struct api_call *call, const struct status_device *d,
+    const struct net_peer_status *p);
 
 /* One answer in the making. */
 struct api_view {

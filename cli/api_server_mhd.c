@@ -8,6 +8,7 @@
 #include "cli/api_server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,6 +39,7 @@ struct api_server {
 	uv_timer_t timeout;  /* libmicrohttpd's */
 	uv_timer_t waiters;  /* wakes long polls */
 	struct list waiting; /* of struct api_visit */
+	bool let_go; /* a connection is ours: one more run to forget it */
 	int open_handles;
 	void (*on_closed)(void *arg);
 	void *closed_arg;
@@ -52,6 +54,7 @@ struct api_visit {
 	bool is_foreign; /* another user */
 	bool is_too_large;
 	uint64_t until_ms; /* of a long poll; 0: none yet */
+	uint64_t stream;   /* what it becomes; 0: it stays HTTP */
 };
 
 static void api_server_run(struct api_server *srv);
@@ -120,6 +123,44 @@ api_server_refuse(struct MHD_Connection *conn, int status, const char *code,
 	return api_server_answer(conn, &answer);
 }
 
+/*
+ * The 101 is written: no more HTTP.  We go on with a descriptor of our own, so
+ * that libmicrohttpd is done with the connection and keeps no place for it.
+ */
+static void
+api_server_on_upgrade(void *arg, struct MHD_Connection *conn, void *visit,
+    const char *early, size_t early_len, MHD_socket fd,
+    struct MHD_UpgradeResponseHandle *handle)
+{
+	struct api_server *srv = arg;
+	const struct api_visit *v = visit;
+	const int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	(void)conn;
+	if (own < 0)
+		log_warn(srv->log, "api upgrade: %s", strerror(errno));
+	else
+		api_take_stream(srv->api, v->stream, own,
+		    slice_of(early, early_len));
+	MHD_upgrade_action(handle, MHD_UPGRADE_ACTION_CLOSE);
+	srv->let_go = true;
+}
+
+static enum MHD_Result
+api_server_upgrade(struct api_server *srv, struct api_visit *v)
+{
+	struct MHD_Response *rsp =
+	    MHD_create_response_for_upgrade(api_server_on_upgrade, srv);
+	enum MHD_Result rc;
+
+	if (rsp == NULL)
+		return MHD_NO;
+	MHD_add_response_header(rsp, "Upgrade", API_STREAM);
+	rc = MHD_queue_response(v->conn, MHD_HTTP_SWITCHING_PROTOCOLS, rsp);
+	MHD_destroy_response(rsp);
+	return rc;
+}
+
 /* When the next long poll's time is up, wake them. */
 static void api_server_on_waiters(uv_timer_t *timer);
 
@@ -160,6 +201,10 @@ api_server_handle(struct api_server *srv, struct api_visit *v, const char *url,
 
 	api_handle(srv->api, &rq, v->until_ms != 0 && now >= v->until_ms,
 	    &answer);
+	if (answer.stream != 0) {
+		v->stream = answer.stream;
+		return api_server_upgrade(srv, v);
+	}
 	if (!answer.wait)
 		return api_server_answer(v->conn, &answer);
 	if (v->until_ms == 0)
@@ -273,7 +318,10 @@ api_server_run(struct api_server *srv)
 
 	if (srv->mhd == NULL)
 		return;
-	MHD_run(srv->mhd);
+	do {
+		srv->let_go = false;
+		MHD_run(srv->mhd);
+	} while (srv->let_go);
 	if (MHD_get_timeout(srv->mhd, &ms) == MHD_YES)
 		uv_timer_start(&srv->timeout, api_server_on_timeout, ms, 0);
 	else
@@ -349,7 +397,7 @@ api_server_start(struct api_server *srv, int fd, struct err *err)
 	const union MHD_DaemonInfo *info;
 
 	srv->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME |
-					MHD_USE_ERROR_LOG,
+					MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG,
 	    0, NULL, NULL, api_server_on_request, srv,
 	    MHD_OPTION_EXTERNAL_LOGGER, api_server_on_log, srv,
 	    MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,

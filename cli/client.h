@@ -27,6 +27,8 @@ int client_call(struct client *cl, const char *method, const char *path,
     unsigned timeout_s, int *status, json_t **out, struct err *err);
 /* Does a daemon listen? */
 bool client_is_up(struct client *cl);
+/* A connection to it, of which nothing was said yet; ERR_CLOSED. */
+int client_dial(struct client *cl, int *fd, struct err *err);
 /* A part of a path or a query's value, encoded; in `ar`. */
 char *client_escape(struct client *cl, const char *text, struct arena *ar);
 

@@ -43,20 +43,32 @@ client_free(struct client *cl)
 	mem_free(cl);
 }
 
+int
+client_dial(struct client *cl, int *fd, struct err *err)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+
+	*fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	/* home_init() has checked the length. */
+	memcpy(un.sun_path, cl->home->socket, strlen(cl->home->socket) + 1);
+	if (*fd >= 0 && connect(*fd, (struct sockaddr *)&un, sizeof(un)) == 0)
+		return 0;
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+	return err_set(err, ERR_CLOSED,
+	    "syncd is not running (nobody answers at %s)", cl->home->socket);
+}
+
 bool
 client_is_up(struct client *cl)
 {
-	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	bool is_up;
+	int fd;
 
-	if (fd < 0)
+	if (client_dial(cl, &fd, NULL) < 0)
 		return false;
-	/* home_init() has checked the length. */
-	memcpy(un.sun_path, cl->home->socket, strlen(cl->home->socket) + 1);
-	is_up = connect(fd, (struct sockaddr *)&un, sizeof(un)) == 0;
 	close(fd);
-	return is_up;
+	return true;
 }
 
 static size_t

@@ -44,6 +44,8 @@ static const struct cmd cmds[] = {
 	    cmd_path_ping, "how far away it is, and by which way" },
 	{ "whois", "IP[:PORT]|DEVICE|ID", 1, 1, "json", cmd_path_whois,
 	    "which device is at the other end" },
+	{ "forward", "[BIND:]PORT DEVICE:PORT", 1, 2, "stdio,json", cmd_forward,
+	    "a port here that leads to one of a device's own loopback" },
 	{ "refresh", "", 0, 0, "", cmd_path_refresh, "try every address now" },
 
 	{ "device invite", "[--expires 15m] [--approve]", 0, 0,
@@ -66,7 +68,8 @@ static const struct cmd cmds[] = {
 	{ "domain log", "", 0, 0, "json,jsonl", cmd_domain_log,
 	    "all that was ever signed in it" },
 	{ "domain allow", "FROM TO [SERVICE]", 2, 3, "", cmd_domain_allow,
-	    "FROM may use it of TO: sync, drop, diag or all; any: everybody" },
+	    "FROM may use it of TO: sync, drop, diag, forward or all; any: "
+	    "everybody" },
 	{ "domain forbid", "FROM TO [SERVICE]", 2, 3, "", cmd_domain_forbid,
 	    "FROM may not" },
 	{ "domain recover", "", 0, 0, "", cmd_domain_recover,

@@ -196,6 +196,7 @@ cmd_fn cmd_config_get, cmd_config_set, cmd_config_unset, cmd_config_list,
 cmd_fn cmd_device_add, cmd_device_list, cmd_device_show, cmd_device_rename,
     cmd_device_remove, cmd_device_pause, cmd_device_resume;
 cmd_fn cmd_path_ping, cmd_path_whois, cmd_path_refresh, cmd_path_diag;
+cmd_fn cmd_forward;
 cmd_fn cmd_folder_add, cmd_folder_list, cmd_folder_show, cmd_folder_remove,
     cmd_folder_share, cmd_folder_unshare, cmd_folder_pause, cmd_folder_resume,
     cmd_folder_scan, cmd_folder_override, cmd_folder_revert, cmd_folder_adopt,

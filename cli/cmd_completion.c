@@ -153,7 +153,7 @@ completion_put_kind(struct completion *c, struct slice kind, const char *key)
 	else if (strcmp(word, "VALUE") == 0)
 		completion_put_values(c, key);
 	else if (strcmp(word, "SERVICE") == 0)
-		completion_put_all(c, "sync|drop|diag|all", '|');
+		completion_put_all(c, "sync|drop|diag|forward|all", '|');
 	else if (strcmp(word, "TYPE,...") == 0)
 		completion_put_types(c);
 	else if (strcmp(word, "ADDRESS") == 0) {

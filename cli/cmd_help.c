@@ -44,6 +44,10 @@ static const struct cmd_option cmd_help_options[] = {
 	{ "ping", "until-direct", NULL,
 	    "try all addresses and end with the first direct way" },
 	{ "ping", "timeout", "N", "seconds to try so; default: 30" },
+	{ "forward", "stdio", NULL,
+	    "standard input and output instead of a port, as for ssh's "
+	    "ProxyCommand" },
+	{ "forward", "json", NULL, "an event a line, each as JSON" },
 	{ "device invite", "expires", "TIME",
 	    "how long the code is good; default: 15m" },
 	{ "device invite", "approve", NULL,

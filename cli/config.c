@@ -163,6 +163,24 @@ config_check_required(struct config_load *ld, const struct config_part *part)
 }
 
 static void
+config_build_ports(struct config_load *ld, const struct config_part *part,
+    struct config_device *more)
+{
+	const struct slice *text = config_part_list(ld, part,
+	    CONFIG_DEVICE_FORWARD, &more->forward_count);
+	uint16_t *port =
+	    arena_array(ld->ar, more->forward_count, sizeof(*port));
+
+	for (size_t i = 0; i < more->forward_count; i++) {
+		int64_t n = 0;
+
+		(void)!config_parse_int(text[i], 1, UINT16_MAX, &n, NULL);
+		port[i] = (uint16_t)n;
+	}
+	more->forward = port;
+}
+
+static void
 config_build_device(struct config_load *ld, const struct config_part *part,
     struct setup_device *dev, struct config_device *more)
 {
@@ -192,6 +210,7 @@ config_build_device(struct config_load *ld, const struct config_part *part,
 	more->member = part->member;
 	more->denied = part->denied;
 	more->diag = config_part_bool(part, CONFIG_DEVICE_DIAG);
+	config_build_ports(ld, part, more);
 }
 
 static void

@@ -99,6 +99,7 @@ enum config_id {
 	CONFIG_DEVICE_MAX_SILENCE,
 	CONFIG_DEVICE_MAX_RELAYED,
 	CONFIG_DEVICE_DIAG,
+	CONFIG_DEVICE_FORWARD,
 	CONFIG_FOLDER_PATH,
 	CONFIG_FOLDER_LABEL,
 	CONFIG_FOLDER_MODE,
@@ -180,6 +181,8 @@ struct config_device {
 	bool member; /* of our domain; it may have no line in the file */
 	bool denied; /* the domain's policy: we do not talk to it */
 	bool diag;   /* it may ask how this device is */
+	const uint16_t *forward; /* ports of ours that it may have carried */
+	size_t forward_count;
 };
 
 /* What else of a folder; same index as setup.folder. */

@@ -105,6 +105,11 @@ static const struct config_option config_table[CONFIG_ID_COUNT] = {
 	{ CONFIG_DEVICE_DIAG, CONFIG_IN_DEVICE, "diag", CONFIG_BOOL, false,
 	    false, "true", NULL, 0, 0,
 	    "let it ask how this device is (ping, device diag)" },
+	{ CONFIG_DEVICE_FORWARD, CONFIG_IN_DEVICE, "forward", CONFIG_INT, true,
+	    false, NULL, NULL, 1, 65535,
+	    "a TCP port of this device's own loopback that it may use "
+	    "(forward); "
+	    "default: none" },
 
 	{ CONFIG_FOLDER_PATH, CONFIG_IN_FOLDER, "path", CONFIG_PATH, false,
 	    true, NULL, NULL, 0, 0, "the directory on this device" },

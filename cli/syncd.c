@@ -280,6 +280,7 @@ syncd_reload(struct syncd *sd, struct err *err)
 	syncd_sweep(sd);
 	syncd_step(sd, &ev);
 	syncd_rewatch(sd);
+	syncd_forward_judge(sd);
 	syncd_put_event(sd, EVENTS_CONFIG_LOADED, "");
 	return 0;
 }
@@ -433,6 +434,7 @@ syncd_open(struct syncd *sd, const char *home, struct err *err)
 	rc = syncd_disk_open(sd);
 	if (rc == 0) {
 		syncd_start_handles(sd);
+		syncd_forward_open(sd);
 		rc = syncd_net_open(sd, err);
 	}
 	if (rc == 0)
@@ -472,6 +474,7 @@ syncd_close(struct syncd *sd)
 {
 	if (sd->server != NULL)
 		api_server_close(sd->server, NULL, NULL);
+	syncd_forward_close(sd);
 	if (sd->watch != NULL)
 		watch_uv_close(sd->watch, NULL, NULL);
 	/* Their handles close in a few turns; ours with them. */

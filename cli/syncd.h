@@ -30,6 +30,7 @@
 #include "engine/disk_uv.h"
 #include "engine/engine.h"
 #include "engine/pool_uv.h"
+#include "mesh/forward_uv.h"
 #include "mesh/identity.h"
 #include "mesh/net_uv.h"
 #include "watcher/watch_uv.h"
@@ -87,6 +88,7 @@ struct syncd {
 	struct disk *disk;
 	struct watch_uv *watch;
 	struct net *net;
+	struct forwards *forwards;
 	struct syncd_domain *domain; /* owned */
 	struct events *events;
 	struct api *api;
@@ -170,6 +172,19 @@ void syncd_drop(struct syncd *sd, const struct effect *ef);
  * LIMIT_COMMIT_HELD bytes wait.  After messages and commits.
  */
 void syncd_balance(struct syncd *sd);
+
+/* syncd_forward.c: TCP connections carried for others; forward_uv.h */
+void syncd_forward_open(struct syncd *sd);
+void syncd_forward_close(struct syncd *sd);
+/* The configuration or the policy changed: end what may not be any more. */
+void syncd_forward_judge(struct syncd *sd);
+/* For the API, which gives itself as `arg`. */
+int syncd_forward_ask(void *arg, const struct devid *id, uint16_t port,
+    uint64_t *number, struct err *err);
+bool syncd_forward_look(void *arg, uint64_t number,
+    struct forward_uv_fate *out);
+void syncd_forward_attach(void *arg, uint64_t number, int fd,
+    struct slice early);
 
 /* syncd_note.c: what the engine has to tell */
 void syncd_note(struct syncd *sd, const struct effect *ef);

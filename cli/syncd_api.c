@@ -253,6 +253,9 @@ syncd_api_open(struct syncd *sd, struct err *err)
 		.domain = syncd_domain_show,
 		.domain_log = syncd_domain_log,
 		.domain_do = syncd_domain_do,
+		.forward_ask = syncd_forward_ask,
+		.forward_look = syncd_forward_look,
+		.forward_attach = syncd_forward_attach,
 		.check_net = syncd_api_check_net,
 		.netcheck = syncd_api_netcheck };
 

@@ -65,6 +65,7 @@ syncd_domain_rule(struct syncd *sd)
 	     i++)
 		net_set_diag(sd->net, &sd->cfg.setup.device[i].id,
 		    syncd_domain_diag(sd, i));
+	syncd_forward_judge(sd);
 }
 
 typedef VEC(struct config_member) syncd_member_list;

@@ -63,6 +63,7 @@ static const char *const syncd_service_name[] = {
 	[MEMBERS_SYNC] = "sync",
 	[MEMBERS_DROP] = "drop",
 	[MEMBERS_DIAG] = "diag",
+	[MEMBERS_FORWARD] = "forward",
 };
 
 #define SYNCD_SERVICES                                                         \
@@ -549,7 +550,7 @@ syncd_do_rule(struct syncd *sd, const struct api_domain_ask *ask,
 		s++;
 	if (rc == 0 && s == SYNCD_SERVICES)
 		rc = err_set(err, ERR_INVALID,
-		    "a service is all, sync, drop or diag");
+		    "a service is all, sync, drop, diag or forward");
 	if (rc < 0)
 		return rc;
 	e.service = (enum members_service)s;

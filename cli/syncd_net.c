@@ -53,6 +53,8 @@ syncd_on_peer_up(void *arg, const struct devid *id, const struct hello *hello,
 	/* Behind the ClusterConfig, which is first. */
 	syncd_talk_up(sd, id, info->features);
 	syncd_rotate_met(sd, id);
+	forward_uv_up(sd->forwards, id,
+	    (info->features & FEATURE_FORWARD) != 0);
 }
 
 /* What was being sent to it will not arrive. */
@@ -89,6 +91,7 @@ syncd_on_peer_down(void *arg, const struct devid *id, const char *reason)
 	    SLICE_FMT(item.device_name), reason);
 	syncd_fail_sent(sd, id);
 	syncd_talk_down(sd, id);
+	forward_uv_down(sd->forwards, id);
 	ev.u.peer.device = *id;
 	syncd_step(sd, &ev);
 }
@@ -121,6 +124,7 @@ syncd_on_message(void *arg, const struct devid *id, const struct message *m,
     struct payload *data)
 {
 	struct event ev = { .kind = EVENT_MESSAGE };
+	struct syncd *sd = arg;
 
 	if (m->type == MESSAGE_MEMBERS) {
 		syncd_talk_said(arg, id, m->u.members.body);
@@ -128,6 +132,10 @@ syncd_on_message(void *arg, const struct devid *id, const struct message *m,
 	}
 	if (syncd_rotate_is_old(arg, id)) {
 		payload_free(data);
+		return;
+	}
+	if (m->type == MESSAGE_FORWARD) {
+		forward_uv_said(sd->forwards, id, &m->u.forward);
 		return;
 	}
 	ev.u.message.device = *id;
@@ -143,9 +151,13 @@ syncd_on_sent(void *arg, const struct devid *id, uint64_t tag)
 {
 	struct syncd *sd = arg;
 	struct event ev = { .kind = EVENT_DONE };
-	struct syncd_sent *sent = umap_remove(&sd->sent, tag);
+	struct syncd_sent *sent;
 
-	(void)id;
+	if (forward_uv_has_tag(tag)) {
+		forward_uv_sent(sd->forwards, id, tag);
+		return;
+	}
+	sent = umap_remove(&sd->sent, tag);
 	if (sent == NULL)
 		return;
 	mem_free(sent);
@@ -311,7 +323,7 @@ syncd_net_config(struct syncd *sd, struct net_config *out, struct arena *ar)
 		.device_name = arena_str(ar, su->name),
 		.client_version = HOLDFAST_VERSION,
 		.features = FEATURE_ZSTD | FEATURE_CHUNKS | FEATURE_ECHO |
-			    FEATURE_SIGNAL | FEATURE_MEMBERS,
+			    FEATURE_SIGNAL | FEATURE_MEMBERS | FEATURE_FORWARD,
 		.listen = listen,
 		.listen_count = sd->cfg.mesh.listen_count,
 		.lan_only = sd->cfg.mesh.lan_only,

@@ -761,6 +761,7 @@ exchange_dispatch(struct peer *p, const struct message *m,
 	case MESSAGE_ECHO:  /* and the mesh to these */
 	case MESSAGE_SIGNAL:
 	case MESSAGE_MEMBERS: /* the daemon */
+	case MESSAGE_FORWARD: /* likewise */
 	case MESSAGE_UNKNOWN:
 		break;
 	}

@@ -69,6 +69,15 @@ enum reason {
 	REASON_DIAL_RELAY,
 	REASON_OUTSIDE_SCOPE, /* mesh.scope leaves the address out */
 	REASON_DIAL_FAILED,   /* for another reason */
+
+	/* A carried connection. */
+	REASON_FORWARD_DENIED,   /* not allowed there */
+	REASON_FORWARD_NOBODY,   /* nobody listens there */
+	REASON_FORWARD_BUSY,     /* too many are open */
+	REASON_FORWARD_CLOSED,   /* the socket there broke */
+	REASON_FORWARD_FAILED,   /* for another reason */
+	REASON_FORWARD_LOST,     /* the session ended */
+	REASON_FORWARD_UNSPOKEN, /* its program carries none */
 	/* Why no direct way could be opened. */
 	REASON_UDP_BLOCKED, /* no STUN server answers this device */
 	REASON_UDP_BLOCKED_THERE,

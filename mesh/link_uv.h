@@ -46,6 +46,7 @@ struct net_peer {
 	struct link *link;   /* the one that counts; NULL when there is none */
 	struct link *better; /* has had TLS, waits for its Hello */
 	bool up;             /* on_peer_up() was called for it */
+	bool busy;           /* net_set_busy(): its link is not to sleep */
 	bool asleep;         /* ... and no down yet, though its link is gone */
 	bool hurry;          /* woken: to be called at once */
 	uint64_t wake_by_ns; /* asleep, and being woken; 0: not */

@@ -66,6 +66,7 @@ enum members_service {
 	MEMBERS_SYNC = 1,
 	MEMBERS_DROP = 2,
 	MEMBERS_DIAG = 3,
+	MEMBERS_FORWARD = 4,
 };
 
 /* Opaque. */

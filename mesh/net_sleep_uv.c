@@ -28,7 +28,7 @@ net_sleep_is_for(const struct link *l)
 	const struct net_peer *p = l->peer;
 
 	return l->net->sleep_ns != 0 && !l->net->closing && !l->ended &&
-	       p != NULL && p->link == l && p->up && !p->paused &&
+	       p != NULL && p->link == l && p->up && !p->busy && !p->paused &&
 	       !p->removed && conn_address(l->conn)->scheme == ADDR_QUIC &&
 	       !addr_is_lan(conn_address(l->conn)) &&
 	       (conn_features(l->conn) & FEATURE_SIGNAL) != 0;

@@ -1049,6 +1049,15 @@ net_set_diag(struct net *net, const struct devid *id, enum net_answer answer)
 }
 
 void
+net_set_busy(struct net *net, const struct devid *id, bool busy)
+{
+	struct net_peer *p = net_find(net, id);
+
+	if (p != NULL)
+		p->busy = busy;
+}
+
+void
 net_refresh(struct net *net)
 {
 	net_sleep_rouse_all(net);

@@ -190,6 +190,8 @@ uint64_t net_ping(struct net *net, const struct devid *id);
 /* Policy changed: what its questions get from now on. */
 void net_set_diag(struct net *net, const struct devid *id,
     enum net_answer answer);
+/* Something is open with it that would not outlive its link: no sleep. */
+void net_set_busy(struct net *net, const struct devid *id, bool busy);
 /* The network changed or someone is impatient: dial and announce now. */
 void net_refresh(struct net *net);
 

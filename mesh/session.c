@@ -5,7 +5,7 @@
  *
  * Invariants
  *   - `out` is the message being written; it leaves only when it is whole.
- *   - `queued` counts exactly the bytes of `out` and both lanes not yet
+ *   - `queued` counts exactly the bytes of `out` and all lanes not yet
  *     written.
  *   - what the last event borrowed (`block`, `arena`) lives until the next
  *     session_next().
@@ -38,13 +38,14 @@ enum session_state {
 	SESSION_ENDED,
 };
 
-enum session_lane { LANE_CONTROL, LANE_DATA, LANES };
+enum session_lane { LANE_CONTROL, LANE_DATA, LANE_FORWARD, LANES };
 
 /* One message on its way out. */
 struct session_item {
 	struct list_node node;
 	uint64_t tag;
 	bool echo;               /* the answer to one */
+	bool config;             /* the ClusterConfig */
 	struct payload *payload; /* owned; follows the head; may be NULL */
 	size_t at;               /* bytes already written */
 	size_t head_len;
@@ -73,7 +74,8 @@ struct session {
 	enum session_lane last_lane;
 	size_t queued;
 	bool config_sent, closing;
-	unsigned echoes; /* answers that wait to be sent */
+	bool config_gone; /* it is on its way: others may follow */
+	unsigned echoes;  /* answers that wait to be sent */
 	VEC(uint64_t) sent;
 	size_t sent_at;
 	struct buf scratch, packed;
@@ -130,7 +132,7 @@ session_new(const struct session_config *cfg, uint64_t now_ns)
 	s->compression = cfg->compression;
 	s->own_features = cfg->hello.features;
 	s->opened_ns = s->received_ns = s->written_ns = now_ns;
-	s->last_lane = LANE_DATA;
+	s->last_lane = LANE_FORWARD;
 	frame_reader_init(&s->reader, true);
 	for (int i = 0; i < LANES; i++)
 		list_init(&s->lane[i]);
@@ -244,6 +246,8 @@ session_knows(const struct session *s, int32_t type)
 		return (session_features(s) & FEATURE_SIGNAL) != 0;
 	if (type == MESSAGE_MEMBERS)
 		return (session_features(s) & FEATURE_MEMBERS) != 0;
+	if (type == MESSAGE_FORWARD)
+		return (session_features(s) & FEATURE_FORWARD) != 0;
 	return false;
 }
 
@@ -357,8 +361,9 @@ session_next(struct session *s, struct session_event *out, struct err *err)
 static int32_t
 session_pack(struct session *s, const struct message *m, struct slice body)
 {
-	const bool is_data =
-	    m->type == MESSAGE_RESPONSE || m->type == MESSAGE_REQUEST;
+	const bool is_data = m->type == MESSAGE_RESPONSE ||
+			     m->type == MESSAGE_REQUEST ||
+			     m->type == MESSAGE_FORWARD;
 
 	buf_clear(&s->packed);
 	if (body.len < SESSION_COMPRESS_MIN ||
@@ -443,6 +448,8 @@ session_send(struct session *s, const struct message *m,
 		lane = LANE_DATA;
 	} else {
 		it = session_frame_plain(s, m, tag);
+		if (m->type == MESSAGE_FORWARD)
+			lane = LANE_FORWARD;
 	}
 	/* Scratch memory of one huge message is not kept for ever. */
 	if (s->scratch.cap > LIMIT_ARENA_KEEP)
@@ -459,7 +466,8 @@ session_send(struct session *s, const struct message *m,
 		    "the queue to the peer is full (%zu bytes wait)",
 		    s->queued);
 	}
-	if (m->type == MESSAGE_CLUSTER_CONFIG)
+	it->config = m->type == MESSAGE_CLUSTER_CONFIG;
+	if (it->config)
 		s->config_sent = true;
 	it->echo = m->type == MESSAGE_ECHO && m->u.echo.reply;
 	s->echoes += it->echo;
@@ -477,24 +485,25 @@ session_answer(struct session *s, const struct echo *echo)
 	if (s->echoes < SESSION_ECHOES && s->config_sent)
 		(void)session_send(s, &m, NULL, 0, NULL);
 }
-
-/* The lanes take turns, message by message. */
+/* The lanes take turns, message by message; but the ClusterConfig is first. */
 static struct session_item *
 session_pop(struct session *s)
 {
-	const enum session_lane other =
-	    s->last_lane == LANE_DATA ? LANE_CONTROL : LANE_DATA;
-	enum session_lane lane = other;
-	struct list_node *node;
+	for (int i = 1; i <= LANES; i++) {
+		const enum session_lane lane =
+		    (enum session_lane)(((int)s->last_lane + i) % LANES);
+		struct list_node *node = list_first(&s->lane[lane]);
+		struct session_item *it;
 
-	if (list_first(&s->lane[lane]) == NULL)
-		lane = s->last_lane;
-	node = list_first(&s->lane[lane]);
-	if (node == NULL)
-		return NULL;
-	list_remove(&s->lane[lane], node);
-	s->last_lane = lane;
-	return LIST_ITEM(node, struct session_item, node);
+		if (node == NULL || (lane != LANE_CONTROL && !s->config_gone))
+			continue;
+		it = LIST_ITEM(node, struct session_item, node);
+		list_remove(&s->lane[lane], node);
+		s->last_lane = lane;
+		s->config_gone = s->config_gone || it->config;
+		return it;
+	}
+	return NULL;
 }
 
 bool

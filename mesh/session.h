@@ -11,9 +11,11 @@
  *                session_add(n); while (session_next(&ev) == 1) handle(ev);
  *      writing:  while (session_output(&s)) { write s; session_output_done(); }
  *
- * Two lanes go out: answers with file data, and everything else.  Each keeps
- * its order; they take turns message by message, so that a small change is not
- * announced behind 32 MiB of data.  No message is ever cut in two by another.
+ * Three lanes go out: answers with file data, what is carried for others
+ * (MESSAGE_FORWARD), and everything else.  Each keeps its order; they take
+ * turns message by message, so that a small change is not announced behind 32
+ * MiB of data, and nothing here waits for more than one small message of what
+ * is carried.  No message is ever cut in two by another.
  *
  * Thread: loop.  Pure: time comes in with the calls.
  */

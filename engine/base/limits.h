@@ -35,9 +35,12 @@
 #define LIMIT_SIGNAL_LEN 1200u          /* bytes of one */
 #define LIMIT_ECHO_TEXT 128u            /* bytes of a text in an Echo */
 #define LIMIT_MEMBERS_LEN (256 * KIB)   /* words about the membership log */
-#define LIMIT_CHUNK_RANGES 1024u        /* in one ChunksRequest */
-#define LIMIT_CHUNK_MAP_LEN (16 * GIB)  /* bytes of file in one chunk map */
-#define LIMIT_PLATFORM_LEN (64 * KIB)   /* bytes of platform data, kept raw */
+#define LIMIT_FORWARD_DATA                                                     \
+	(16 * KIB)                     /* bytes of a carried connection in one \
+					  message: others wait for no more */
+#define LIMIT_CHUNK_RANGES 1024u       /* in one ChunksRequest */
+#define LIMIT_CHUNK_MAP_LEN (16 * GIB) /* bytes of file in one chunk map */
+#define LIMIT_PLATFORM_LEN (64 * KIB)  /* bytes of platform data, kept raw */
 
 /* The index. */
 #define LIMIT_FOLDER_DEVICES 256u /* device slots of one folder's index */
@@ -65,6 +68,14 @@
 #define LIMIT_SCAN_LISTS 8u           /* directories listed at once */
 #define LIMIT_SCAN_HASHES 128u        /* files being hashed at once */
 #define LIMIT_SCAN_PROBLEMS 1000u     /* remembered for people; a folder */
+
+#define LIMIT_FORWARD_CHANNELS 64u /* one device opened, not over yet */
+#define LIMIT_FORWARD_WINDOW                                                   \
+	(256 * KIB)                /* bytes in, not taken here yet; one        \
+				      channel */
+#define LIMIT_FORWARD_QUEUED 4u    /* messages of one that wait: read no more */
+#define LIMIT_FORWARD_UNSENT 1024u /* of all of a device: it does not read */
+#define LIMIT_FORWARD_ASK_NS UINT64_C(15000000000) /* to be taken here */
 
 /* The network: what a stranger can make us hold. */
 #define LIMIT_HALF_OPEN 64u           /* accepted, not yet known */

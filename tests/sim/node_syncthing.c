@@ -986,6 +986,7 @@ message(struct node *nd, uint32_t from, const struct message *m,
 	case MESSAGE_ECHO:
 	case MESSAGE_SIGNAL:
 	case MESSAGE_MEMBERS:
+	case MESSAGE_FORWARD:
 	case MESSAGE_UNKNOWN:
 		break;
 	}

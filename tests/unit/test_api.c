@@ -11,6 +11,7 @@
 #include "cli/api.h"
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
+#include "mesh/forward.h"
 
 #define S(text) SLICE_LIT(text)
 
@@ -35,6 +36,8 @@ static struct {
 	struct net_counts counts;
 	char last_command[256];
 	uint64_t checks; /* of the network */
+	int forward_rc;
+	struct forward_uv_fate fate;
 } fake;
 
 static const struct devid self = { { 1 } }, lap = { { 2 } }, phone = { { 3 } };
@@ -290,7 +293,28 @@ fake_netcheck(void *arg, struct arena *ar, struct net_netcheck *out)
 	out->failed[PUNCH_HARD_BOTH] = 4;
 }
 
+static int
+fake_forward_ask(void *arg, const struct devid *id, uint16_t port,
+    uint64_t *number, struct err *err)
+{
+	(void)arg;
+	(void)err;
+	fake.fate = (struct forward_uv_fate){ .id = *id, .port = port };
+	*number = 7;
+	return fake.forward_rc;
+}
+
+static bool
+fake_forward_look(void *arg, uint64_t number, struct forward_uv_fate *out)
+{
+	(void)arg;
+	*out = fake.fate;
+	return number == 7;
+}
+
 static const struct api_backend backend = {
+	.forward_ask = fake_forward_ask,
+	.forward_look = fake_forward_look,
 	.now = fake_now,
 	.facts = fake_facts,
 	.status = fake_status,
@@ -1100,6 +1124,79 @@ api_ping_says_what_it_measured(void **state)
 }
 
 static void
+api_forward_is_asked_for_and_waited_for(void **state)
+{
+	struct api_answer a;
+	json_t *o;
+
+	(void)state;
+	a = call("POST", "/v1/devices/laptop/forward", "port=22", true);
+	assert_int_equal(a.status, 200);
+	assert_int_equal(json_integer_value(json_object_get(a.body, "number")),
+	    7);
+	json_decref(a.body);
+	assert_int_equal(fake.fate.port, 22);
+	a = call("GET", "/v1/forward/stream", "number=7", false);
+	assert_true(a.wait);
+	fake.fate.state = FORWARD_UV_READY;
+	a = call("GET", "/v1/forward/stream", "number=7", false);
+	assert_null(a.body);
+	assert_int_equal(a.stream, 7);
+	fake.fate.state = FORWARD_UV_JOINED;
+	o = get("/v1/forward", "number=7");
+	assert_string_equal(text(o, "state"), "joined");
+	assert_int_equal(exit_of(o), 0);
+	json_decref(o);
+	expect_failure("GET", "/v1/forward/stream", "number=7", 409, 8);
+	expect_failure("GET", "/v1/forward/stream", "number=8", 404, 9);
+}
+
+static void
+api_forward_says_why_there_is_none(void **state)
+{
+	static const struct {
+		uint32_t code;
+		const char *name;
+		int exit;
+	} why[] = {
+		{ FORWARD_CLOSED, "forward-closed", 1 },
+		{ FORWARD_DENIED, "forward-denied", 8 },
+		{ FORWARD_NOBODY, "forward-nobody", 9 },
+		{ FORWARD_BUSY, "forward-busy", 1 },
+		{ FORWARD_FAILED, "forward-failed", 1 },
+		{ 77, "forward-failed", 1 },
+	};
+	json_t *o;
+
+	(void)state;
+	expect_failure("POST", "/v1/devices/laptop/forward", "", 400, 2);
+	expect_failure("POST", "/v1/devices/laptop/forward", "port=65536", 400,
+	    2);
+	expect_failure("POST", "/v1/devices/nobody/forward", "port=22", 404, 9);
+	fake.forward_rc = ERR_CLOSED;
+	expect_failure("POST", "/v1/devices/phone/forward", "port=22", 409, 11);
+	fake.forward_rc = ERR_UNSUPPORTED;
+	expect_failure("POST", "/v1/devices/phone/forward", "port=22", 409, 8);
+	fake.forward_rc = ERR_LIMIT;
+	expect_failure("POST", "/v1/devices/phone/forward", "port=22", 409, 1);
+	fake.fate.state = FORWARD_UV_ASKED;
+	expect_failure("GET", "/v1/forward/stream", "number=7", 409, 7);
+	fake.fate.state = FORWARD_UV_BROKEN;
+	for (size_t i = 0; i < sizeof(why) / sizeof(why[0]); i++) {
+		fake.fate.code = why[i].code;
+		o = get("/v1/forward", "number=7");
+		assert_string_equal(text(o, "state"), "broken");
+		assert_string_equal(text(json_object_get(o, "reason"), "code"),
+		    why[i].name);
+		json_decref(o);
+		expect_failure("GET", "/v1/forward/stream", "number=7", 409,
+		    why[i].exit);
+	}
+	fake.fate.lost = true;
+	expect_failure("GET", "/v1/forward/stream", "number=7", 409, 11);
+}
+
+static void
 expect_whois(const char *args, const char *device)
 {
 	json_t *o = get("/v1/whois", args);
@@ -1220,6 +1317,8 @@ main(void)
 		T(api_events_forget_the_oldest),
 		T(api_ping_waits_for_the_answer),
 		T(api_ping_says_what_it_measured),
+		T(api_forward_is_asked_for_and_waited_for),
+		T(api_forward_says_why_there_is_none),
 		T(api_whois_knows_flows_names_and_ids),
 		T(api_knows_a_device_by_its_private_address),
 		T(api_status_tells_each_way_and_how_it_went),

@@ -174,6 +174,10 @@ static const struct bad bads[] = {
 	    "config:2: device.b.id|the same ID as device \"a\"" },
 	{ "device.a.id=" ID_A "\ndevice.a.introduced-by=ghost",
 	    "config:2: device.a.introduced-by: \"ghost\": no such device" },
+	{ "device.a.id=" ID_A "\ndevice.a.forward=0", "from 1 to 65535" },
+	{ "device.a.id=" ID_A "\ndevice.a.forward=70000", "from 1 to 65535" },
+	{ "device.a.id=" ID_A "\ndevice.a.forward=22\ndevice.a.forward=ssh",
+	    "config:3: device.a.forward|from 1 to 65535" },
 	{ "folder.d.label=x", "config:1: folder.d.path: missing" },
 	{ "folder.d.path=docs", "absolute path" },
 	{ "folder.d.path=/a/../b", "\"..\"" },
@@ -473,6 +477,32 @@ config_lines_say_more_about_a_member(void **state)
 }
 
 static void
+config_ports_are_open_to_whom_they_are_given(void **state)
+{
+	struct arena ar = { 0 };
+	struct config cfg;
+
+	(void)state;
+	assert_int_equal(load_members("device.phone.forward=22\n"
+				      "device.phone.forward=8080\n",
+			     &ar, &cfg, NULL),
+	    0);
+	for (uint32_t i = 0; i < cfg.setup.device_count; i++) {
+		const struct config_device *d = &cfg.device[i];
+
+		if (!slice_equal(cfg.setup.device[i].name,
+			SLICE_LIT("phone"))) {
+			assert_int_equal(d->forward_count, 0);
+			continue;
+		}
+		assert_int_equal(d->forward_count, 2);
+		assert_int_equal(d->forward[0], 22);
+		assert_int_equal(d->forward[1], 8080);
+	}
+	arena_fini(&ar);
+}
+
+static void
 config_the_file_has_the_last_word_on_names(void **state)
 {
 	struct arena ar = { 0 };
@@ -535,6 +565,7 @@ main(void)
 		cmocka_unit_test(config_members_are_devices_without_a_line),
 		cmocka_unit_test(config_follows_a_member_to_its_new_id),
 		cmocka_unit_test(config_lines_say_more_about_a_member),
+		cmocka_unit_test(config_ports_are_open_to_whom_they_are_given),
 		cmocka_unit_test(config_the_file_has_the_last_word_on_names),
 		cmocka_unit_test(
 		    config_a_name_nobody_ever_had_is_a_mistake_still),

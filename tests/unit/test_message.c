@@ -17,7 +17,8 @@
 static const int32_t types[] = { MESSAGE_CLUSTER_CONFIG, MESSAGE_INDEX,
 	MESSAGE_INDEX_UPDATE, MESSAGE_REQUEST, MESSAGE_RESPONSE,
 	MESSAGE_PROGRESS, MESSAGE_PING, MESSAGE_CLOSE, MESSAGE_CHUNKS_REQUEST,
-	MESSAGE_CHUNKS, MESSAGE_ECHO, MESSAGE_SIGNAL, MESSAGE_MEMBERS };
+	MESSAGE_CHUNKS, MESSAGE_ECHO, MESSAGE_SIGNAL, MESSAGE_MEMBERS,
+	MESSAGE_FORWARD };
 #define TYPES (sizeof(types) / sizeof(types[0]))
 
 /* Decode, and hold every answer to the contract. */
@@ -60,7 +61,7 @@ empty_bodies_are_messages(void **state)
 	for (size_t i = 0; i < TYPES; i++)
 		assert_int_equal(verdict(types[i], "", 0), 0);
 	for (int32_t type = 8; type < 3000; type++) {
-		if (type < MESSAGE_CHUNKS_REQUEST || type > MESSAGE_MEMBERS)
+		if (type < MESSAGE_CHUNKS_REQUEST || type > MESSAGE_FORWARD)
 			assert_int_equal(verdict(type, "\xff", 1), 0);
 	}
 	assert_int_equal(verdict(-1, "\xff", 1), 0);
@@ -517,6 +518,12 @@ put_sample(struct buf *out, int32_t type)
 		m.u.signal.body = SLICE_LIT("over here");
 	else if (type == MESSAGE_MEMBERS)
 		m.u.members.body = SLICE_LIT("who is one");
+	else if (type == MESSAGE_FORWARD)
+		m.u.forward =
+		    (struct forward_message){ .word = FORWARD_WORD_DATA,
+			    .channel = 7,
+			    .own = true,
+			    .data = SLICE_LIT("hello") };
 	message_encode(&m, out);
 }
 

@@ -475,6 +475,41 @@ chunk_maps(void **state)
 }
 
 static void
+carried_connections(void **state)
+{
+	struct message m = { .type = MESSAGE_FORWARD };
+
+	(void)state;
+	m.u.forward = (struct forward_message){ .word = FORWARD_WORD_OPEN,
+		.channel = 1,
+		.own = true,
+		.port = 22,
+		.credit = 262144 };
+	expect("forward_open", &m);
+	m.u.forward = (struct forward_message){ .word = FORWARD_WORD_ACCEPT,
+		.channel = 1,
+		.credit = 262144 };
+	expect("forward_accept", &m);
+	m.u.forward = (struct forward_message){ .word = FORWARD_WORD_DATA,
+		.channel = UINT64_C(0xfedcba9876543210),
+		.own = true,
+		.data = SLICE_LIT("SSH-2.0\r\n") };
+	expect("forward_data", &m);
+	m.u.forward = (struct forward_message){ .word = FORWARD_WORD_CREDIT,
+		.channel = 1,
+		.credit = UINT32_MAX };
+	expect("forward_credit", &m);
+	m.u.forward = (struct forward_message){ .word = FORWARD_WORD_END,
+		.channel = 1,
+		.own = true };
+	expect("forward_end", &m);
+	m.u.forward = (struct forward_message){ .word = FORWARD_WORD_RESET,
+		.channel = 1,
+		.code = 2 };
+	expect("forward_reset", &m);
+}
+
+static void
 echoes(void **state)
 {
 	struct message m = { .type = MESSAGE_ECHO };
@@ -598,6 +633,7 @@ main(void)
 		cmocka_unit_test(requests_and_responses),
 		cmocka_unit_test(progress_ping_close),
 		cmocka_unit_test(chunk_maps),
+		cmocka_unit_test(carried_connections),
 		cmocka_unit_test(echoes),
 		cmocka_unit_test(old_peers_are_understood),
 		cmocka_unit_test(odd_items_are_refused_one_by_one),

@@ -568,6 +568,81 @@ session_bounds_its_queue(void **state)
 	session_free(b);
 }
 
+/* The types of what `s` sends, in order; control, data, carried: "cdf". */
+static void
+order(struct session *a, struct session *b, char *text, size_t cap)
+{
+	struct buf out = { 0 };
+	struct slice part;
+	size_t n = 0;
+
+	while (session_output(a, &part)) {
+		struct heard h = { 0 };
+
+		buf_clear(&out);
+		buf_put(&out, part);
+		session_output_done(a, part.len, T0);
+		assert_int_equal(feed(b, buf_slice(&out), SIZE_MAX, &h, NULL),
+		    0);
+		if (h.messages == 0)
+			continue;
+		assert_true(n + 1 < cap);
+		text[n++] = h.last == MESSAGE_RESPONSE  ? 'd'
+			    : h.last == MESSAGE_FORWARD ? 'f'
+							: 'c';
+	}
+	text[n] = '\0';
+	buf_fini(&out);
+}
+
+static void
+session_lets_what_is_carried_take_its_turn_and_no_more(void **state)
+{
+	const struct message carried = { .type = MESSAGE_FORWARD,
+		.u.forward = { .word = FORWARD_WORD_DATA } };
+	const struct message reply = { .type = MESSAGE_RESPONSE,
+		.u.response = { .id = 1 } };
+	const struct message list = { .type = MESSAGE_INDEX };
+	struct session *a, *b;
+	char text[32];
+
+	(void)state;
+	pair(&a, &b, FEATURE_FORWARD);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(session_send(a, &carried, NULL, 0, NULL), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(
+		    session_send(a, &reply, payload_new(9), 0, NULL), 0);
+	assert_int_equal(session_send(a, &list, NULL, 0, NULL), 0);
+	order(a, b, text, sizeof(text));
+	assert_string_equal(text, "dfcdfff");
+	session_free(a);
+	session_free(b);
+}
+
+static void
+session_carries_nothing_before_its_config(void **state)
+{
+	const struct message carried = { .type = MESSAGE_FORWARD,
+		.u.forward = { .word = FORWARD_WORD_DATA } };
+	struct session *a = session_make(FEATURE_FORWARD);
+	struct session *b = session_make(FEATURE_FORWARD);
+	struct buf out = { 0 };
+	struct heard h = { 0 };
+	char text[32];
+
+	(void)state;
+	drain(b, &out);
+	assert_int_equal(feed(a, buf_slice(&out), 9, &h, NULL), 0);
+	assert_int_equal(session_send(a, &carried, NULL, 0, NULL), 0);
+	assert_int_equal(session_send(a, &config, NULL, 0, NULL), 0);
+	order(a, b, text, sizeof(text));
+	assert_string_equal(text, "cf");
+	buf_fini(&out);
+	session_free(a);
+	session_free(b);
+}
+
 int
 main(void)
 {
@@ -591,6 +666,9 @@ main(void)
 		cmocka_unit_test(session_bears_a_slow_line),
 		cmocka_unit_test(session_waits_20_s_for_a_hello),
 		cmocka_unit_test(session_bounds_its_queue),
+		cmocka_unit_test(
+		    session_lets_what_is_carried_take_its_turn_and_no_more),
+		cmocka_unit_test(session_carries_nothing_before_its_config),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

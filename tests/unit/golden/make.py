@@ -223,6 +223,15 @@ FRAMES = {
     "echo_refused": frame(2003, num(1, 5) + num(2, 1) + num(3, 1)),
     "signal": frame(2004, data(1, "over here")),
     "members": frame(2005, data(1, "who is one")),
+    "forward_open": frame(2006, num(1, 1) + num(2, 1) + num(3, 1) +
+                          num(4, 22) + num(5, 262144)),
+    "forward_accept": frame(2006, num(1, 2) + num(2, 1) + num(5, 262144)),
+    "forward_data": frame(2006, num(1, 3) + num(2, 0xFEDCBA9876543210) +
+                          num(3, 1) + data(7, "SSH-2.0\r\n")),
+    "forward_credit": frame(2006, num(1, 4) + num(2, 1) +
+                            num(5, 0xFFFFFFFF)),
+    "forward_end": frame(2006, num(1, 5) + num(2, 1) + num(3, 1)),
+    "forward_reset": frame(2006, num(1, 6) + num(2, 1) + num(6, 2)),
     "old_index": frame(1, data(1, "default") + OLD_FILE + OLD_LINK + OLD_DIR,
                        header_extra=num(3, 77)),
     "odd_index": frame(1, data(1, "default") + ODD_FILES),
