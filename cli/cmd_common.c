@@ -53,8 +53,8 @@ cmd_tell_failure(struct cmd_call *call)
 		return;
 	cmd_say("%s", print_safe(&call->ar, cmd_text(call->failure, "reason")));
 	json_array_foreach(json_object_get(call->failure, "next"), i, item)
-	    fprintf(stderr, "  %-6s %s\n", i == 0 ? "next:" : "",
-		print_safe(&call->ar, json_string_value(item)));
+		fprintf(stderr, "  %-6s %s\n", i == 0 ? "next:" : "",
+		    print_safe(&call->ar, json_string_value(item)));
 }
 
 /* As the local API's failures are: api.h.  `next` may be NULL. */
@@ -287,8 +287,7 @@ cmd_find_private(struct cmd_call *call, const char *text)
 	if (text[strspn(text, "0123456789abcdefABCDEF.:")] != '\0' ||
 	    cmd_try(call, "GET", "/v1/devices", 5, &answer, &err) != CMD_OK)
 		return NULL;
-	json_array_foreach(json_object_get(answer, "devices"), i, item)
-	{
+	json_array_foreach(json_object_get(answer, "devices"), i, item) {
 		at = json_object_get(item, "private");
 		if (strcmp(cmd_text(at, "v4"), text) == 0 ||
 		    strcasecmp(cmd_text(at, "v6"), text) == 0)
@@ -495,7 +494,8 @@ cmd_print_jsonl(json_t *o, const char *key, int exit_code)
 	const json_t *item;
 	size_t i;
 
-	json_array_foreach(list, i, item) cmd_print_line(item);
+	json_array_foreach(list, i, item)
+		cmd_print_line(item);
 	json_decref(o);
 	return exit_code;
 }
@@ -526,8 +526,7 @@ cmd_find(const json_t *list, const char *id)
 	const json_t *item;
 	size_t i;
 
-	json_array_foreach(list, i, item)
-	{
+	json_array_foreach(list, i, item) {
 		if (strcmp(cmd_text(item, "id"), id) == 0)
 			return item;
 	}
@@ -541,8 +540,7 @@ cmd_words(struct arena *ar, const json_t *list, const char *none)
 	const json_t *item;
 	size_t i;
 
-	json_array_foreach(list, i, item)
-	{
+	json_array_foreach(list, i, item) {
 		const char *word = print_safe(ar, json_string_value(item));
 
 		out =

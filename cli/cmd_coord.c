@@ -32,8 +32,7 @@ cmd_coord_print_domains(struct cmd_call *call, const json_t *coord)
 	print_cell(&t, "MEMBERS");
 	print_cell(&t, "HERE");
 	print_cell(&t, "ENTRIES");
-	json_array_foreach(json_object_get(coord, "domains"), i, item)
-	{
+	json_array_foreach(json_object_get(coord, "domains"), i, item) {
 		print_cell(&t,
 		    arena_printf(&call->ar, "%.16s", cmd_text(item, "id")));
 		print_cell(&t, print_safe(&call->ar, cmd_text(item, "name")));
@@ -206,7 +205,8 @@ cmd_coord_list(struct cmd_call *call, struct slice log)
 		return cmd_print_jsonl(o, "lines", CMD_OK);
 	if (options_has(&call->opt, "json"))
 		return cmd_print_json(o, CMD_OK);
-	json_array_foreach(list, i, item) cmd_coord_print_line(call, item);
+	json_array_foreach(list, i, item)
+		cmd_coord_print_line(call, item);
 	json_decref(o);
 	return CMD_OK;
 }

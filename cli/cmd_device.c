@@ -388,8 +388,7 @@ cmd_device_print(struct cmd_call *call, const json_t *list)
 	print_cell(&t, "PRIVATE");
 	print_cell(&t, "FOLDERS");
 	print_cell(&t, "ADDRESSES");
-	json_array_foreach(list, i, o)
-	{
+	json_array_foreach(list, i, o) {
 		const char *state = cmd_text(o, "state");
 		const char *own = cmd_text(json_object_get(o, "private"), "v4");
 
@@ -481,9 +480,9 @@ cmd_device_show_live(struct cmd_call *call, const json_t *o)
 		printf("last error   %s\n",
 		    print_safe(&call->ar, cmd_text(o, "last_error")));
 	json_array_foreach(json_object_get(o, "addresses"), i, way)
-	    printf("way          %s%s  %s\n", cmd_text(way, "address"),
-		cmd_bool(way, "found") ? " (found)" : "",
-		print_safe(&call->ar, cmd_text(way, "error")));
+		printf("way          %s%s  %s\n", cmd_text(way, "address"),
+		    cmd_bool(way, "found") ? " (found)" : "",
+		    print_safe(&call->ar, cmd_text(way, "error")));
 }
 
 int

@@ -252,8 +252,8 @@ cmd_doctor_watches(struct cmd_doctor *d)
 	int64_t need = 0;
 	size_t i;
 
-	json_array_foreach(json_object_get(d->status, "folders"), i, f) need +=
-	    1 + cmd_int(json_object_get(f, "local"), "dirs");
+	json_array_foreach(json_object_get(d->status, "folders"), i, f)
+		need += 1 + cmd_int(json_object_get(f, "local"), "dirs");
 	if (limit < 0)
 		cmd_doctor_add(d, DOCTOR_WARN, "watches", "", NULL,
 		    "this kernel tells no limit of inotify");
@@ -319,8 +319,8 @@ cmd_doctor_coordinators(struct cmd_doctor *d)
 		    cmd_text(own, "listen"),
 		    (long long)cmd_int(own, "domain_count"),
 		    (long long)cmd_int(own, "members"));
-	json_array_foreach(json_object_get(d->status, "coordinators"), i, item)
-	{
+	json_array_foreach(json_object_get(d->status, "coordinators"), i,
+	    item) {
 		const char *why = cmd_text(item, "error");
 		const char *at =
 		    print_safe(&d->call->ar, cmd_text(item, "address"));
@@ -349,9 +349,9 @@ cmd_doctor_ports(struct cmd_doctor *d)
 
 	if (d->status == NULL)
 		return;
-	json_array_foreach(listen, i, item) all =
-	    arena_printf(ar, "%s%s%s", all == NULL ? "" : all,
-		all == NULL ? "" : ", ", json_string_value(item));
+	json_array_foreach(listen, i, item)
+		all = arena_printf(ar, "%s%s%s", all == NULL ? "" : all,
+		    all == NULL ? "" : ", ", json_string_value(item));
 	if (d->has_cfg && json_array_size(listen) + json_array_size(relays) <
 			      d->cfg.mesh.listen_count)
 		cmd_doctor_add(d, DOCTOR_FAIL, "ports", "",
@@ -372,8 +372,7 @@ cmd_doctor_ports(struct cmd_doctor *d)
 		    "serving at %s: %lld wait, %lld sessions",
 		    cmd_text(own, "listen"), (long long)cmd_int(own, "members"),
 		    (long long)cmd_int(own, "sessions"));
-	json_array_foreach(relays, i, item)
-	{
+	json_array_foreach(relays, i, item) {
 		const char *why = cmd_text(item, "error");
 		const char *relay = print_safe(ar, cmd_text(item, "address"));
 
@@ -386,8 +385,7 @@ cmd_doctor_ports(struct cmd_doctor *d)
 			cmd_doctor_add(d, DOCTOR_OK, "relay", relay, NULL,
 			    "others can ask for this device there");
 	}
-	json_array_foreach(json_object_get(d->status, "discovery"), i, item)
-	{
+	json_array_foreach(json_object_get(d->status, "discovery"), i, item) {
 		const char *why = cmd_text(item, "error");
 		const char *server = print_safe(ar, cmd_text(item, "server"));
 

@@ -27,8 +27,9 @@ cmd_domain_numbered(const json_t *list, int64_t number)
 	const json_t *o;
 	size_t i;
 
-	json_array_foreach(list, i,
-	    o) if (cmd_int(o, "number") == number) return o;
+	json_array_foreach(list, i, o)
+		if (cmd_int(o, "number") == number)
+			return o;
 	return NULL;
 }
 
@@ -144,8 +145,9 @@ cmd_domain_no_box(struct cmd_call *call)
 
 	if (cmd_try(call, "GET", "/v1/status", 0, &status, &err) != CMD_OK)
 		status = NULL;
-	json_array_foreach(json_object_get(status, "coordinators"), i,
-	    item) if (why[0] == '\0') why = cmd_text(item, "error");
+	json_array_foreach(json_object_get(status, "coordinators"), i, item)
+		if (why[0] == '\0')
+			why = cmd_text(item, "error");
 	if (strcmp(why, unserved) == 0)
 		next = arena_printf(&call->ar,
 		    "at the coordinator:  syncctl device add %s --name NAME",
@@ -501,13 +503,15 @@ cmd_domain_print_ballot(struct cmd_call *call, const json_t *o)
 	const json_t *b;
 	size_t i;
 
-	json_array_foreach(json_object_get(o, "ballot"), i, b) printf(
-	    "%s %s%s%s has %lld of %lld signatures: syncctl domain sign %s\n",
-	    cmd_text(b, "kind"), print_safe(&call->ar, cmd_text(b, "device")),
-	    cmd_text(b, "name")[0] != '\0' ? " " : "",
-	    print_safe(&call->ar, cmd_text(b, "name")),
-	    (long long)cmd_int(b, "signed"), (long long)cmd_int(b, "need"),
-	    cmd_text(b, "id"));
+	json_array_foreach(json_object_get(o, "ballot"), i, b)
+		printf("%s %s%s%s has %lld of %lld signatures: syncctl domain "
+		       "sign %s\n",
+		    cmd_text(b, "kind"),
+		    print_safe(&call->ar, cmd_text(b, "device")),
+		    cmd_text(b, "name")[0] != '\0' ? " " : "",
+		    print_safe(&call->ar, cmd_text(b, "name")),
+		    (long long)cmd_int(b, "signed"),
+		    (long long)cmd_int(b, "need"), cmd_text(b, "id"));
 }
 
 static void
@@ -523,8 +527,7 @@ cmd_domain_print_members(struct cmd_call *call, const json_t *o)
 	print_cell(&t, "ID");
 	print_cell(&t, "SINCE");
 	print_cell(&t, "");
-	json_array_foreach(json_object_get(o, "members"), i, m)
-	{
+	json_array_foreach(json_object_get(o, "members"), i, m) {
 		print_cell(&t, print_safe(&call->ar, cmd_text(m, "name")));
 		print_cell(&t,
 		    arena_printf(&call->ar, "%.7s…", cmd_text(m, "id")));
@@ -534,13 +537,15 @@ cmd_domain_print_members(struct cmd_call *call, const json_t *o)
 	}
 	print_table(&t, stdout);
 	json_array_foreach(json_object_get(o, "pending"), i, m)
-	    printf("%s waits: syncctl device approve %.7s…\n",
-		print_safe(&call->ar, cmd_text(m, "name")), cmd_text(m, "id"));
+		printf("%s waits: syncctl device approve %.7s…\n",
+		    print_safe(&call->ar, cmd_text(m, "name")),
+		    cmd_text(m, "id"));
 	json_array_foreach(json_object_get(o, "rules"), i, m)
-	    printf("rule         %s may %suse %s of %s\n",
-		print_safe(&call->ar, cmd_text(m, "from")),
-		cmd_bool(m, "allowed") ? "" : "not ", cmd_text(m, "service"),
-		print_safe(&call->ar, cmd_text(m, "to")));
+		printf("rule         %s may %suse %s of %s\n",
+		    print_safe(&call->ar, cmd_text(m, "from")),
+		    cmd_bool(m, "allowed") ? "" : "not ",
+		    cmd_text(m, "service"),
+		    print_safe(&call->ar, cmd_text(m, "to")));
 }
 
 int
@@ -593,11 +598,11 @@ cmd_domain_log(struct cmd_call *call)
 	if (options_has(&call->opt, "jsonl"))
 		return cmd_print_jsonl(o, "entries", CMD_OK);
 	json_array_foreach(json_object_get(o, "entries"), i, e)
-	    printf("%4lld  %s  %-7s %.7s %s (signed at %s)\n",
-		(long long)cmd_int(e, "seq"), cmd_text(e, "time"),
-		cmd_text(e, "kind"), cmd_text(e, "device"),
-		print_safe(&call->ar, cmd_text(e, "name")),
-		print_safe(&call->ar, cmd_text(e, "by")));
+		printf("%4lld  %s  %-7s %.7s %s (signed at %s)\n",
+		    (long long)cmd_int(e, "seq"), cmd_text(e, "time"),
+		    cmd_text(e, "kind"), cmd_text(e, "device"),
+		    print_safe(&call->ar, cmd_text(e, "name")),
+		    print_safe(&call->ar, cmd_text(e, "by")));
 	json_decref(o);
 	return CMD_OK;
 }

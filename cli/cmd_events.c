@@ -92,8 +92,7 @@ cmd_events_show(struct cmd_call *call, const json_t *o, size_t skip)
 	const json_t *e;
 	size_t i;
 
-	json_array_foreach(json_object_get(o, "events"), i, e)
-	{
+	json_array_foreach(json_object_get(o, "events"), i, e) {
 		if (i < skip)
 			continue;
 		if (lines)

@@ -74,8 +74,7 @@ cmd_explain_versions(struct cmd_call *call, const json_t *list)
 	print_cell(&t, "CHANGED");
 	print_cell(&t, "BY");
 	print_cell(&t, "HELD BY");
-	json_array_foreach(list, i, v)
-	{
+	json_array_foreach(list, i, v) {
 		const bool here = cmd_bool(v, "here");
 		const bool latest = cmd_bool(v, "latest");
 		const char *which = "older";
@@ -125,8 +124,9 @@ cmd_explain(struct cmd_call *call)
 	    cmd_explain_sum(call, o));
 	cmd_explain_reason(call, o);
 	cmd_explain_versions(call, json_object_get(o, "versions"));
-	json_array_foreach(json_object_get(o, "conflicts"), i, item) printf(
-	    "  Conflict %s\n", print_safe(&call->ar, json_string_value(item)));
+	json_array_foreach(json_object_get(o, "conflicts"), i, item)
+		printf("  Conflict %s\n",
+		    print_safe(&call->ar, json_string_value(item)));
 	json_decref(o);
 	return code;
 }
@@ -164,8 +164,7 @@ cmd_conflict_list(struct cmd_call *call)
 	print_cell(&t, "CHANGED");
 	print_cell(&t, "BY");
 	print_cell(&t, "COPY");
-	json_array_foreach(list, i, c)
-	{
+	json_array_foreach(list, i, c) {
 		print_cell(&t, print_safe(ar, cmd_text(c, "folder")));
 		print_cell(&t, print_size(ar, cmd_int(c, "size")));
 		print_cell(&t,

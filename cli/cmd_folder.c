@@ -353,8 +353,7 @@ cmd_folder_print(struct cmd_call *call, const json_t *list)
 	print_cell(&t, "SHARED WITH");
 	print_cell(&t, "LABEL");
 	print_cell(&t, "PATH");
-	json_array_foreach(list, i, o)
-	{
+	json_array_foreach(list, i, o) {
 		print_cell(&t, print_safe(&call->ar, cmd_text(o, "id")));
 		print_cell(&t, cmd_folder_state(o));
 		print_cell(&t, cmd_text(o, "mode"));
@@ -433,10 +432,11 @@ cmd_folder_show_live(struct cmd_call *call, const json_t *o)
 	    print_count(&call->ar, cmd_int(o, "ignore_rules")));
 	printf("conflicts    %s\n",
 	    print_count(&call->ar, cmd_int(o, "conflicts")));
-	json_array_foreach(json_object_get(o, "errors"), i,
-	    p) printf("error        %s: %s %s\n",
-	    print_safe(&call->ar, cmd_text(p, "path")), cmd_text(p, "reason"),
-	    print_safe(&call->ar, cmd_text(p, "text")));
+	json_array_foreach(json_object_get(o, "errors"), i, p)
+		printf("error        %s: %s %s\n",
+		    print_safe(&call->ar, cmd_text(p, "path")),
+		    cmd_text(p, "reason"),
+		    print_safe(&call->ar, cmd_text(p, "text")));
 }
 
 int

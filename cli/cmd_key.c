@@ -107,7 +107,8 @@ cmd_key_tell_left(struct cmd_call *call, const json_t *left)
 	puts("No members of the domain, so they cannot follow.  Each of them "
 	     "has to be told the\nnew ID by hand:");
 	json_array_foreach(left, i, name)
-	    printf("    %s\n", print_safe(&call->ar, json_string_value(name)));
+		printf("    %s\n",
+		    print_safe(&call->ar, json_string_value(name)));
 }
 
 /* What the domain calls this device. */
@@ -121,9 +122,9 @@ cmd_key_own_name(struct cmd_call *call)
 
 	if (cmd_ask(call, "GET", "/v1/domain", &o) != CMD_OK)
 		return name;
-	json_array_foreach(json_object_get(o, "members"), i,
-	    m) if (cmd_bool(m, "self")) name =
-	    print_safe(&call->ar, cmd_text(m, "name"));
+	json_array_foreach(json_object_get(o, "members"), i, m)
+		if (cmd_bool(m, "self"))
+			name = print_safe(&call->ar, cmd_text(m, "name"));
 	name = arena_str(&call->ar, slice_str(name));
 	json_decref(o);
 	return name;

@@ -114,8 +114,7 @@ cmd_netcheck_list(struct cmd_call *call, const json_t *o, const char *key,
 	if (json_array_size(list) == 0)
 		return;
 	printf("%s\n", name);
-	json_array_foreach(list, i, item)
-	{
+	json_array_foreach(list, i, item) {
 		const bool ok = cmd_bool(item, good);
 		const char *error = cmd_text(item, "error");
 
@@ -134,8 +133,7 @@ cmd_netcheck_users(struct cmd_call *call, const json_t *relay)
 	const json_t *list = json_object_get(relay, "used_by"), *name;
 	size_t i;
 
-	json_array_foreach(list, i, name)
-	{
+	json_array_foreach(list, i, name) {
 		printf("%s%s", i == 0 ? "   used by " : ", ",
 		    print_safe(&call->ar, json_string_value(name)));
 	}
@@ -152,8 +150,7 @@ cmd_netcheck_relays(struct cmd_call *call, const json_t *o)
 	if (json_array_size(list) == 0)
 		return;
 	puts("Relays");
-	json_array_foreach(list, i, relay)
-	{
+	json_array_foreach(list, i, relay) {
 		const char *error = cmd_text(relay, "error");
 
 		printf("       %s  %s",
@@ -175,8 +172,7 @@ cmd_netcheck_portmap(struct cmd_call *call, const json_t *o)
 	if (json_array_size(list) == 0)
 		return;
 	puts("Ports of the router");
-	json_array_foreach(list, i, item)
-	{
+	json_array_foreach(list, i, item) {
 		const bool open = cmd_bool(item, "open");
 		const char *error = cmd_text(item, "error");
 

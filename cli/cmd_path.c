@@ -259,10 +259,11 @@ cmd_path_whois(struct cmd_call *call)
 		return code;
 	if (options_has(&call->opt, "json"))
 		return cmd_print_json(o, CMD_OK);
-	json_array_foreach(json_object_get(o, "devices"), i, item) printf(
-	    "%s  %s  %s\n", print_safe(&call->ar, cmd_text(item, "device")),
-	    cmd_text(item, "id"),
-	    cmd_path_text(&call->ar, json_object_get(item, "path")));
+	json_array_foreach(json_object_get(o, "devices"), i, item)
+		printf("%s  %s  %s\n",
+		    print_safe(&call->ar, cmd_text(item, "device")),
+		    cmd_text(item, "id"),
+		    cmd_path_text(&call->ar, json_object_get(item, "path")));
 	json_decref(o);
 	return CMD_OK;
 }
@@ -353,8 +354,7 @@ cmd_diag_print(struct cmd_call *call, const json_t *d)
 	print_cell(&t, "FROM");
 	print_cell(&t, "FAILED");
 	print_cell(&t, "RESULT");
-	json_array_foreach(list, i, way)
-	{
+	json_array_foreach(list, i, way) {
 		print_cell(&t, cmd_text(way, "address"));
 		print_cell(&t, cmd_text(way, "source"));
 		print_cell(&t,

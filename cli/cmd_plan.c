@@ -33,8 +33,7 @@ cmd_plan_print(struct cmd_call *call, const json_t *list,
 	const json_t *e;
 	size_t i;
 
-	json_array_foreach(list, i, e)
-	{
+	json_array_foreach(list, i, e) {
 		const bool held = cmd_bool(e, "held");
 		const char *device = cmd_text(e, "device");
 
@@ -59,16 +58,18 @@ cmd_plan_print_held(struct cmd_call *call, const json_t *o)
 	const json_t *h;
 	size_t i;
 
-	json_array_foreach(json_object_get(o, "held"), i, h) printf(
-	    "%s wants to delete %s and rewrite %s of %s files.  It waits for "
-	    "you:\n  syncctl folder confirm %s    to let it\n"
-	    "  syncctl folder reject %s     to make it take what is here\n",
-	    print_safe(ar, cmd_text(h, "device")),
-	    print_count(ar, cmd_int(h, "deletes")),
-	    print_count(ar, cmd_int(h, "rewrites")),
-	    print_count(ar, cmd_int(h, "files")),
-	    print_safe(ar, cmd_text(o, "folder")),
-	    print_safe(ar, cmd_text(o, "folder")));
+	json_array_foreach(json_object_get(o, "held"), i, h)
+		printf("%s wants to delete %s and rewrite %s of %s files.  It "
+		       "waits for "
+		       "you:\n  syncctl folder confirm %s    to let it\n"
+		       "  syncctl folder reject %s     to make it take what is "
+		       "here\n",
+		    print_safe(ar, cmd_text(h, "device")),
+		    print_count(ar, cmd_int(h, "deletes")),
+		    print_count(ar, cmd_int(h, "rewrites")),
+		    print_count(ar, cmd_int(h, "files")),
+		    print_safe(ar, cmd_text(o, "folder")),
+		    print_safe(ar, cmd_text(o, "folder")));
 }
 
 /* All pages as one document. */
@@ -149,8 +150,8 @@ cmd_plan_decide(struct cmd_call *call, const char *act, const char *would)
 		json_decref(o);
 		return CMD_OK;
 	}
-	json_array_foreach(held, i, h) losses +=
-	    cmd_int(h, "deletes") + cmd_int(h, "rewrites");
+	json_array_foreach(held, i, h)
+		losses += cmd_int(h, "deletes") + cmd_int(h, "rewrites");
 	printf("%s: %s files that others deleted or rewrote %s.\n",
 	    print_safe(&call->ar, call->opt.arg[0]),
 	    print_count(&call->ar, losses), would);

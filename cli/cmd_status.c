@@ -143,8 +143,7 @@ cmd_status_folders(struct cmd_call *call, const json_t *o)
 	print_table_init(&t, ar, 7, 0);
 	for (i = 0; i < 7; i++)
 		print_cell(&t, heads[i]);
-	json_array_foreach(list, i, f)
-	{
+	json_array_foreach(list, i, f) {
 		const json_t *local = json_object_get(f, "local");
 		const json_t *copies = json_object_get(f, "copies");
 		enum print_style style;
@@ -288,8 +287,7 @@ cmd_status_devices(struct cmd_call *call, const json_t *o,
 	print_cell(&t, w == NULL ? "SENT" : "UP");
 	print_cell(&t, "BEHIND");
 	print_cell(&t, "SEEN");
-	json_array_foreach(list, i, d)
-	{
+	json_array_foreach(list, i, d) {
 		const bool up = cmd_bool(d, "connected");
 		const char *in, *out;
 
@@ -408,8 +406,9 @@ cmd_status_problem(struct cmd_call *call, const json_t *p)
 	cmd_status_wrapped(call, "What", cmd_text(p, "what"));
 	if (effect[0] != '\0')
 		cmd_status_wrapped(call, "Effect", effect);
-	json_array_foreach(next, i, item) cmd_status_wrapped(call,
-	    i == 0 ? "Do" : "", json_string_value(item));
+	json_array_foreach(next, i, item)
+		cmd_status_wrapped(call, i == 0 ? "Do" : "",
+		    json_string_value(item));
 }
 
 /* How many problems have this severity? */
@@ -420,8 +419,8 @@ cmd_status_count(const json_t *o, const char *severity)
 	const json_t *p;
 	size_t n = 0, i;
 
-	json_array_foreach(list, i, p) n +=
-	    strcmp(cmd_text(p, "severity"), severity) == 0;
+	json_array_foreach(list, i, p)
+		n += strcmp(cmd_text(p, "severity"), severity) == 0;
 	return n;
 }
 
@@ -432,8 +431,8 @@ cmd_status_in_sync(const json_t *o)
 	const json_t *f;
 	size_t n = 0, i;
 
-	json_array_foreach(list, i, f) n +=
-	    strcmp(cmd_text(f, "state"), "in_sync") == 0;
+	json_array_foreach(list, i, f)
+		n += strcmp(cmd_text(f, "state"), "in_sync") == 0;
 	return n;
 }
 
@@ -471,9 +470,9 @@ cmd_status_problems(struct cmd_call *call, const json_t *o)
 		return;
 	}
 	for (size_t s = 0; s < 2; s++)
-		json_array_foreach(list, i,
-		    p) if (strcmp(cmd_text(p, "severity"), order[s]) == 0)
-		    cmd_status_problem(call, p);
+		json_array_foreach(list, i, p)
+			if (strcmp(cmd_text(p, "severity"), order[s]) == 0)
+				cmd_status_problem(call, p);
 	cmd_status_sum(o);
 }
 
@@ -486,12 +485,11 @@ cmd_status_pending(struct cmd_call *call, const json_t *o)
 	struct arena *ar = &call->ar;
 
 	json_array_foreach(json_object_get(pending, "devices"), i, p)
-	    printf("\n%s wants to connect, from %s\n  syncctl device add "
-		   "%s --name NAME\n",
-		print_safe(ar, cmd_text(p, "name")),
-		print_safe(ar, cmd_text(p, "address")), cmd_text(p, "id"));
-	json_array_foreach(json_object_get(pending, "folders"), i, p)
-	{
+		printf("\n%s wants to connect, from %s\n  syncctl device add "
+		       "%s --name NAME\n",
+		    print_safe(ar, cmd_text(p, "name")),
+		    print_safe(ar, cmd_text(p, "address")), cmd_text(p, "id"));
+	json_array_foreach(json_object_get(pending, "folders"), i, p) {
 		const char *id = print_safe(ar, cmd_text(p, "id"));
 		const char *device = print_safe(ar, cmd_text(p, "device"));
 

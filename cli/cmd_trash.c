@@ -145,8 +145,7 @@ cmd_trash_list(struct cmd_call *call)
 	print_cell(&pt, "SIZE");
 	print_cell(&pt, "CAME");
 	print_cell(&pt, "PATH");
-	json_array_foreach(list, i, f)
-	{
+	json_array_foreach(list, i, f) {
 		bytes += cmd_int(f, "size");
 		print_cell(&pt, print_size(ar, cmd_int(f, "size")));
 		print_cell(&pt,

@@ -37,8 +37,9 @@ cmd_wait_item(const json_t *list, const char *id)
 	const json_t *item;
 	size_t i;
 
-	json_array_foreach(list, i,
-	    item) if (strcmp(cmd_text(item, "id"), id) == 0) return item;
+	json_array_foreach(list, i, item)
+		if (strcmp(cmd_text(item, "id"), id) == 0)
+			return item;
 	return NULL;
 }
 
@@ -110,7 +111,7 @@ cmd_wait_look_folder(struct cmd_wait *w, const struct cmd_wait_folder *wf,
 	else if (!cmd_bool(f, "idle"))
 		cmd_wait_block(w, wf->id, "", "busy", 0, 0);
 	json_array_foreach(json_object_get(f, "devices"), i, s)
-	    cmd_wait_look_share(w, wf->id, s);
+		cmd_wait_look_share(w, wf->id, s);
 }
 
 /* Look once; an exit code: OK, WORKING, STOPPED, or a failure. */
@@ -194,10 +195,11 @@ cmd_wait_find_folders(struct cmd_wait *w)
 		w->folder = arena_array(&call->ar,
 		    json_array_size(json_object_get(o, "folders")),
 		    sizeof(*w->folder));
-		json_array_foreach(json_object_get(o, "folders"), i,
-		    f) if (strcmp(cmd_text(f, "state"), "paused") != 0 &&
-			   cmd_wait_is_shared(w, f)) w->folder[w->count++]
-		    .id = arena_str(&call->ar, slice_str(cmd_text(f, "id")));
+		json_array_foreach(json_object_get(o, "folders"), i, f)
+			if (strcmp(cmd_text(f, "state"), "paused") != 0 &&
+			    cmd_wait_is_shared(w, f))
+				w->folder[w->count++].id = arena_str(&call->ar,
+				    slice_str(cmd_text(f, "id")));
 		json_decref(o);
 		return CMD_OK;
 	}
@@ -255,8 +257,7 @@ cmd_wait_tell(struct cmd_wait *w)
 	const json_t *b;
 	size_t i;
 
-	json_array_foreach(w->blockers, i, b)
-	{
+	json_array_foreach(w->blockers, i, b) {
 		const char *device = cmd_text(b, "device");
 
 		fprintf(stderr, "  %s%s%s: %s",

@@ -200,8 +200,7 @@ batch_put_done(struct folder *f, void *arg, const struct event *ev)
 
 	if (ev->u.done.code != 0) {
 		/* The folder is halting: the intents stay, and tell it all. */
-		BATCH_EACH(b, n)
-		{
+		BATCH_EACH(b, n) {
 			struct item *it = ITEM_OF(n);
 
 			writer_leave(b, it);
@@ -273,8 +272,7 @@ static void
 batch_put(struct batch *b)
 {
 	b->stage = BATCH_PUTTING;
-	BATCH_EACH(b, n)
-	{
+	BATCH_EACH(b, n) {
 		struct item *it = ITEM_OF(n);
 
 		batch_put_item(it);
@@ -306,8 +304,7 @@ batch_flushed(struct folder *f, void *arg, const struct event *ev)
 		 */
 		folder_halt(f, folder_flush_reason(ev->u.done.code),
 		    "flush: %.*s", SLICE_FMT(ev->u.done.text));
-		BATCH_EACH(b, n)
-		{
+		BATCH_EACH(b, n) {
 			ITEM_OF(n)->intent = 0;
 			batch_abandon(b, ITEM_OF(n));
 		}
@@ -349,8 +346,7 @@ batch_name(struct batch *b)
 		return;
 	b->stage = BATCH_FLUSHING;
 	writer_dirs_init(&dirs, f, b->items.count * 3);
-	BATCH_EACH(b, n)
-	{
+	BATCH_EACH(b, n) {
 		struct item *it = ITEM_OF(n);
 
 		/* The old directory first: if the new one alone is flushed,
@@ -399,8 +395,7 @@ batch_act(struct batch *b)
 {
 	b->stage = BATCH_ACTING;
 	b->left = 1; /* ours */
-	BATCH_EACH(b, n)
-	{
+	BATCH_EACH(b, n) {
 		struct item *it = ITEM_OF(n);
 
 		if (it->acted)
@@ -426,7 +421,7 @@ batch_intent_done(struct folder *f, void *arg, const struct event *ev)
 	(void)f;
 	if (ev->u.done.code != 0) {
 		BATCH_EACH(b, n)
-		batch_abandon(b, ITEM_OF(n));
+			batch_abandon(b, ITEM_OF(n));
 	}
 	batch_act(b);
 }
@@ -438,8 +433,7 @@ batch_intend(struct batch *b)
 	uint32_t intents = 0;
 
 	b->stage = BATCH_INTENDED;
-	BATCH_EACH(b, n)
-	{
+	BATCH_EACH(b, n) {
 		struct item *it = ITEM_OF(n);
 
 		if (pl->stopped || !writer_is_current(it)) {
@@ -469,8 +463,7 @@ batch_discard(struct folder *f, void *arg, const struct event *ev)
 {
 	struct batch *b = arg;
 
-	BATCH_EACH(b, n)
-	{
+	BATCH_EACH(b, n) {
 		struct item *it = ITEM_OF(n);
 		struct effect *ef;
 
@@ -516,8 +509,7 @@ batch_stage(struct batch *b)
 	struct effect *ef;
 
 	b->stage = BATCH_STAGING;
-	BATCH_EACH(b, n)
-	{
+	BATCH_EACH(b, n) {
 		struct item *it = ITEM_OF(n);
 
 		if (it->kind == ITEM_FILE)

@@ -33,8 +33,7 @@ clean_filed(struct folder *f, void *arg, const struct event *ev)
 	struct batch *b = arg;
 
 	(void)f;
-	BATCH_EACH(b, n)
-	{
+	BATCH_EACH(b, n) {
 		/* Not flushed: the intent tells the next start. */
 		ITEM_OF(n)->intent_stays = ev->u.done.code != 0;
 		clean_item_end(ITEM_OF(n));
@@ -52,8 +51,8 @@ clean_file(struct batch *b)
 	b->stage = BATCH_FILING;
 	writer_dirs_init(&dirs, f, b->items.count);
 	BATCH_EACH(b, n)
-	writer_dirs_add(&dirs,
-	    trash_dir(ITEM_OF(n)->path, core_scratch(f->en)));
+		writer_dirs_add(&dirs,
+		    trash_dir(ITEM_OF(n)->path, core_scratch(f->en)));
 	writer_dirs_flush(&dirs, f, clean_filed, b);
 }
 
@@ -201,7 +200,7 @@ writer_clean(struct batch *b)
 	b->stage = BATCH_CLEANING;
 	b->left = 1; /* ours */
 	BATCH_EACH(b, n)
-	clean_item(b, ITEM_OF(n));
+		clean_item(b, ITEM_OF(n));
 	b->left--;
 	clean_ended(b);
 }

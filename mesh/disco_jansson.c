@@ -73,7 +73,8 @@ disco_decode(struct slice body, const struct addr *from, struct buf *out,
 		json_decref(top);
 		return err_set(err, ERR_PROTOCOL, "announcement: no addresses");
 	}
-	json_array_foreach(list, i, item) disco_add(item, from, out, &count);
+	json_array_foreach(list, i, item)
+		disco_add(item, from, out, &count);
 	json_decref(top);
 	return 0;
 }

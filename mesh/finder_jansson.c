@@ -70,7 +70,8 @@ finder_decode(struct slice body, bool near, struct addr out[FINDER_ADDRESSES],
 		return err_set(err, ERR_PROTOCOL,
 		    "the answer is not one of a discovery server");
 	}
-	json_array_foreach(list, i, item) finder_take(item, near, out, count);
+	json_array_foreach(list, i, item)
+		finder_take(item, near, out, count);
 	json_decref(top);
 	return 0;
 }
