@@ -21,7 +21,7 @@
  * Here is the bookkeeping: what may be said, and what an event is.  Sockets,
  * bytes that wait, and who may open what are the owner's (forward_uv.h).  Each
  * function that makes a word puts it into *out, to be sent at once and in
- *order.
+ * order.
  *
  * Rules a peer breaks by mistake or malice, which end the session: data without
  * credit, after its END or without a byte, a number that does not grow, a word

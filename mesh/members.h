@@ -17,7 +17,7 @@
  *     as of there, signed it.  OWNERS needs as many of the old, or the recovery
  *     key alone, which nothing can replace.
  *   - of two entries after the same one (a fork) both are kept.  The branch
- *with more entries of the recovery key is the log; else one with an OWNERS
+ * with more entries of the recovery key is the log; else one with an OWNERS
  *     comes before one without, one that begins with a REMOVE before one that
  *     does not, then the one whose first digest is smaller.  Everybody who has
  *     the same entries has the same log, in whatever order they came, but:

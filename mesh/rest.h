@@ -15,7 +15,7 @@
  * link that was lost, and made anew.
  *
  * It says nothing of who may rest: net_sleep_uv.c does.  The words are bodies
- *of Signal messages, which others pass over (protocol.md, 10.3).
+ * of Signal messages, which others pass over (protocol.md, 10.3).
  *
  * Thread: loop.  Pure: time comes in.  A value; owns nothing.
  */
