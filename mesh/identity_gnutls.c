@@ -490,6 +490,16 @@ identity_generate(gnutls_datum_t *cert_pem, gnutls_datum_t *key_pem,
 	return 0;
 }
 
+/* What identity_generate() gave; no key stays in memory that is not in use. */
+static void
+identity_forget(gnutls_datum_t *key, gnutls_datum_t *cert)
+{
+	if (key->data != NULL)
+		gnutls_memset(key->data, 0, key->size);
+	gnutls_free(key->data);
+	gnutls_free(cert->data);
+}
+
 static int
 identity_make(int dirfd, struct err *err)
 {
@@ -510,16 +520,15 @@ identity_make(int dirfd, struct err *err)
 		linkat(dirfd, IDENTITY_KEY_NEW, dirfd, IDENTITY_KEY, 0) < 0 ||
 		unlinkat(dirfd, IDENTITY_KEY_NEW, 0) < 0 || fsync(dirfd) < 0))
 		rc = err_sys(err, errno, "put a new identity in place");
-	if (key.data != NULL)
-		gnutls_memset(key.data, 0, key.size);
-	gnutls_free(key.data);
-	gnutls_free(cert.data);
+	identity_forget(&key, &cert);
 	return rc;
 }
 
+/* In the directory `dir`; `make` is NULL where none is to be made. */
 static int
-identity_open_in(struct identity **out, const char *dir, bool make,
-    struct err *err)
+identity_open_in(struct identity **out, const char *dir,
+    int (*load)(struct identity **, int, const char *, struct err *),
+    int (*make)(int, struct err *), struct err *err)
 {
 	int dirfd, rc;
 
@@ -527,13 +536,13 @@ identity_open_in(struct identity **out, const char *dir, bool make,
 	dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dirfd < 0)
 		return err_sys(err, errno, "open %s", dir);
-	rc = identity_load(out, dirfd, dir, err);
-	if (rc == ERR_NOT_FOUND && make) {
-		rc = identity_make(dirfd, err);
+	rc = load(out, dirfd, dir, err);
+	if (rc == ERR_NOT_FOUND && make != NULL) {
+		rc = make(dirfd, err);
 		if (rc < 0)
 			err_wrap(err, "%s", dir);
 		else
-			rc = identity_load(out, dirfd, dir, err);
+			rc = load(out, dirfd, dir, err);
 	}
 	close(dirfd);
 	return rc;
@@ -542,13 +551,13 @@ identity_open_in(struct identity **out, const char *dir, bool make,
 int
 identity_open(struct identity **out, const char *dir, struct err *err)
 {
-	return identity_open_in(out, dir, false, err);
+	return identity_open_in(out, dir, identity_load, NULL, err);
 }
 
 int
 identity_open_or_make(struct identity **out, const char *dir, struct err *err)
 {
-	return identity_open_in(out, dir, true, err);
+	return identity_open_in(out, dir, identity_load, identity_make, err);
 }
 
 /* --- the successor ----------------------------------------------------- */
@@ -592,46 +601,22 @@ identity_make_next(int dirfd, struct err *err)
 	    (renameat(dirfd, IDENTITY_KEY_NEW, dirfd, IDENTITY_KEY_NEXT) < 0 ||
 		fsync(dirfd) < 0))
 		rc = err_sys(err, errno, "put a successor in place");
-	if (key.data != NULL)
-		gnutls_memset(key.data, 0, key.size);
-	gnutls_free(key.data);
-	gnutls_free(cert.data);
-	return rc;
-}
-
-static int
-identity_next_in(struct identity **out, const char *dir, bool make,
-    struct err *err)
-{
-	int dirfd, rc;
-
-	*out = NULL;
-	dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dirfd < 0)
-		return err_sys(err, errno, "open %s", dir);
-	rc = identity_load_next(out, dirfd, dir, err);
-	if (rc == ERR_NOT_FOUND && make) {
-		rc = identity_make_next(dirfd, err);
-		if (rc < 0)
-			err_wrap(err, "%s", dir);
-		else
-			rc = identity_load_next(out, dirfd, dir, err);
-	}
-	close(dirfd);
+	identity_forget(&key, &cert);
 	return rc;
 }
 
 int
 identity_open_next(struct identity **out, const char *dir, struct err *err)
 {
-	return identity_next_in(out, dir, false, err);
+	return identity_open_in(out, dir, identity_load_next, NULL, err);
 }
 
 int
 identity_open_or_make_next(struct identity **out, const char *dir,
     struct err *err)
 {
-	return identity_next_in(out, dir, true, err);
+	return identity_open_in(out, dir, identity_load_next,
+	    identity_make_next, err);
 }
 
 int
