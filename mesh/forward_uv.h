@@ -46,7 +46,7 @@ struct forward_uv_callbacks {
 	void (*busy)(void *arg, const struct devid *id, bool is);
 	/* May this peer have a connection to that port of ours? */
 	bool (*may)(void *arg, const struct devid *id, uint16_t port);
-	/* A state that forward_uv_state() tells is another one. */
+	/* What forward_uv_look() tells is another one. */
 	void (*on_change)(void *arg);
 };
 
